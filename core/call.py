@@ -1,0 +1,177 @@
+"""One request as the inference path sees it, and the answer it writes to.
+
+Both doors make these: the lane from an ASGI scope, the Django adapter from an HttpRequest.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+import uuid_utils
+
+from core.errors import GatehouseError, InvalidRequestError, TooLargeError, UnavailableError
+from core.envelopes import Family, envelope, error_headers, stream_error
+from core.principal import Principal
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+BODY_TIMEOUT_S = 60.0
+
+
+class ClientGoneError(Exception):
+    """The caller hung up before its request was read."""
+
+
+class Call:
+    """Method, path, headers, body reader and (once known) principal of one request."""
+
+    __slots__ = (
+        "client",
+        "correlation_id",
+        "engine_wait_s",
+        "headers",
+        "kwargs",
+        "method",
+        "path",
+        "principal",
+        "query",
+        "receive",
+        "started",
+    )
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        path: str,
+        query: bytes,
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        client: str,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.receive = receive
+        self.client = client
+        self.kwargs: dict[str, str] = {}
+        self.principal: Principal | None = None
+        self.started = time.perf_counter()
+        self.engine_wait_s = 0.0
+        self.correlation_id = _correlation_id(headers.get(b"x-correlation-id"))
+
+    async def read_body(self, limit: int) -> bytes:
+        """The whole body. Raises TooLargeError past `limit` bytes, ClientGoneError on hang-up."""
+        declared = self.headers.get(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > limit:
+            raise TooLargeError(f"The request body is larger than {limit} bytes.")
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        if not message.get("more_body"):
+            body: bytes = message.get("body", b"")
+            if len(body) > limit:
+                raise TooLargeError(f"The request body is larger than {limit} bytes.")
+            return body
+        return await self._read_rest(message, limit)
+
+    async def _read_rest(self, message: Message, limit: int) -> bytes:
+        parts = [message.get("body", b"")]
+        size = len(parts[0])
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                while message.get("more_body"):
+                    message = await self.receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGoneError
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > limit:
+                        raise TooLargeError(f"The request body is larger than {limit} bytes.")
+        except TimeoutError as exc:
+            raise UnavailableError("The request body did not arrive in time.") from exc
+        return b"".join(parts)
+
+    def query_value(self, name: str) -> str | None:
+        """The single value of a query parameter; InvalidRequestError where it comes twice."""
+        if not self.query:
+            return None
+        try:
+            values = parse_qs(self.query.decode("ascii"), max_num_fields=64).get(name)
+        except ValueError as exc:
+            raise InvalidRequestError("The query string is not valid.") from exc
+        if values is None:
+            return None
+        if len(set(values)) > 1:
+            raise InvalidRequestError(f"{name} is given twice.", param=name)
+        return values[0]
+
+
+def _correlation_id(given: bytes | None) -> bytes:
+    """The caller's id where it is short and printable, else a new one (surface, section 0)."""
+    if given is not None and 0 < len(given) <= 128 and given.isascii():
+        text = given.decode("ascii")
+        if text.isprintable():
+            return given
+    return str(uuid_utils.uuid7()).encode()
+
+
+class Answer:
+    """Writes one response through ASGI's `send`; knows whether its first byte is out."""
+
+    __slots__ = ("_headers", "_send", "ended", "started", "status")
+
+    def __init__(self, send: Send, headers: Headers) -> None:
+        self._send = send
+        self._headers = headers
+        self.started = False
+        self.ended = False
+        self.status = 0
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self.started = True
+        self.status = status
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": self._headers + headers,
+            }
+        )
+
+    async def write(self, body: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def end(self, body: bytes = b"") -> None:
+        self.ended = True
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def json(self, status: int, body: bytes, headers: Headers | None = None) -> None:
+        await self.start(
+            status,
+            [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+                *(headers or ()),
+            ],
+        )
+        await self.end(body)
+
+    async def fail(self, error: GatehouseError, family: Family, *, opaque: bool = False) -> None:
+        """Say `error`: as a body before the first byte, as the last event after it."""
+        if self.ended:
+            return
+        if self.started:
+            await self.end(stream_error(error, family))
+            return
+        hidden = opaque and (error.http_status in {401, 403, 404} or error.http_status >= 500)
+        body = b"" if hidden else orjson.dumps(envelope(error, family))
+        await self.json(error.http_status, body, error_headers(error))

@@ -1,0 +1,41 @@
+"""Who is calling: the value that gate, limits, forwarding and meter pass along."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Source = Literal["web", "apikey", "legacy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """One authenticated caller.
+
+    `user_id` is a UUID as text, or `legacy-api-key`, or `local` where authentication is off.
+    `key_id` is set when an API key, or a session made from one (S-28), is the credential.
+    `features` are the names of the features this caller has; admins have all.
+    """
+
+    user_id: str
+    name: str
+    email: str
+    role: Literal["admin", "user"]
+    source: Source
+    features: frozenset[str] = frozenset()
+    key_id: str | None = None
+    key_name: str | None = None
+    session_key: str | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == "admin"
+
+    @property
+    def has_account(self) -> bool:
+        """False for the legacy key and for the single user of a server without accounts."""
+        return self.user_id not in {LEGACY_ID, LOCAL_ID}
+
+
+LEGACY_ID = "legacy-api-key"
+LOCAL_ID = "local"
+LEGACY = Principal(LEGACY_ID, "API Key User", "", "admin", "legacy")
+LOCAL = Principal(LOCAL_ID, "Local", "", "admin", "web")

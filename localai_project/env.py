@@ -1,0 +1,303 @@
+"""The only reader of the environment: every setting, typed and checked once, at start.
+
+A malformed value stops the start with one line that names the variable, what it got and what it
+wants. Names and meanings of LocalAI's own settings are kept (contract, section 10).
+"""
+
+import difflib
+import ipaddress
+import os
+import socket
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.attempts import Rate
+from core.durations import parse_duration
+from core.keyring import MIN_SECRET_CHARS
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+DEFAULT_CHAT_MODEL = "smollm2-135m-instruct"
+CommaList = Annotated[list[str], NoDecode]
+
+
+class SettingError(Exception):
+    """One line that says which variable is wrong, what it holds and what it wants."""
+
+
+def _names(*names: str) -> Any:
+    return AliasChoices(*names)
+
+
+class Env(BaseSettings):
+    """All settings. Fields are named as the variables are, without the prefix."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LOCALAI_", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    address: str = "127.0.0.1:8080"
+    base_url: str = ""
+    data_path: Path = CHECKOUT / "data"
+    models_path: Path = CHECKOUT / "models"
+    backends_path: Path = CHECKOUT / "backends"
+    auth: bool = False
+    auth_database_url: str = Field(
+        "", validation_alias=_names("LOCALAI_AUTH_DATABASE_URL", "DATABASE_URL")
+    )
+    auth_hmac_secret: CommaList = []
+    api_key: CommaList = Field([], validation_alias=_names("LOCALAI_API_KEY", "API_KEY"))
+    admin_email: str = ""
+    registration_mode: Literal["open", "approval", "invite"] = "approval"
+    disable_local_auth: bool = False
+    default_api_key_expiry: str = ""
+    auth_rate_limit: str = "5/m"
+    trusted_proxies: CommaList = []
+    allow_insecure_public_bind: bool = False
+    allowed_hosts: CommaList = []
+    opaque_errors: bool = False
+    cors: bool = False
+    cors_allow_origins: CommaList = []
+    disable_csrf: bool = False
+    upload_limit: int = Field(15, ge=1, le=1024)
+    web_workers: int = Field(0, ge=0, le=256)
+    engines: CommaList = []
+    engines_key: str = ""
+    models: CommaList | None = None
+    cache_path: Path | None = None
+    journal_sync: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator(
+        "auth_hmac_secret",
+        "api_key",
+        "trusted_proxies",
+        "allowed_hosts",
+        "cors_allow_origins",
+        "engines",
+        "models",
+        mode="before",
+    )
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return [item.strip() for item in value.split(",") if item.strip()]
+        return value
+
+    @field_validator("auth_hmac_secret")
+    @classmethod
+    def _long_enough(cls, value: list[str]) -> list[str]:
+        if any(len(secret) < MIN_SECRET_CHARS for secret in value):
+            raise ValueError(f"wants secrets of at least {MIN_SECRET_CHARS} characters")
+        return value
+
+    @field_validator("auth_rate_limit")
+    @classmethod
+    def _rate(cls, value: str) -> str:
+        Rate.parse(value)
+        return value
+
+    @field_validator("default_api_key_expiry")
+    @classmethod
+    def _expiry(cls, value: str) -> str:
+        try:
+            parse_duration(value)
+        except ValueError as exc:
+            raise ValueError("wants a duration such as 90d, 1y or 24h") from exc
+        return value
+
+    @field_validator("address")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        split_address(value)
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+            raise ValueError("wants an http:// or https:// address")
+        return value.rstrip("/")
+
+    @field_validator("auth_database_url")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        scheme = value.partition("://")[0] if "://" in value else ""
+        if scheme not in {"", "postgres", "postgresql", "sqlite"}:
+            raise ValueError("wants postgres://user:password@host/name or a path of a SQLite file")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for item in value:
+            try:
+                ipaddress.ip_network(item, strict=False)
+            except ValueError as exc:
+                raise ValueError("wants addresses or networks such as 10.0.0.0/8") from exc
+        return value
+
+    @field_validator("engines")
+    @classmethod
+    def _engine_urls(cls, value: list[str]) -> list[str]:
+        for item in value:
+            parts = urlsplit(engine_item(item)[1])
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError("wants name=http://host:port or http://host:port, comma-separated")
+        return value
+
+    @model_validator(mode="after")
+    def _public_bind(self) -> "Env":
+        open_door = not self.auth and not self.api_key
+        if open_door and not self.allow_insecure_public_bind and not self.binds_privately:
+            raise ValueError(
+                f"LOCALAI_ADDRESS: {self.address} is a public address and nothing asks callers who "
+                "they are; set LOCALAI_AUTH=true or LOCALAI_API_KEY, listen on 127.0.0.1, or set "
+                "LOCALAI_ALLOW_INSECURE_PUBLIC_BIND=true"
+            )
+        return self
+
+    @cached_property
+    def listen(self) -> tuple[str, int]:
+        """Host (empty for every interface) and port."""
+        return split_address(self.address)
+
+    @property
+    def binds_loopback(self) -> bool:
+        host = self.listen[0]
+        return host == "localhost" or (bool(host) and _is(host, "is_loopback"))
+
+    @property
+    def binds_privately(self) -> bool:
+        """Loopback, RFC 1918, ULA, link-local, 100.64/10; a wildcard only if every interface is."""
+        host = self.listen[0]
+        if self.binds_loopback:
+            return True
+        if host in {"", "0.0.0.0", "::"}:
+            return all(_is_private(address) for address in own_addresses())
+        return _is_private(host)
+
+    @property
+    def public_url(self) -> str:
+        """Where callers reach this server, without a trailing slash (S-48)."""
+        host, port = self.listen
+        if self.base_url:
+            return self.base_url
+        if self.binds_loopback or not host or host in {"0.0.0.0", "::"}:
+            return f"http://localhost:{port}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    @property
+    def local_models(self) -> list[str]:
+        """Models to install and load here; none by default where all engines are remote."""
+        if self.models is not None:
+            return self.models
+        return [] if self.engines else [DEFAULT_CHAT_MODEL]
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`host:port`, `:port` (all interfaces) or `[::1]:port`. Raises ValueError on anything else."""
+    host, colon, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("wants host:port, :port or [::1]:port")
+    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("wants host:port, :port or [::1]:port")
+    return host, int(port)
+
+
+def engine_item(item: str) -> tuple[str, str]:
+    """`name=url` or `url` of LOCALAI_ENGINES as (name or empty, url)."""
+    name, equals, url = item.partition("=")
+    return (name.strip(), url.strip().rstrip("/")) if equals and "/" not in name else (
+        "",
+        item.rstrip("/"),
+    )
+
+
+def own_addresses() -> list[str]:
+    """The machine's own addresses, as its resolver and its routes know them."""
+    found = {"127.0.0.1"}
+    try:
+        found |= {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)}
+    except OSError:
+        found.add("0.0.0.0")  # unknown counts as public
+    import psutil
+
+    for addresses in psutil.net_if_addrs().values():
+        found |= {
+            a.address.partition("%")[0]
+            for a in addresses
+            if a.family in {socket.AF_INET, socket.AF_INET6}
+        }
+    return sorted(found)
+
+
+def _is(host: str, what: str) -> bool:
+    try:
+        return bool(getattr(ipaddress.ip_address(host), what))
+    except ValueError:
+        return False
+
+
+def _is_private(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    shared = address.version == 4 and address in ipaddress.ip_network("100.64.0.0/10")
+    return (address.is_private or address.is_link_local or shared) and not address.is_unspecified
+
+
+_KNOWN = {
+    "LOCALAI_" + name.upper() for name in Env.model_fields if name not in {"auth_database_url"}
+} | {"LOCALAI_AUTH_DATABASE_URL"}
+_SECRET = {"auth_hmac_secret", "api_key", "engines_key", "auth_database_url"}
+
+
+def unknown_names(environ: dict[str, str] | None = None) -> list[str]:
+    """A warning for each `LOCALAI_` variable that means nothing here, with the nearest name."""
+    warnings = []
+    for name in sorted(os.environ if environ is None else environ):
+        if name.startswith("LOCALAI_") and name not in _KNOWN:
+            near = difflib.get_close_matches(name, _KNOWN, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            warnings.append(f"{name} is not a setting of this server{hint}")
+    return warnings
+
+
+def read_env() -> Env:
+    """The settings. Raises SettingError with the one line that says what to change."""
+    try:
+        return Env()
+    except ValidationError as exc:
+        raise SettingError(_one_line(exc)) from exc
+
+
+def _one_line(exc: ValidationError) -> str:
+    error = exc.errors(include_url=False)[0]
+    wants = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:
+        return wants
+    field = str(error["loc"][0])
+    name = field if field.isupper() else f"LOCALAI_{field.upper()}"
+    lowered = name.removeprefix("LOCALAI_").lower()
+    got = "a secret" if lowered in _SECRET else repr(error["input"])
+    return f"{name}: got {got}; {wants}"
+
+
+def load() -> Env:
+    """As `read_env`, but for a program's start: prints the line and exits 1."""
+    try:
+        env = read_env()
+    except SettingError as exc:
+        sys.stderr.write(f"gatehouse: {exc}\n")
+        sys.exit(1)
+    return env
