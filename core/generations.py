@@ -5,15 +5,16 @@ that a kill in between loses nothing. Reading one is eight bytes of mapped memor
 system call. Slots are by hash of the user; two users in one slot cost a look-up, nothing else.
 """
 
-import fcntl
 import mmap
 import os
 import struct
 import zlib
 from pathlib import Path
 
+from core.files import exclusive
+
 SLOTS = 1024
-RIGHTS, CREDENTIALS, ENGINES = 0, 1, 2
+RIGHTS, CREDENTIALS, ENGINES, CHANGES = 0, 1, 2, 3
 _FIRST_USER_SLOT = 16
 _SIZE = SLOTS * 8
 
@@ -24,24 +25,27 @@ def user_slot(user_id: str) -> int:
 
 
 class Generations:
-    """The counters of one data path. Slots: RIGHTS (everybody), CREDENTIALS, ENGINES, users."""
+    """The counters of one data path. Slots: RIGHTS (everybody), CREDENTIALS, ENGINES, users.
+
+    CHANGES moves with every user's slot: a look-up that began before any change may not be kept.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.fstat(self._fd).st_size < _SIZE:
-            os.ftruncate(self._fd, _SIZE)
-        self._map = mmap.mmap(self._fd, _SIZE)
+        self._lock = path.with_suffix(".lock")
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.fstat(fd).st_size < _SIZE:
+            os.ftruncate(fd, _SIZE)
+        self._map = mmap.mmap(fd, _SIZE)
+        os.close(fd)
         self._cells = memoryview(self._map).cast("Q")
 
     def read(self, slot: int) -> int:
         return self._cells[slot]
 
     def bump(self, slot: int) -> None:
-        """Move one counter, so that two bumps at once move it twice."""
-        fcntl.lockf(self._fd, fcntl.LOCK_EX)
-        try:
-            (value,) = struct.unpack_from("=Q", self._map, slot * 8)
-            struct.pack_into("=Q", self._map, slot * 8, value + 1)
-        finally:
-            fcntl.lockf(self._fd, fcntl.LOCK_UN)
+        """Move one counter (and CHANGES with a user's), so that two bumps at once move it twice."""
+        with exclusive(self._lock):
+            for each in (slot, CHANGES) if slot >= _FIRST_USER_SLOT else (slot,):
+                (value,) = struct.unpack_from("=Q", self._map, each * 8)
+                struct.pack_into("=Q", self._map, each * 8, value + 1)

@@ -11,7 +11,7 @@ import socket
 import sys
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
@@ -69,8 +69,6 @@ class Env(BaseSettings):
     engines: CommaList = []
     engines_key: str = ""
     models: CommaList | None = None
-    cache_path: Path | None = None
-    journal_sync: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator(
@@ -106,7 +104,8 @@ class Env(BaseSettings):
     @classmethod
     def _expiry(cls, value: str) -> str:
         try:
-            parse_duration(value)
+            if value:
+                parse_duration(value)
         except ValueError as exc:
             raise ValueError("wants a duration such as 90d, 1y or 24h") from exc
         return value
@@ -121,6 +120,8 @@ class Env(BaseSettings):
     @classmethod
     def _base_url(cls, value: str) -> str:
         parts = urlsplit(value)
+        if not value:
+            return value
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
             raise ValueError("wants an http:// or https:// address")
         return value.rstrip("/")
@@ -294,10 +295,23 @@ def _one_line(exc: ValidationError) -> str:
 
 
 def load() -> Env:
-    """As `read_env`, but for a program's start: prints the line and exits 1."""
+    """As `read_env`, but for a program's start: prints the line and exits 1.
+
+    Also makes the data path, as everything else needs it.
+    """
     try:
         env = read_env()
+        env.data_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.access(env.data_path, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
     except SettingError as exc:
-        sys.stderr.write(f"gatehouse: {exc}\n")
-        sys.exit(1)
+        _stop(str(exc))
+    except OSError as exc:
+        what = "the disk is full" if exc.errno == 28 else str(exc.strerror).lower()
+        _stop(f"LOCALAI_DATA_PATH: {env.data_path} cannot be written ({what}); choose another")
     return env
+
+
+def _stop(line: str) -> NoReturn:
+    sys.stderr.write(f"gatehouse: {line}\n")
+    sys.exit(1)

@@ -1,0 +1,54 @@
+# One line per target; `make help` lists them.
+PYTHON ?= python3.11
+PY := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help serve web engine test test-quick lint bench bench-peers audit requirements clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: web-env dev-env
+web-env:
+	@$(PYTHON) core/bootstrap.py requirements.txt
+dev-env:
+	@$(PYTHON) core/bootstrap.py requirements/dev.txt
+
+serve: export LOCALAI_AUTH ?= true
+serve: web-env ## start everything on this machine
+	@exec $(PY) manage.py serve
+
+web: export LOCALAI_AUTH ?= true
+web: web-env ## start the web processes alone (all engines remote)
+	@exec $(PY) manage.py serve --web-only
+
+engine: web-env ## start the engine process alone
+	@exec $(PY) manage.py runengine
+
+test: dev-env ## all tests: real engines, both databases, faults
+	@$(PY) -m pytest -q
+
+test-quick: dev-env ## tests without engine and browser, under a minute
+	@$(PY) -m pytest -q -m "not real" --ignore=tests/real
+
+lint: dev-env ## everything static that CI looks at
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+	@.venv/bin/lint-imports
+	@$(PY) -m mypy
+	@$(PY) manage.py makemigrations --check --dry-run
+	@LOCALAI_AUTH=true LOCALAI_BASE_URL=https://gatehouse.example $(PY) manage.py check --deploy --fail-level WARNING
+
+audit: dev-env ## known holes in what we depend on (needs the network)
+	@$(PY) -m pip_audit --strict --require-hashes -r requirements.txt
+
+bench: dev-env ## measure product, bare forwarder and engine in one run
+	@$(PY) -m bench.run
+
+bench-peers: dev-env ## the same beside other gateways
+	@$(PY) -m bench.run --peers
+
+requirements: dev-env ## compile the pinned requirements anew
+	@sh requirements/compile.sh
+
+clean: ## remove environments, caches and built files; data stays
+	@rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

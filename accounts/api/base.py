@@ -1,0 +1,23 @@
+"""The base of the account endpoints: flat errors (G-01), JSON only, no rules of DRF's own."""
+
+from typing import cast
+
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from core.envelopes import Family
+from core.http import GatedRequest
+from core.principal import Principal
+
+
+class AccountView(APIView):
+    """The gate has let the caller in before a method here runs."""
+
+    family: Family = "flat"
+
+    @staticmethod
+    def principal(request: Request) -> Principal:
+        """The caller; only for routes whose line in the gate asks for one."""
+        principal = cast("GatedRequest", request._request).principal  # noqa: SLF001  # DRF's own name
+        assert principal is not None  # noqa: S101  # the gate saw to it
+        return principal

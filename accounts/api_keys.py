@@ -1,0 +1,45 @@
+"""Making and revoking API keys (contract 2.5)."""
+
+import secrets
+from datetime import datetime
+
+from accounts.changes import change_of_rights, credentials_added
+from accounts.credentials import KEY_PREFIX
+from accounts.models import ApiKey, User
+from accounts.runtime import keyring
+
+PREFIX_CHARS = 12
+
+
+def create(user: User, *, name: str, expires_at: datetime | None) -> tuple[ApiKey, str]:
+    """A new key and its secret, which is seen only this once."""
+    secret = KEY_PREFIX + secrets.token_hex(32)
+    digest = keyring("api-key").digest(secret)
+    credentials_added()
+    key = ApiKey.objects.create(
+        user=user,
+        name=name,
+        prefix=secret[:PREFIX_CHARS],
+        digest=digest.hex,
+        digest_key_id=digest.key_id,
+        role=user.role,
+        expires_at=expires_at,
+    )
+    credentials_added()
+    return key, secret
+
+
+def find(secret: str, *, now: datetime) -> ApiKey | None:
+    """The usable key of an active account that `secret` is, for E-04."""
+    if not secret.startswith(KEY_PREFIX) or not secret.isascii() or len(secret) > 512:
+        return None
+    digests = [digest.hex for digest in keyring("api-key").digests(secret)]
+    key = ApiKey.objects.select_related("user").filter(digest__in=digests).first()
+    return key if key is not None and key.is_usable(now) and key.user.is_active else None
+
+
+def revoke(key_id: object, *, owner_id: object) -> bool:
+    """End a key of `owner_id`; False where there is none. Refused from the next request on."""
+    with change_of_rights(owner_id):
+        deleted, _ = ApiKey.objects.filter(pk=key_id, user_id=owner_id).delete()
+    return deleted > 0

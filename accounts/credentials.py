@@ -1,0 +1,180 @@
+"""From a request's headers to its principal, in the exact order of contract section 2.1.
+
+Imports no models, so that the lane may use it: whoever asks passes in `load`.
+"""
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from core.generations import CHANGES, CREDENTIALS, RIGHTS, Generations, user_slot
+from core.keyring import Keyring
+from core.principal import LEGACY, LOCAL, Principal
+
+Kind = Literal["session", "api-key"]
+Load = Callable[[Kind, str], Awaitable[Principal | None]]
+REMEMBER_S = 60.0
+MAX_CREDENTIAL_CHARS = 512
+KEY_PREFIX = "lai-"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthMode:
+    """`accounts` is LOCALAI_AUTH; `legacy_keys` are compared whole, in constant time."""
+
+    accounts: bool
+    legacy_keys: tuple[bytes, ...]
+
+    @property
+    def is_open(self) -> bool:
+        """Neither accounts nor legacy keys: everybody is the one admin."""
+        return not self.accounts and not self.legacy_keys
+
+
+def cookie_values(header: bytes | None) -> dict[str, str]:
+    """The `session` and `token` cookies; the first of a name counts, odd pairs are skipped."""
+    found: dict[str, str] = {}
+    if header is None:
+        return found
+    for part in header.decode("latin-1").split(";"):
+        name, equals, value = part.strip().partition("=")
+        if equals and name in {"session", "token"} and name not in found:
+            found[name] = value.strip('"')
+    return found
+
+
+def candidates(headers: dict[bytes, bytes]) -> Iterable[tuple[Kind, str]]:
+    """Phase A: what may be a credential, first come first tried (A1 to A6)."""
+    cookies = cookie_values(headers.get(b"cookie")) if b"cookie" in headers else {}
+    if session := cookies.get("session"):
+        yield "session", session
+    authorization = headers.get(b"authorization")
+    if authorization is not None and authorization.startswith(b"Bearer "):
+        bearer = authorization[7:].decode("latin-1")
+        yield "session", bearer
+        yield "api-key", bearer
+    for name in (b"x-api-key", b"xi-api-key"):
+        if value := headers.get(name):
+            yield "api-key", value.decode("latin-1")
+    if token := cookies.get("token"):
+        yield "api-key", token
+
+
+def legacy_candidate(headers: dict[bytes, bytes]) -> bytes:
+    """Phase B: the one string that is compared with the legacy keys, or nothing."""
+    authorization = headers.get(b"authorization", b"")
+    if authorization:
+        return authorization.removeprefix(b"Bearer ")
+    for name in (b"x-api-key", b"xi-api-key"):
+        if value := headers.get(name):
+            return value
+    return cookie_values(headers.get(b"cookie")).get("token", "").encode("latin-1")
+
+
+def is_legacy_key(candidate: bytes, keys: Iterable[bytes]) -> bool:
+    """Compare with every key, so that the time tells neither which nor how far."""
+    matched = False
+    for key in keys:
+        matched |= hmac.compare_digest(candidate, key)
+    return matched and bool(candidate)
+
+
+def could_be(kind: Kind, secret: str, sessions: Keyring) -> str | None:
+    """What to look up for a secret of `kind`, or None where its form rules it out."""
+    if not secret or len(secret) > MAX_CREDENTIAL_CHARS or not secret.isascii():
+        return None
+    if kind == "session":
+        return sessions.unsign(secret)
+    return secret if secret.startswith(KEY_PREFIX) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    principal: Principal | None
+    until: float
+    slot: int
+    generation: int
+    everybody: int
+
+
+class KnownPrincipals:
+    """Principals this process has looked up, by the full HMAC of (kind, secret).
+
+    Dropped when the counter of their user, or the one for all, has moved; after 60 s at the
+    latest (S-39). Misses are remembered too, until any credential is made.
+    """
+
+    def __init__(self, load: Load, *, generations: Generations, keyring: Keyring, limit: int = 20_000) -> None:
+        self._load = load
+        self._generations = generations
+        self._keyring = keyring
+        self._limit = limit
+        self._known: dict[bytes, _Known] = {}
+
+    async def find(self, kind: Kind, secret: str) -> Principal | None:
+        """The principal of a usable credential, or None. `load` runs off the event loop."""
+        key = self._keyring.cache_key(f"{kind}\0{secret}".encode())
+        read = self._generations.read
+        known = self._known.get(key)
+        if (
+            known is not None
+            and known.generation == read(known.slot)
+            and known.everybody == read(RIGHTS)
+            and time.monotonic() < known.until
+        ):
+            return known.principal
+        everybody, credentials, changes = read(RIGHTS), read(CREDENTIALS), read(CHANGES)
+        principal = await self._load(kind, secret)
+        if principal is None:
+            slot, before = CREDENTIALS, credentials
+        else:
+            slot = user_slot(principal.user_id)
+            before = read(slot) if read(CHANGES) == changes else -1
+        self._remember(key, _Known(principal, time.monotonic() + REMEMBER_S, slot, before, everybody))
+        return principal
+
+    def _remember(self, key: bytes, known: _Known) -> None:
+        """A change during the look-up left its counter ahead of `known`: it is then never used."""
+        self._known.pop(key, None)
+        if len(self._known) >= self._limit:
+            self._known.pop(next(iter(self._known)))
+        self._known[key] = known
+
+
+def lookups(
+    mode: AuthMode, sessions: Keyring, headers: dict[bytes, bytes]
+) -> Iterable[tuple[Kind, str]]:
+    """What phase A has to look up, in order; a bad credential never blocks a good one (2.1)."""
+    if mode.accounts:
+        for kind, secret in candidates(headers):
+            wanted = could_be(kind, secret, sessions)
+            if wanted is not None:
+                yield kind, wanted
+
+
+def without_accounts(mode: AuthMode, headers: dict[bytes, bytes]) -> Principal | None:
+    """The open server, and legacy keys (phase B): the part that needs no look-up."""
+    if mode.is_open:
+        return LOCAL
+    if mode.legacy_keys and is_legacy_key(legacy_candidate(headers), mode.legacy_keys):
+        return LEGACY
+    return None
+
+
+class Resolver:
+    """Finds the principal of a request's headers, for the lane."""
+
+    def __init__(self, mode: AuthMode, known: KnownPrincipals, sessions: Keyring) -> None:
+        self._mode = mode
+        self._known = known
+        self._sessions = sessions
+
+    async def resolve(self, headers: dict[bytes, bytes]) -> Principal | None:
+        """The first credential that validates, or None."""
+        for kind, wanted in lookups(self._mode, self._sessions, headers):
+            principal = await self._known.find(kind, wanted)
+            if principal is not None:
+                return principal
+        return without_accounts(self._mode, headers)

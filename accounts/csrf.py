@@ -1,0 +1,26 @@
+"""The slow door's side of `core.cross_site`; pages and the admin site carry Django's token besides."""
+
+from urllib.parse import urlsplit
+
+from accounts.runtime import env
+from core.cross_site import refuse_foreign
+
+_SAFE = {"GET", "HEAD", "OPTIONS"}
+_MAKES_A_COOKIE = {
+    "auth-register",
+    "auth-login",
+    "auth-token-login",
+    "login",
+    "register",
+    "invite",
+}
+
+
+def own_netlocs() -> frozenset[bytes]:
+    return frozenset({urlsplit(env().public_url).netloc.lower().encode()})
+
+
+def refuse_foreign_origin(headers: dict[bytes, bytes], method: str, url_name: str) -> None:
+    """Raise ForbiddenError for what another site made a browser send."""
+    if method not in _SAFE and not env().disable_csrf:
+        refuse_foreign(headers, own_netlocs(), even_without_cookie=url_name in _MAKES_A_COOKIE)

@@ -1,0 +1,130 @@
+"""What each route asks of its caller. One table; nothing else decides.
+
+A requirement is a string:
+
+    public           anyone
+    user             any credential
+    feature:NAME     any credential whose owner has the feature
+    account          a person's own account, by any credential of it (not the legacy key: S-07)
+    session          a person's own account, by a session that no key made (C-11, S-28)
+    admin            an admin, by any credential
+
+A (URL name, method) without a line here is refused to everybody, and a test walks the whole URL
+configuration and fails on one. HEAD counts as GET, OPTIONS is answered before the gate.
+"""
+
+from core.errors import ForbiddenError, UnauthenticatedError
+from core.principal import Principal
+
+Requirement = str
+
+_CHAT = ("chat-completions", "completions", "messages", "responses")
+_OTHER_INFERENCE = {
+    "messages-count-tokens": "feature:chat",
+    "embeddings": "feature:embeddings",
+    "tokenize": "feature:tokenize",
+    "detokenize": "feature:tokenize",
+}
+
+GATE: dict[tuple[str, str], Requirement] = {
+    ("healthz", "GET"): "public",
+    ("readyz", "GET"): "public",
+    ("version", "GET"): "user",
+    # accounts (contract, section 1.1)
+    ("auth-status", "GET"): "public",
+    ("auth-register", "POST"): "public",
+    ("auth-login", "POST"): "public",
+    ("auth-token-login", "POST"): "public",
+    ("auth-logout", "POST"): "user",
+    ("auth-me", "GET"): "user",
+    ("auth-api-keys", "GET"): "account",
+    ("auth-api-keys", "POST"): "session",
+    ("auth-api-key", "DELETE"): "session",
+    ("auth-usage", "GET"): "user",
+    ("auth-admin-usage", "GET"): "admin",
+    ("auth-admin-users", "GET"): "admin",
+    ("auth-admin-user-role", "PUT"): "admin",
+    ("auth-admin-user-status", "PUT"): "admin",
+    ("auth-admin-invites", "GET"): "admin",
+    ("auth-admin-invites", "POST"): "admin",
+    ("auth-admin-invite", "DELETE"): "admin",
+    # pages
+    ("root", "GET"): "public",
+    ("login", "GET"): "public",
+    ("login", "POST"): "public",
+    ("register", "GET"): "public",
+    ("register", "POST"): "public",
+    ("invite", "GET"): "public",
+    ("invite", "POST"): "public",
+    ("waiting", "GET"): "public",
+    ("home", "GET"): "user",
+    ("home-setup", "GET"): "user",
+    ("logout", "POST"): "user",
+    ("home-keys", "POST"): "session",
+    ("home-key-revoke", "POST"): "session",
+    ("favicon", "GET"): "public",
+    # models
+    ("models", "GET"): "user",
+    ("model", "GET"): "user",
+    # stored responses: the owner's alone, which the view sees to
+    ("response", "GET"): "user",
+    ("response-cancel", "POST"): "user",
+    **{(name, "POST"): "feature:chat" for name in _CHAT},
+    **{(name, "POST"): requirement for name, requirement in _OTHER_INFERENCE.items()},
+}
+# Everything under Django's admin site, by its namespace. (Static files are WhiteNoise's, before the gate.)
+GATE_PREFIXES: dict[str, Requirement] = {"admin:": "admin", "admin-root": "admin"}
+
+
+def requirement_for(url_name: str, method: str) -> Requirement | None:
+    """The line for a route, or None where it has none (then nobody may)."""
+    method = "GET" if method == "HEAD" else method
+    found = GATE.get((url_name, method))
+    if found is not None:
+        return found
+    for prefix, requirement in GATE_PREFIXES.items():
+        if url_name.startswith(prefix):
+            return requirement
+    return None
+
+
+def methods_of(url_name: str) -> list[str]:
+    """The methods that a route has a line for, as an `Allow` header lists them."""
+    return sorted(method for name, method in GATE if name == url_name)
+
+
+def admit(principal: Principal | None, requirement: Requirement | None) -> None:
+    """Return where `principal` meets `requirement`; else raise.
+
+    Raises UnauthenticatedError without a principal, ForbiddenError with one that may not, also
+    where there is no requirement at all.
+    """
+    if requirement == "public":
+        return
+    if principal is None:
+        raise UnauthenticatedError
+    if requirement == "user":
+        return
+    if requirement is None:
+        raise ForbiddenError("This address is closed.")
+    if requirement.startswith("feature:"):
+        name = requirement[8:]
+        if principal.is_admin or name in principal.features:
+            return
+        raise ForbiddenError(
+            f"feature not enabled for your account: {name}", reason="feature_disabled"
+        )
+    if requirement == "admin":
+        if principal.is_admin:
+            return
+        raise ForbiddenError
+    _admit_account(principal, requirement)
+
+
+def _admit_account(principal: Principal, requirement: Requirement) -> None:
+    if not principal.has_account:
+        raise ForbiddenError("This needs a personal account.")
+    if requirement == "session" and (principal.key_id is not None or principal.source != "web"):
+        raise ForbiddenError("This needs a signed-in session; an API key may not do it.")
+    if requirement not in {"account", "session"}:
+        raise ForbiddenError("This address is closed.")

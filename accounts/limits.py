@@ -1,0 +1,84 @@
+"""How often one may try to sign in (S-10), and whose address a request comes from."""
+
+import ipaddress
+
+from django.http import HttpRequest
+
+from accounts.runtime import attempts, env, trusted_networks
+from core.attempts import Rate
+from core.errors import RateLimitedError
+
+FAILURE_WINDOW_S = 15 * 60.0
+FAILURES_BEFORE_SLOW = 10
+SLOWED = Rate(1, 30.0)
+
+
+def client_address(peer: str, forwarded_for: str) -> str:
+    """The caller's address: the peer's, or past trusted proxies the last one they vouch for.
+
+    Nobody else's `X-Forwarded-For` is believed (W-06). An IPv6 caller counts as its /64.
+    """
+    hops = [peer, *reversed([hop.strip() for hop in forwarded_for.split(",") if hop.strip()])]
+    chosen = peer
+    for index, hop in enumerate(hops[:32]):
+        try:
+            address = ipaddress.ip_address(hop)
+        except ValueError:
+            break
+        chosen = hop
+        if index + 1 < len(hops) and not any(address in net for net in trusted_networks()):
+            break
+    return _network(chosen)
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if parsed.version == 6:
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
+def address_of(request: HttpRequest) -> str:
+    return client_address(
+        request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
+    )
+
+
+def sign_in_rate() -> Rate:
+    return Rate.parse(env().auth_rate_limit)
+
+
+def take_sign_in(request: HttpRequest) -> None:
+    """Count one try of register, login or token-login from this address, or refuse it."""
+    wait_s = attempts().take("sign-in", address_of(request), sign_in_rate())
+    if wait_s:
+        raise RateLimitedError(retry_after_s=wait_s)
+
+
+def _account(email: str, request: HttpRequest) -> str:
+    return f"{email}|{address_of(request)}"
+
+
+def slow_down_failures(email: str, request: HttpRequest) -> None:
+    """After ten failures in a quarter of an hour an account is slowed, not locked (S-10)."""
+    if sign_in_rate().count == 0:
+        return
+    who = _account(email, request)
+    if attempts().count("failure", who, window_s=FAILURE_WINDOW_S) < FAILURES_BEFORE_SLOW:
+        return
+    wait_s = attempts().take("slowed", who, SLOWED)
+    if wait_s:
+        raise RateLimitedError(retry_after_s=wait_s)
+
+
+def note_failure(email: str, request: HttpRequest) -> None:
+    if sign_in_rate().count:
+        rate = Rate(10_000, FAILURE_WINDOW_S)
+        attempts().take("failure", _account(email, request), rate)
+
+
+def note_success(email: str, request: HttpRequest) -> None:
+    attempts().forget("failure", _account(email, request))

@@ -1,0 +1,104 @@
+"""The one place that asks the database who a credential belongs to."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.models import Session
+from django.core.exceptions import ValidationError
+from django.db import OperationalError
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+from accounts.credentials import Kind, is_legacy_key
+from accounts.features import features_of
+from accounts.models import ApiKey, Status, User
+from accounts.runtime import auth_mode, keyring
+from core.principal import LEGACY, Principal, Source
+
+LAST_USED_GRAIN = timedelta(minutes=1)
+SESSION_API_KEY = "api_key_id"
+SESSION_LEGACY = "legacy_key"
+
+
+def load_principal(kind: Kind, secret: str) -> Principal | None:
+    """The principal of a session key or an API key; None where it is not usable now.
+
+    The owner has to be active for either (TOK-04).
+    """
+    now = timezone.now()
+    return _of_session(secret, now) if kind == "session" else _of_api_key(secret, now)
+
+
+def _of_api_key(secret: str, now: datetime) -> Principal | None:
+    digests = [digest.hex for digest in keyring("api-key").digests(secret)]
+    key = ApiKey.objects.select_related("user").filter(digest__in=digests).first()
+    if key is None or not key.is_usable(now) or key.user.status != Status.ACTIVE:
+        return None
+    return _principal(key.user, "apikey", key=key)
+
+
+def _of_session(session_key: str, now: datetime) -> Principal | None:
+    row = Session.objects.filter(pk=session_key, expire_date__gt=now).first()
+    if row is None:
+        return None
+    data: dict[str, Any] = row.get_decoded()
+    if SESSION_LEGACY in data:
+        return _of_legacy_session(data[SESSION_LEGACY])
+    user = _user(data.get(SESSION_KEY))
+    if user is None or not _hash_holds(user, data.get(HASH_SESSION_KEY, "")):
+        return None
+    key_id = data.get(SESSION_API_KEY)
+    if key_id is None:
+        return _principal(user, "web", session_key=session_key)
+    key = ApiKey.objects.filter(pk=key_id, user=user).first()
+    if key is None or not key.is_usable(now):
+        return None  # the session ends with the key that made it (S-28)
+    return _principal(user, "web", key=key, session_key=session_key)
+
+
+def _of_legacy_session(marker: str) -> Principal | None:
+    """A session that a legacy key made (S-41) lives as long as that key is configured."""
+    markers = [keyring("session").digest(key.decode()).hex for key in auth_mode().legacy_keys]
+    return LEGACY if is_legacy_key(marker.encode(), [m.encode() for m in markers]) else None
+
+
+def _user(user_id: object) -> User | None:
+    try:
+        return User.objects.filter(pk=user_id, status=Status.ACTIVE).first()
+    except (ValidationError, ValueError):
+        return None
+
+
+def _hash_holds(user: User, given: str) -> bool:
+    """The session's mark of the password, so that a new password ends old sessions."""
+    if constant_time_compare(given, user.get_session_auth_hash()):
+        return True
+    return any(constant_time_compare(given, old) for old in user.get_session_auth_fallback_hash())
+
+
+def _principal(
+    user: User, source: Source, *, key: ApiKey | None = None, session_key: str | None = None
+) -> Principal:
+    return Principal(
+        user_id=str(user.pk),
+        name=user.display_name,
+        email=user.email,
+        role="admin" if user.role == "admin" else "user",
+        source=source,
+        features=features_of(user.role),
+        key_id=str(key.pk) if key else None,
+        key_name=key.name if key else None,
+        session_key=session_key,
+    )
+
+
+def touch_key(key_id: str) -> None:
+    """Write a key's last use, once a minute at most; a busy database loses it, not the request."""
+    now = timezone.now()
+    stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now - LAST_USED_GRAIN)
+    try:
+        ApiKey.objects.filter(stale, pk=key_id).update(last_used_at=now)
+    except OperationalError:
+        return

@@ -1,0 +1,171 @@
+"""The slow door's front: path, host, CORS, gate, CSRF and headers, for everything Django serves.
+
+The lane calls the same plain functions; this file only fits them to Django's request.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import cast
+from urllib.parse import quote, urlencode
+
+import uuid_utils
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import Resolver404, ResolverMatch, resolve
+
+from accounts.credentials import lookups, without_accounts
+from accounts.csrf import refuse_foreign_origin
+from accounts.gate import admit, methods_of, requirement_for
+from accounts.limits import take_sign_in
+from accounts.lookup import load_principal, touch_key
+from accounts.runtime import auth_mode, env, keyring
+from core.drf import error_response
+from core.envelopes import Family
+from core.errors import (
+    ForbiddenError,
+    GatehouseError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    UnauthenticatedError,
+)
+from core.http import GatedRequest
+from core.paths import canonical_path
+from core.principal import Principal
+from core.response_headers import PREFLIGHT_HEADERS, SECURITY_HEADERS, HostRules, OriginRules
+
+log = logging.getLogger("gatehouse.web")
+GetResponse = Callable[[HttpRequest], HttpResponse]
+LIMITED = {"auth-register", "auth-login", "auth-token-login"}
+
+
+def host_rules() -> HostRules:
+    from accounts.hosts import allowed_hosts
+
+    return HostRules(frozenset(allowed_hosts()))
+
+
+def origin_rules() -> OriginRules:
+    return OriginRules(env().cors, frozenset(env().cors_allow_origins) - {"*"})
+
+
+def raw_headers(request: HttpRequest) -> dict[bytes, bytes]:
+    """The headers as the resolver reads them in either door: lower-case names, latin-1 bytes."""
+    return {
+        name.lower().encode("latin-1"): value.encode("latin-1", "replace")
+        for name, value in request.headers.items()
+    }
+
+
+def find_principal(request: HttpRequest) -> Principal | None:
+    """Who is calling, asked of the database: the slow door remembers nobody."""
+    headers = raw_headers(request)
+    for kind, wanted in lookups(auth_mode(), keyring("session"), headers):
+        principal = load_principal(kind, wanted)
+        if principal is not None:
+            if principal.key_id is not None:
+                touch_key(principal.key_id)
+            return principal
+    return without_accounts(auth_mode(), headers)
+
+
+class FrontMiddleware:
+    """Correlation id and common headers around everything; path, host and preflight first."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+        self._hosts = host_rules()
+        self._origins = origin_rules()
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("x-correlation-id", "")
+        usable = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
+        correlation_id = given if usable else str(uuid_utils.uuid7())
+        response = self._answer(request)
+        response["X-Correlation-ID"] = correlation_id
+        if not response.streaming and "Content-Length" not in response:
+            response["Content-Length"] = str(len(response.content))
+        for name, value in SECURITY_HEADERS:
+            response.headers.setdefault(name.decode(), value.decode())
+        origin = request.headers.get("origin")
+        for name, value in self._origins.headers(origin.encode("latin-1") if origin else None):
+            response[name.decode()] = value.decode()
+        return response
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
+        host = request.headers.get("host", "").encode("latin-1", "replace")
+        try:
+            if "%00" in request.META.get("QUERY_STRING", ""):
+                raise InvalidRequestError("The query string is not valid.")
+            path = canonical_path(quote(request.path_info, safe="/%:@!$&'()*+,;=~-._").encode())
+            if not self._hosts.permits(host):
+                raise InvalidRequestError("This server does not answer to that host name.")
+        except GatehouseError as exc:
+            return error_response(exc, "openai", opaque=env().opaque_errors)
+        request.path_info = request.path = path
+        if request.method == "OPTIONS":
+            response = HttpResponse(status=204)
+            if self._origins.enabled:
+                for name, value in PREFLIGHT_HEADERS:
+                    response[name.decode()] = value.decode()
+            return response
+        return self._get_response(request)
+
+
+class GateMiddleware:
+    """Resolves the route and the caller, and lets through what the table lets through."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        gated = cast("GatedRequest", request)
+        gated.principal = None
+        family: Family = "openai"
+        page = False
+        try:
+            match = self._match(request)
+            gated.principal = find_principal(request)
+            if match is None:
+                raise self._unknown(gated)
+            page = is_page(match)
+            family = getattr(getattr(match.func, "cls", None), "family", "openai")
+            name, method = match.view_name or "", request.method or ""
+            requirement = requirement_for(name, method)
+            if requirement is None and gated.principal is not None and methods_of(name):
+                raise MethodNotAllowedError
+            refuse_foreign_origin(raw_headers(request), method, name)
+            admit(gated.principal, requirement)
+            if name in LIMITED:
+                take_sign_in(request)
+        except GatehouseError as exc:
+            return self._refuse(gated, exc, page=page, family=family)
+        return self._get_response(request)
+
+    @staticmethod
+    def _match(request: HttpRequest) -> ResolverMatch | None:
+        try:
+            return resolve(request.path_info)
+        except (Resolver404, Http404):
+            return None
+
+    @staticmethod
+    def _unknown(request: GatedRequest) -> GatehouseError:
+        """Unknown paths are 401 for anonymous callers, 404 for the others (contract 4.2)."""
+        return UnauthenticatedError() if request.principal is None else NotFoundError()
+
+    @staticmethod
+    def _refuse(
+        request: GatedRequest, error: GatehouseError, *, page: bool, family: Family
+    ) -> HttpResponse:
+        if page and isinstance(error, UnauthenticatedError):
+            query = urlencode({"next": request.get_full_path()})
+            return HttpResponseRedirect(f"/login?{query}")
+        if page and isinstance(error, ForbiddenError) and request.method == "GET":
+            return HttpResponseRedirect("/app?notice=admins_only")
+        nested: Family = "openai" if family == "flat" and error.http_status != 429 else family
+        return error_response(error, nested, opaque=env().opaque_errors)
+
+
+def is_page(match: ResolverMatch) -> bool:
+    """HTML pages say so themselves; Django's admin site is all pages."""
+    return match.app_name == "admin" or getattr(match.func, "is_page", False)

@@ -1,0 +1,145 @@
+"""The pages before somebody is known: sign-in, registration, invite, waiting; and sign-out."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts import sessions
+from accounts.api.entry import sign_in, sign_in_with_token
+from accounts.limits import take_sign_in
+from accounts.models import User
+from accounts.passwords import PasswordError
+from accounts.registration import Registration, needs_setup_token, register
+from accounts.runtime import auth_mode, env
+from accounts.wording import plain_words
+from core.errors import GatehouseError
+
+Page = Callable[..., HttpResponse]
+HOME = "/app"
+
+
+def page(view: Page) -> Page:
+    """Mark a view as an HTML page, for the gate's way of refusing; never cached."""
+    marked = never_cache(view)
+    marked.is_page = True  # type: ignore[attr-defined]
+    return marked
+
+
+def next_path(request: HttpRequest) -> str:
+    """Where to go afterwards: a path of this server that the query or form names, else home."""
+    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    safe = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
+    return wanted if safe and wanted.startswith("/") else HOME
+
+
+def context(request: HttpRequest, **extra: Any) -> dict[str, Any]:
+    """What the gate family of templates needs."""
+    return {
+        "registration_mode": env().registration_mode,
+        "first_run": env().auth and not User.objects.exists(),
+        "next": next_path(request),
+        "local_auth": env().auth and not env().disable_local_auth,
+        **extra,
+    }
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def login(request: HttpRequest) -> HttpResponse:
+    """Email and password, or an API key."""
+    if request.method == "GET":
+        if getattr(request, "principal", None) is not None:
+            return HttpResponseRedirect(next_path(request))
+        if env().auth and not User.objects.exists():
+            return HttpResponseRedirect("/register")
+        with_key = "key" in request.GET or not context(request)["local_auth"]
+        return render(request, "accounts/login.html", context(request, with_key=with_key))
+    with_key = bool(request.POST.get("token"))
+    try:
+        take_sign_in(request)
+        if with_key:
+            sign_in_with_token(request, request.POST["token"])
+        else:
+            sign_in(request, request.POST.get("email", ""), request.POST.get("password", ""))
+    except GatehouseError as exc:
+        if exc.message == "account pending admin approval":
+            return HttpResponseRedirect("/waiting")
+        words = plain_words(exc)
+        email = request.POST.get("email", "")
+        shown = context(request, error=words, email=email, with_key=with_key)
+        return render(request, "accounts/login.html", shown, status=422)
+    return HttpResponseRedirect(next_path(request))
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def register_page(request: HttpRequest, code: str = "") -> HttpResponse:
+    """Registration, also from an invite link, also of the first admin."""
+    form = {"email": "", "name": "", "invite_code": code}
+    if auth_mode().is_open or not env().auth:
+        return HttpResponseRedirect(HOME)
+    if request.method == "GET":
+        return _register_form(request, form)
+    form = {name: request.POST.get(name, "") for name in ("email", "name", "invite_code")}
+    password = request.POST.get("password", "")
+    if password != request.POST.get("password2", ""):
+        return _register_form(request, form, error=("The two passwords differ.", ""))
+    asked = Registration(
+        email=form["email"],
+        password=password,
+        name=form["name"],
+        invite_code=form["invite_code"],
+        acknowledge_weak_password=request.POST.get("acknowledge") == "on",
+        setup_token=request.POST.get("setup_token", ""),
+    )
+    try:
+        take_sign_in(request)
+        outcome = register(asked, now=timezone.now())
+    except PasswordError as exc:
+        error = (exc.message, "")
+        return _register_form(request, form, error=error, may_acknowledge=exc.overridable)
+    except GatehouseError as exc:
+        return _register_form(request, form, error=plain_words(exc))
+    if outcome.pending:
+        return HttpResponseRedirect("/waiting")
+    if outcome.user is None:
+        return HttpResponseRedirect("/login")
+    sessions.begin(request, outcome.user)
+    return HttpResponseRedirect(HOME)
+
+
+def _register_form(
+    request: HttpRequest,
+    form: dict[str, str],
+    *,
+    error: tuple[str, str] | None = None,
+    may_acknowledge: bool = False,
+) -> HttpResponse:
+    shown = context(
+        request,
+        form=form,
+        error=error,
+        may_acknowledge=may_acknowledge,
+        needs_setup_token=needs_setup_token(),
+    )
+    return render(request, "accounts/register.html", shown, status=422 if error else 200)
+
+
+@page
+@require_http_methods(["GET"])
+def waiting(request: HttpRequest) -> HttpResponse:
+    """Somebody whose account waits for approval has no session; the page says what to expect."""
+    return render(request, "accounts/waiting.html", context(request))
+
+
+@page
+@require_POST
+def logout(request: HttpRequest) -> HttpResponse:
+    sessions.end(request)
+    return HttpResponseRedirect("/login")

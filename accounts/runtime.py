@@ -1,0 +1,65 @@
+"""The shared parts of `accounts`, made once per process from the settings.
+
+Nothing here is made at import: a forked worker must open its own files.
+"""
+
+import ipaddress
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from django.conf import settings
+
+from accounts.credentials import AuthMode
+from core.attempts import Attempts
+from core.durations import parse_duration
+from core.files import secret_from_file
+from core.generations import Generations
+from core.keyring import Keyring
+
+if TYPE_CHECKING:
+    from localai_project.env import Env  # the type alone; accounts imports no settings module
+
+
+def env() -> "Env":
+    """The typed settings."""
+    return cast("Env", settings.GATEHOUSE)
+
+
+@cache
+def secrets(data_path: Path, configured: tuple[str, ...]) -> list[str]:
+    """The secrets of this server: from the environment, else the generated file."""
+    return list(configured) or [secret_from_file(data_path / "secrets" / "hmac")]
+
+
+@cache
+def keyring(purpose: str) -> Keyring:
+    """The sub-keys of one purpose: `session`, `api-key`, `invite`."""
+    configured = tuple(env().auth_hmac_secret)
+    return Keyring(secrets(env().data_path, configured), purpose)
+
+
+@cache
+def generations() -> Generations:
+    return Generations(env().data_path / "state" / "generations")
+
+
+@cache
+def attempts() -> Attempts:
+    return Attempts(env().data_path / "state" / "attempts.sqlite3")
+
+
+@cache
+def auth_mode() -> AuthMode:
+    return AuthMode(env().auth, tuple(key.encode() for key in env().api_key))
+
+
+@cache
+def trusted_networks() -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(n, strict=False) for n in env().trusted_proxies)
+
+
+def default_key_lifetime() -> timedelta | None:
+    text = env().default_api_key_expiry
+    return parse_duration(text) if text else None

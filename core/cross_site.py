@@ -1,0 +1,22 @@
+"""Whether a browser says that a request comes from another site (S-11, S-38)."""
+
+from core.errors import ForbiddenError
+
+CREDENTIAL_HEADERS = (b"authorization", b"x-api-key", b"xi-api-key")
+
+
+def refuse_foreign(headers: dict[bytes, bytes], own: frozenset[bytes], *, even_without_cookie: bool) -> None:
+    """Raise ForbiddenError for an unsafe request that another site made a browser send.
+
+    Judged where a cookie is the only credential, or where the route makes one. `own` are the
+    `host[:port]` of this server besides the request's own. Both headers absent: no browser.
+    """
+    if any(headers.get(name) for name in CREDENTIAL_HEADERS):
+        return
+    if b"cookie" not in headers and not even_without_cookie:
+        return
+    site, origin = headers.get(b"sec-fetch-site", b""), headers.get(b"origin", b"")
+    netloc = origin.partition(b"://")[2].lower()
+    foreign = bool(origin) and netloc != headers.get(b"host", b"").lower() and netloc not in own
+    if site in {b"cross-site", b"same-site"} or foreign:
+        raise ForbiddenError("This request came from another site.")

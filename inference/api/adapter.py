@@ -1,0 +1,125 @@
+"""The slow door of an inference endpoint: Django's request in, the same handler, a response out.
+
+Used where a request does not come through the lane, as with Django's test client. A test holds both
+doors to the same bytes.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import cast
+from urllib.parse import urlsplit
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from accounts.csrf import own_netlocs
+from accounts.middleware import host_rules, origin_rules, raw_headers
+from accounts.runtime import env
+from core.call import Answer, Call, ClientGoneError, Message
+from core.envelopes import Family
+from core.errors import GatehouseError
+from core.http import GatedRequest
+from inference.engine_rows import local_targets
+from inference.engine_table import EngineTable
+from inference.models import Model
+from inference.remote_engines import RemoteEngine, parse_item
+from inference.runtime import Runtime
+from inference.stored_responses import load
+from usage.drain import journal_folder
+from usage.journal import Journal
+from usage.metering import Meter
+
+Work = Callable[[Call, Answer, Runtime], Awaitable[None]]
+
+
+@cache
+def _meter() -> Meter:
+    return Meter(Journal(journal_folder()))
+
+
+def remote_engines() -> list[RemoteEngine]:
+    """The remote engines of the settings, not yet asked."""
+    items = [parse_item(item) for item in env().engines]
+    return [RemoteEngine(name, url, env().engines_key) for name, url in items]
+
+
+async def _make_runtime() -> Runtime:
+    async def nobody(_headers: dict[bytes, bytes]) -> None:
+        return None
+
+    async def load_stored(response_id: str, user_id: str) -> dict[str, object] | None:
+        return await asyncio.to_thread(load, response_id, user_id)
+
+    table = EngineTable(engines_key=env().engines_key)
+    remote = remote_engines()
+    await asyncio.gather(*(engine.ask() for engine in remote))
+    local = await asyncio.to_thread(local_targets, env().local_models)
+    table.replace([*local, *(target for engine in remote for target in engine.targets)])
+    return Runtime(
+        resolve=nobody,
+        meter=_meter(),
+        engines=table,
+        load_stored=load_stored,
+        want_model=want_model,
+        hosts=host_rules(),
+        origins=origin_rules(),
+        body_limit=env().upload_limit * 1024 * 1024,
+        opaque_errors=env().opaque_errors,
+        own_netlocs=own_netlocs(),
+    )
+
+
+def want_model(name: str) -> None:
+    """Ask the engine process to load a model that is not loaded."""
+    Model.objects.filter(pk=name).update(wanted_at=timezone.now())
+
+
+def serve(request: HttpRequest, work: Work, family: Family, kwargs: dict[str, str]) -> HttpResponse:
+    """Run an inference handler to its end and return what it wrote."""
+    return asyncio.run(_serve(request, work, family, kwargs))
+
+
+async def _serve(
+    request: HttpRequest, work: Work, family: Family, kwargs: dict[str, str]
+) -> HttpResponse:
+    body = request.body
+    messages: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    call = Call(
+        method=request.method or "",
+        path=request.path_info,
+        query=urlsplit(request.get_full_path()).query.encode(),
+        headers=raw_headers(request),
+        receive=receive,
+        client=request.META.get("REMOTE_ADDR", ""),
+    )
+    call.kwargs = kwargs
+    call.principal = cast("GatedRequest", request).principal
+    runtime = await _make_runtime()
+    answer = Answer(send, [])
+    try:
+        await work(call, answer, runtime)
+    except ClientGoneError:
+        return HttpResponse(status=499)
+    except GatehouseError as exc:
+        await answer.fail(exc, family, opaque=runtime.opaque_errors)
+    finally:
+        runtime.engines.close()
+    return _response(messages)
+
+
+def _response(messages: list[Message]) -> HttpResponse:
+    start = next(m for m in messages if m["type"] == "http.response.start")
+    parts = [m.get("body", b"") for m in messages if m["type"] == "http.response.body"]
+    response = HttpResponse(b"".join(parts), status=start["status"])
+    for name, value in start["headers"]:
+        response[name.decode()] = value.decode("latin-1")
+    return response
+

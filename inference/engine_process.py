@@ -1,0 +1,149 @@
+"""The engine process: one per data path, owner of every engine and operation of the machine."""
+
+import ctypes
+import logging
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from django.db import DatabaseError, close_old_connections
+
+from accounts.runtime import env
+from core.files import HeldLock
+from inference import operations
+from inference.guarded import Guarded
+from inference.guardian import PR_SET_CHILD_SUBREAPER, descendants
+from inference.models import Engine, EngineState, Model, Operation, OperationState
+from inference.recipes import recipes
+from inference.supervisor import Runner
+
+log = logging.getLogger("gatehouse.engine")
+TICK_S, LOOK_S, TRIM_S = 0.1, 0.5, 60.0
+
+
+class EngineProcess:
+    """`run` until `stop` is called (from a signal handler)."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._runners: dict[str, Runner] = {}
+        self._probes = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
+        self._operation: tuple[Operation, Guarded] | None = None
+        self._looked_at = self._trimmed_at = 0.0
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self) -> None:
+        """Raises core.files.AlreadyHeldError where another engine process has this data path."""
+        lock = HeldLock(env().data_path / "state" / "engine.lock")
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+        try:
+            self._find_feet()
+            while not self._stop.is_set():
+                self._guarded_tick()
+                self._stop.wait(TICK_S)
+        finally:
+            self._end_all()
+            lock.release()
+
+    def _find_feet(self) -> None:
+        """Whatever the last engine process had, its engines died with it: say so, and go on."""
+        Engine.objects.update(
+            state=EngineState.STOPPED, pid=None, address="", message="waiting for its start"
+        )
+        operations.resume_interrupted()
+        operations.ensure_configured(env().local_models)
+
+    def _guarded_tick(self) -> None:
+        """A database that is busy or gone stops no engine: the next tick tries again."""
+        try:
+            self._tick()
+        except DatabaseError as exc:
+            log.warning("the database does not answer the engine process: %s", type(exc).__name__)
+            close_old_connections()
+            self._stop.wait(1.0)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        for runner in self._runners.values():
+            runner.tick()
+        self._end_strays()
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            self._move_operation()
+            self._follow_models()
+        if now - self._trimmed_at >= TRIM_S:
+            self._trimmed_at = now
+            for runner in self._runners.values():
+                runner.trim_log()
+
+    def _follow_models(self) -> None:
+        """Start what should run and does not, stop what should not and does."""
+        rows = {row.name: row for row in Model.objects.filter(enabled=True)}
+        for name in [name for name in self._runners if name not in rows]:
+            self._runners.pop(name).stop()
+        for name, row in rows.items():
+            runner = self._runners.get(name)
+            if runner is None:
+                recipe = recipes().get(row.backend)
+                if recipe is None or not recipe.is_installed(env().backends_path):
+                    continue
+                runner = self._runners[name] = Runner(row, recipe, self._probes)
+                if row.load_at_start or row.wanted_at is not None:
+                    self._start(runner)
+            elif runner.state == EngineState.STOPPED and row.wanted_at is not None:
+                self._start(runner)
+
+    @staticmethod
+    def _start(runner: Runner) -> None:
+        Model.objects.filter(pk=runner.name).update(wanted_at=None)
+        runner.start()
+
+    def _move_operation(self) -> None:
+        if self._operation is not None:
+            row, work = self._operation
+            if work.exit_status() is not None:
+                operations.end(row.pk, OperationState.FAILED, "The installer ended unexpectedly.")
+                self._operation = None
+            elif Operation.objects.filter(pk=row.pk, cancel_asked=True).exists():
+                work.stop()
+                operations.end(row.pk, OperationState.CANCELLED, "cancelled")
+                self._operation = None
+        elif (queued := operations.next_queued()) is not None:
+            self._operation = (queued, operations.start(queued))
+
+    def _end_strays(self) -> None:
+        """Processes that lost their guardian come to us, as the next subreaper: end them."""
+        known = {runner.pid for runner in self._runners.values()}
+        if self._operation is not None:
+            known.add(self._operation[1].pid)
+        for pid in children():
+            if pid not in known:
+                for each in {pid, *descendants(pid)}:
+                    try:
+                        os.kill(each, signal.SIGKILL)
+                    except ProcessLookupError:
+                        continue
+                os.waitpid(pid, 0)
+
+    def _end_all(self) -> None:
+        for runner in self._runners.values():
+            runner.ask_to_stop()
+        if self._operation is not None:
+            self._operation[1].stop()
+        for runner in self._runners.values():
+            runner.stop()
+        self._probes.shutdown(wait=False, cancel_futures=True)
+
+
+def children() -> list[int]:
+    """The direct children of this process, those that came by reparenting included."""
+    try:
+        listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    except FileNotFoundError:  # a kernel without that list
+        return []
+    return [int(pid) for pid in listed.split()]

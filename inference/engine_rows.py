@@ -1,0 +1,65 @@
+"""What the database says of models and engines, as targets of the engine table."""
+
+from inference.engine_table import Target
+from inference.gallery import built_in_gallery
+from inference.models import Engine, EngineState, Model, Operation, OperationState
+
+_STATES = {
+    EngineState.STARTING: "loading",
+    EngineState.READY: "ready",
+    EngineState.WAITING: "loading",
+    EngineState.FAILED: "failed",
+    EngineState.STOPPED: "stopped",
+}
+FIRST_LOAD_RETRY_S, LOAD_RETRY_S = 15, 3
+
+
+def local_targets(configured: list[str]) -> list[Target]:
+    """Installed models and their engines, then the configured ones that are still to be installed."""
+    rows = Model.objects.filter(enabled=True).select_related("engine").order_by("name")
+    targets = [_of_model(row) for row in rows]
+    known = {target.name for target in targets}
+    missing = [name for name in configured if name not in known]
+    if missing:
+        operations = list(Operation.objects.order_by("created_at"))
+        targets += [_of_missing(name, operations, first=not known) for name in missing]
+    return targets
+
+
+def _of_model(row: Model) -> Target:
+    engine: Engine | None = getattr(row, "engine", None)
+    state = _STATES[EngineState(engine.state)] if engine else "loading"
+    return Target(
+        name=row.name,
+        served_model=row.name,
+        address=engine.address if engine else "",
+        state=state,  # type: ignore[arg-type]
+        capabilities=frozenset(row.capabilities),
+        is_default=row.is_default,
+        message=engine.message if engine else "waiting for the engine process",
+        retry_after_s=LOAD_RETRY_S,
+    )
+
+
+def _of_missing(name: str, operations: list[Operation], *, first: bool) -> Target:
+    """A configured model that is not here yet: what its operation, or the backend's, is at."""
+    entry = built_in_gallery().get(name)
+    wanted = {(Operation.Kind.MODEL, name)}
+    if entry is not None:
+        wanted.add((Operation.Kind.BACKEND, entry.backend))
+    mine = [op for op in operations if (op.kind, op.target) in wanted]
+    now = next((op for op in mine if op.state == OperationState.RUNNING), None)
+    bad = next((op for op in reversed(mine) if op.state == OperationState.FAILED), None)
+    failed = now is None and bad is not None and not any(op.state == "queued" for op in mine)
+    message = (now or bad).message if (now or bad) else "waiting to be installed"  # type: ignore[union-attr]
+    return Target(
+        name=name,
+        served_model=name,
+        address="",
+        state="failed" if failed else "loading",
+        capabilities=entry.capabilities if entry else frozenset(),
+        is_default=first and name == next(iter(built_in_gallery())),
+        message=message,
+        progress=now.progress if now else 0,
+        retry_after_s=FIRST_LOAD_RETRY_S,
+    )

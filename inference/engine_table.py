@@ -1,0 +1,148 @@
+"""Which models there are and where each is served, as one worker knows it.
+
+Filled behind the requests (`inference.engine_rows`), read on their way: no query, no hop. One
+resolver of the model's name serves gate, limits and forwarding (W-09).
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Literal
+
+from core.errors import (
+    EngineFailedError,
+    InvalidRequestError,
+    ModelLoadingError,
+    ModelNotFoundError,
+    QueueFullError,
+)
+from inference.engine_client import EngineClient
+
+State = Literal["ready", "loading", "failed", "stopped"]
+MAX_WAITING = 256
+MAX_MODEL_NAME = 255
+
+
+@dataclass(slots=True)
+class Target:
+    """One model that callers may name.
+
+    `served_model` is what the engine calls it; `progress` 0 to 100; `retry_after_s` when to ask
+    again while it loads.
+    """
+
+    name: str
+    served_model: str
+    address: str
+    state: State
+    capabilities: frozenset[str] = frozenset()
+    is_default: bool = False
+    remote: bool = False
+    message: str = ""
+    progress: int = 0
+    retry_after_s: int = 5
+
+
+class Desk:
+    """One engine's client and how many of this worker's requests wait for its first byte."""
+
+    __slots__ = ("client", "waiting")
+
+    def __init__(self, client: EngineClient) -> None:
+        self.client = client
+        self.waiting = 0
+
+
+@dataclass(slots=True)
+class EngineTable:
+    """The targets by name, and a client per address."""
+
+    engines_key: str = ""
+    max_waiting: int = MAX_WAITING
+    targets: dict[str, Target] = field(default_factory=dict)
+    _desks: dict[str, Desk] = field(default_factory=dict)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def replace(self, targets: list[Target]) -> None:
+        """Take over a new list; clients of addresses that went away are closed when idle."""
+        self.targets = {target.name: target for target in targets}
+        addresses = {target.address for target in targets}
+        for address in [a for a in self._desks if a not in addresses]:
+            self._desks.pop(address).client.close()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def find(self, name: str | None, capability: str) -> Target:
+        """The model that a caller means; without a name the default, then the first that fits.
+
+        Raises ModelNotFoundError or InvalidRequestError.
+        """
+        if name is None:
+            return self._default(capability)
+        target = self.targets.get(name)
+        if target is None:
+            shown = name if len(name) <= 100 else name[:100] + "…"
+            raise ModelNotFoundError(
+                f'model "{shown}" not found. To see available models, call GET /v1/models',
+                param="model",
+            )
+        return target
+
+    def _default(self, capability: str) -> Target:
+        fitting = [t for t in self.targets.values() if capability in t.capabilities]
+        for target in fitting:
+            if target.is_default:
+                return target
+        for target in fitting or (t for t in self.targets.values() if t.remote):
+            return target
+        raise InvalidRequestError("No model is named, and none is installed for this.", param="model")
+
+    async def ready(self, target: Target, wait_s: float) -> Target:
+        """`target` once it serves; waits up to `wait_s` for one that loads (R-34).
+
+        Raises ModelLoadingError with the loading object, EngineFailedError for one that gave up.
+        """
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while target.state != "ready":
+            left_s = deadline - asyncio.get_running_loop().time()
+            if target.state == "failed":
+                raise EngineFailedError(
+                    f"The engine of {target.name} does not start: {target.message}", status=503
+                )
+            if left_s <= 0:
+                raise self._loading(target)
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+            target = self.targets.get(target.name, target)
+        return target
+
+    @staticmethod
+    def _loading(target: Target) -> ModelLoadingError:
+        loading = {
+            "model": target.name,
+            "state": target.state,
+            "message": target.message,
+            "progress": target.progress,
+        }
+        return ModelLoadingError(
+            f"{target.name} is loading: {target.message or 'starting'}",
+            retry_after_s=target.retry_after_s,
+            extra={"loading": loading},
+        )
+
+    def desk(self, target: Target) -> Desk:
+        """The client of a target. Raises QueueFullError where too many wait already."""
+        desk = self._desks.get(target.address)
+        if desk is None:
+            key = self.engines_key if target.remote else ""
+            desk = self._desks[target.address] = Desk(EngineClient(target.address, key=key))
+        if desk.waiting >= self.max_waiting:
+            raise QueueFullError(retry_after_s=5)
+        return desk
+
+    def close(self) -> None:
+        for desk in self._desks.values():
+            desk.client.close()
+        self._desks.clear()

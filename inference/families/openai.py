@@ -1,0 +1,165 @@
+"""OpenAI's chat completions, completions and embeddings, and the token counters beside them."""
+
+from typing import Any
+
+import orjson
+
+from core.errors import EngineFailedError, InvalidRequestError, NotSupportedError
+from inference.families.base import Asked, StreamEditor, Tokens, counted, loads
+from inference.request_rules import check_common, check_messages, check_prompt
+
+_DONE = b"data: [DONE]"
+_NOT_FOR_CALLERS = ("kv_transfer_params", "ec_transfer_params")
+
+
+def ask_for_running_usage(asked: Asked) -> None:
+    """Have the engine count in every chunk, and remember what the caller wanted to see of it."""
+    options = asked.data.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        raise InvalidRequestError("stream_options must be an object", param="stream_options")
+    options = dict(options or {})
+    asked.keep_usage = options.get("include_usage") is True
+    asked.keep_running_usage = options.get("continuous_usage_stats") is True
+    options["include_usage"] = options["continuous_usage_stats"] = True
+    asked.data["stream_options"] = options
+
+
+class ChunkEditor(StreamEditor):
+    """Chunks of chat completions and completions: usage is read, and shown only where asked for."""
+
+    __slots__ = ("_rename",)
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked)
+        self._rename = asked.model != asked.served_model
+
+    def feed(self, event: bytes) -> bytes:
+        if event.startswith(_DONE):
+            self.done = True
+            return event
+        if not event.startswith(b"data:"):
+            return event if event.startswith(b":") else b""
+        chunk = loads(event[5:])
+        if "error" in chunk:
+            raise EngineFailedError
+        usage = chunk.get("usage")
+        if usage is not None:
+            tokens = counted(usage, "prompt_tokens", "completion_tokens")
+            if tokens is not None:
+                self.tokens = tokens
+            if not self._shows(chunk):
+                if not chunk.get("choices"):
+                    return b""
+                del chunk["usage"]
+                return self._written(chunk)
+        return self._written(chunk) if self._rename else event
+
+    def _shows(self, chunk: dict[str, Any]) -> bool:
+        if chunk.get("choices"):
+            return self.asked.keep_running_usage
+        return self.asked.keep_usage
+
+    def _written(self, chunk: dict[str, Any]) -> bytes:
+        if self._rename:
+            chunk["model"] = self.asked.model
+        return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+class _OpenAIRules:
+    @staticmethod
+    def usage(body: dict[str, Any]) -> Tokens | None:
+        return counted(body.get("usage"), "prompt_tokens", "completion_tokens")
+
+    @staticmethod
+    def finish(body: dict[str, Any], asked: Asked) -> dict[str, Any]:
+        body["model"] = asked.model
+        for name in _NOT_FOR_CALLERS:
+            body.pop(name, None)
+        return body
+
+    def editor(self, asked: Asked) -> StreamEditor | None:
+        return ChunkEditor(asked)
+
+
+class ChatRules(_OpenAIRules):
+    @staticmethod
+    def prepare(asked: Asked) -> None:
+        data = asked.data
+        check_common(data)
+        check_messages(data.get("messages"))
+        if asked.stream:
+            ask_for_running_usage(asked)
+        if (penalty := data.pop("repeat_penalty", None)) is not None:
+            data.setdefault("repetition_penalty", penalty)
+
+
+class CompletionsRules(_OpenAIRules):
+    @staticmethod
+    def prepare(asked: Asked) -> None:
+        check_common(asked.data)
+        check_prompt(asked.data.get("prompt"), param="prompt")
+        if asked.stream:
+            ask_for_running_usage(asked)
+
+
+class EmbeddingsRules(_OpenAIRules):
+    @staticmethod
+    def prepare(asked: Asked) -> None:
+        data = asked.data
+        check_common(data)
+        if data.get("messages") is not None:
+            if data.get("input") is not None:
+                raise InvalidRequestError("give input or messages, not both", param="input")
+            check_messages(data["messages"])
+        else:
+            check_prompt(data.get("input"), param="input")
+
+    def editor(self, asked: Asked) -> StreamEditor | None:
+        return None
+
+
+class TokenizeRules:
+    """`{content}` in, `{tokens}` out (surface, section 4); the engine's own keys work as well."""
+
+    @staticmethod
+    def prepare(asked: Asked) -> None:
+        data = asked.data
+        check_common(data)
+        if (content := data.pop("content", None)) is not None:
+            if not isinstance(content, str):
+                raise InvalidRequestError("content must be a text", param="content")
+            data["prompt"] = content
+            data.setdefault("add_special_tokens", False)
+        if data.get("messages") is not None:
+            check_messages(data["messages"])
+        elif not isinstance(data.get("prompt"), str):
+            raise InvalidRequestError("content must be a text", param="content")
+
+    @staticmethod
+    def usage(_body: dict[str, Any]) -> Tokens | None:
+        return Tokens(0, 0)
+
+    @staticmethod
+    def finish(body: dict[str, Any], _asked: Asked) -> dict[str, Any]:
+        return {key: value for key, value in body.items() if value is not None}
+
+    def editor(self, _asked: Asked) -> StreamEditor | None:
+        return None
+
+
+class DetokenizeRules(TokenizeRules):
+    """`{tokens}` in, `{content}` out."""
+
+    @staticmethod
+    def prepare(asked: Asked) -> None:
+        tokens = asked.data.get("tokens")
+        if not isinstance(tokens, list) or any(
+            type(token) is not int or not 0 <= token < 2**31 for token in tokens
+        ):
+            raise InvalidRequestError("tokens must be a list of token ids", param="tokens")
+        if len(tokens) > 1_000_000:
+            raise NotSupportedError("too many tokens", param="tokens")
+
+    @staticmethod
+    def finish(body: dict[str, Any], _asked: Asked) -> dict[str, Any]:
+        return {"content": body.get("prompt", "")}

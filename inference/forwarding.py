@@ -1,0 +1,174 @@
+"""To the engine and back: one plain answer, or a stream edited event by event.
+
+Settlement comes before the last byte, and on every way out (design.md, "Usage").
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import orjson
+
+from core.call import Answer, Call, Headers
+from core.errors import (
+    EngineFailedError,
+    EngineRefusedError,
+    GatehouseError,
+    InvalidRequestError,
+    NotSupportedError,
+    RateLimitedError,
+)
+from inference.endpoints import Endpoint
+from inference.engine_client import EngineClient, EngineResponse
+from inference.engine_table import Desk, Target
+from inference.families.base import Asked, Rules, StreamEditor, loads
+from usage.metering import Event
+
+STREAM_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+MAX_MESSAGE_CHARS = 2000
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Everything one forwarded request needs, in one hand."""
+
+    call: Call
+    answer: Answer
+    endpoint: Endpoint
+    rules: Rules
+    asked: Asked
+    target: Target
+    event: Event
+
+
+async def send(exchange: Exchange, desk: Desk) -> EngineResponse:
+    """Send the body and wait for the head of the answer; counts as waiting meanwhile."""
+    asked = exchange.asked
+    asked.data["model"] = asked.served_model
+    try:
+        body = orjson.dumps(asked.data)
+    except TypeError as exc:  # nested past what the encoder takes
+        raise InvalidRequestError("The request body is nested too deeply.") from exc
+    began = time.perf_counter()
+    desk.waiting += 1
+    try:
+        return await desk.client.request(b"POST", exchange.endpoint.upstream.encode(), body)
+    finally:
+        desk.waiting -= 1
+        exchange.call.engine_wait_s += time.perf_counter() - began
+
+
+async def refusal(response: EngineResponse, exchange: Exchange) -> GatehouseError:
+    """The engine's error as ours: its 4xx with its message, its 5xx without (S-03)."""
+    raw = await response.read()
+    if response.status in {401, 403} or response.status >= 500 or response.status < 400:
+        return EngineFailedError()
+    message, param = _said(raw)
+    if response.status == 429:
+        seconds = response.retry_after.decode("latin-1")
+        return RateLimitedError(
+            message or "The engine is busy.",
+            retry_after_s=float(seconds) if seconds.isdigit() else 5,
+        )
+    if response.status in {404, 405} or (response.status == 501):
+        return NotSupportedError(
+            message or f"{exchange.asked.model} does not serve {exchange.endpoint.name}."
+        )
+    return EngineRefusedError(
+        message or "The engine refused the request.",
+        status=413 if response.status == 413 else 400,
+        param=param,
+    )
+
+
+def _said(raw: bytes) -> tuple[str, str | None]:
+    """(message, param) out of an engine's error body, whichever shape it has."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return "", None
+    error = body.get("error", body) if isinstance(body, dict) else {}
+    if isinstance(error, str):
+        return error[:MAX_MESSAGE_CHARS], None
+    if not isinstance(error, dict):
+        return "", None
+    message, param = error.get("message"), error.get("param")
+    if not isinstance(message, str) or message == "Not Found":
+        message = ""
+    return message[:MAX_MESSAGE_CHARS], param if isinstance(param, str) else None
+
+
+def overhead(call: Call) -> tuple[bytes, bytes]:
+    """The product's own share of the time so far, in milliseconds."""
+    own_s = time.perf_counter() - call.started - call.engine_wait_s
+    return (b"x-gatehouse-overhead-ms", b"%.3f" % (own_s * 1000))
+
+
+async def plain(exchange: Exchange, response: EngineResponse) -> dict[str, object]:
+    """The whole answer, edited and settled; the caller sends it. Raises what the engine did wrong."""
+    began = time.perf_counter()
+    raw = await response.read()
+    exchange.call.engine_wait_s += time.perf_counter() - began
+    body = loads(raw)
+    tokens = exchange.rules.usage(body)
+    if tokens is not None:
+        exchange.event.tokens(tokens.prompt, tokens.completion)
+    return exchange.rules.finish(body, exchange.asked)
+
+
+async def stream(exchange: Exchange, response: EngineResponse, editor: StreamEditor) -> None:
+    """Pass a stream on. Raises EngineFailedError where it breaks off; the caller says so in-band."""
+    answer, event = exchange.answer, exchange.event
+    await answer.start(200, [*STREAM_HEADERS, overhead(exchange.call)])
+    rest = b""
+    while not editor.done:
+        piece = await response.chunk()
+        if not piece:
+            break
+        events, rest = _frame(rest + piece if rest else piece)
+        out = b"".join([editor.feed(each) for each in events])
+        if editor.tokens is not None:
+            event.tokens(editor.tokens.prompt, editor.tokens.completion)
+        elif editor.deltas:
+            event.tokens(0, editor.deltas)
+        if editor.done:
+            break
+        if out:
+            event.delivered = True
+            await answer.write(out)
+    if not editor.done:
+        raise EngineFailedError("The engine ended the stream too early.")
+    event.delivered = True
+    exchange.asked.extra["last"] = out + editor.tail()
+
+
+def _frame(data: bytes) -> tuple[list[bytes], bytes]:
+    """Whole SSE events, each with its blank line, and what is left over."""
+    if b"\r\n" in data:
+        data = data.replace(b"\r\n", b"\n")
+    if len(data) > MAX_EVENT_BYTES:
+        raise EngineFailedError("The engine's answer could not be read.")
+    parts = data.split(b"\n\n")
+    rest = parts.pop()
+    return [part + b"\n\n" for part in parts if part], rest
+
+
+async def count_text(client: EngineClient, model: str, body: dict[str, object]) -> int | None:
+    """The engine's own count of a text or of messages; None where it does not answer in time."""
+    try:
+        async with asyncio.timeout(10):
+            response = await client.request(
+                b"POST", b"/tokenize", orjson.dumps({"model": model, **body})
+            )
+            try:
+                count = loads(await response.read()).get("count")
+            finally:
+                response.close()
+    except (GatehouseError, TimeoutError, TypeError):
+        return None
+    return count if isinstance(count, int) else None

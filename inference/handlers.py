@@ -1,0 +1,227 @@
+"""The work of every inference endpoint, over the call value alone: neither Django nor DRF.
+
+body → model → rules → meter → engine → answer → settlement. Tested without HTTP.
+"""
+
+import asyncio
+import re
+from typing import Any
+
+import orjson
+
+from core.call import Answer, Call, ClientGoneError
+from core.errors import (
+    GatehouseError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    NotFoundError,
+)
+from inference import forwarding
+from inference.endpoints import Endpoint
+from inference.engine_table import MAX_MODEL_NAME, Desk, EngineTable, Target
+from inference.families import RULES
+from inference.families.base import Asked, StreamEditor
+from inference.families.responses import as_input
+from inference.forwarding import Exchange
+from inference.runtime import Runtime
+from usage.metering import Event
+
+MAX_STORED_BYTES = 1024 * 1024
+_WAIT = re.compile(rb"(?:^|[,;\s])wait=(\d{1,3})(?:$|[,;\s])")
+CLIENT_GONE = 499
+
+
+async def infer(call: Call, answer: Answer, runtime: Runtime, endpoint: Endpoint) -> None:
+    """Serve one inference request. Every ending settles its event; errors are the caller's to say.
+
+    Raises GatehouseError before the first byte or in the middle of a stream, ClientGoneError, and
+    CancelledError when the caller hung up.
+    """
+    event: Event | None = None
+    named = ""
+    try:
+        data = parse(await call.read_body(runtime.body_limit))
+        name = model_name(call, data)
+        named = name or ""
+        target = runtime.engines.find(name, endpoint.capability)
+        named = target.name
+        asked = Asked(data, named, target.served_model, stream=bool(data.get("stream")))
+        if endpoint.rules == "responses":
+            await load_earlier(call, runtime, asked)
+        rules = RULES[endpoint.rules]
+        rules.prepare(asked)
+        if target.state == "stopped":
+            runtime.want_model(target.name)
+        target = await runtime.engines.ready(target, wait_s(call))
+        desk = runtime.engines.desk(target)
+        event = runtime.meter.admit(
+            call, endpoint=call.path, model=named, served_model=target.served_model
+        )
+        await _serve(Exchange(call, answer, endpoint, rules, asked, target, event), runtime, desk)
+    except GatehouseError as exc:
+        _settle_error(call, runtime, event, exc, named)
+        raise
+    except Exception:
+        if event is not None:
+            event.settle(500)
+        raise
+
+
+def _settle_error(
+    call: Call, runtime: Runtime, event: Event | None, exc: GatehouseError, named: str
+) -> None:
+    """A refusal is in the books too, as an error (S-17); one without room there is not recorded."""
+    if event is None:
+        if exc.reason == "unavailable":
+            return
+        event = runtime.meter.admit(
+            call, endpoint=call.path, model=named[:MAX_MODEL_NAME], served_model=""
+        )
+    event.settle(exc.http_status)
+
+
+async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
+    response = None
+    editor = exchange.rules.editor(exchange.asked) if exchange.asked.stream else None
+    try:
+        response = await forwarding.send(exchange, desk)
+        if response.status != 200:
+            raise await forwarding.refusal(response, exchange)
+        if editor is not None and response.content_type.startswith(b"text/event-stream"):
+            await forwarding.stream(exchange, response, editor)
+            _store(exchange, runtime, editor.result)
+            exchange.event.settle(200)
+            await exchange.answer.end(exchange.asked.extra["last"])
+            return
+        body = await forwarding.plain(exchange, response)
+        out = orjson.dumps(body)
+        _store(exchange, runtime, body)
+        exchange.event.settle(200)
+        await exchange.answer.json(200, out, [forwarding.overhead(exchange.call)])
+    except asyncio.CancelledError:
+        _settle_hang_up(exchange, runtime, desk, editor)
+        raise
+    finally:
+        if response is not None:
+            response.close()
+
+
+def _settle_hang_up(
+    exchange: Exchange, runtime: Runtime, desk: Desk, editor: StreamEditor | None
+) -> None:
+    """What was delivered until the caller left. Without running counts the engine counts the text."""
+    event = exchange.event
+    if editor is None or editor.text is None or not event.delivered:
+        event.settle(CLIENT_GONE)
+        return
+    event.estimated = True
+    runtime.spawn(_count_then_settle(exchange, desk, editor), "count after hang-up")
+
+
+async def _count_then_settle(exchange: Exchange, desk: Desk, editor: StreamEditor) -> None:
+    event, model = exchange.event, exchange.asked.served_model
+    prompt = editor.tokens.prompt if editor.tokens else 0
+    if not prompt:
+        prompt = await forwarding.count_text(desk.client, model, prompt_of(exchange.asked)) or 0
+    text = "".join(editor.text or ())
+    body: dict[str, object] = {"prompt": text, "add_special_tokens": False}
+    counted = await forwarding.count_text(desk.client, model, body) if text else 0
+    event.tokens(prompt, editor.deltas if counted is None else counted)
+    event.settle(CLIENT_GONE)
+
+
+def prompt_of(asked: Asked) -> dict[str, object]:
+    """The prompt of a responses request as the engine's token counter takes it."""
+    given = asked.data.get("input")
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given or []
+    instructions = asked.data.get("instructions")
+    system = [{"role": "system", "content": instructions}] if instructions else []
+    return {"messages": [*system, *items]}
+
+
+def parse(raw: bytes) -> dict[str, Any]:
+    """The body as an object. Raises InvalidRequestError with the surface's words."""
+    try:
+        data = orjson.loads(raw)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidRequestError(f"failed parsing request body: {exc.msg}") from exc
+    if not isinstance(data, dict):
+        raise InvalidRequestError("failed parsing request body: not an object")
+    return data
+
+
+def model_name(call: Call, data: dict[str, Any]) -> str | None:
+    """The one model that path, query and body name; InvalidRequestError where they differ (S-14)."""
+    body = data.get("model")
+    if body is not None and not isinstance(body, str):
+        raise InvalidRequestError("model must be a text", param="model")
+    named = {name for name in (call.kwargs.get("model"), call.query_value("model"), body) if name}
+    if len(named) > 1:
+        raise InvalidRequestError("path, query and body name different models", param="model")
+    name = named.pop() if named else None
+    if name is not None and (len(name) > MAX_MODEL_NAME or "\0" in name):
+        raise ModelNotFoundError("No model has such a name.", param="model")
+    return name
+
+
+def wait_s(call: Call) -> float:
+    """How long the caller waits for a loading model: `Prefer: wait=N`, at most 120 s (R-34)."""
+    prefer = call.headers.get(b"prefer")
+    found = _WAIT.search(prefer) if prefer is not None else None
+    return float(min(120, int(found[1]))) if found else 0.0
+
+
+async def load_earlier(call: Call, runtime: Runtime, asked: Asked) -> None:
+    """Put the conversation before `previous_response_id` in front of the input; owner only."""
+    previous = asked.data.pop("previous_response_id", None)
+    if previous is None:
+        return
+    if not isinstance(previous, str) or len(previous) > 100:
+        raise InvalidRequestError("previous_response_id must be a text", param="previous_response_id")
+    assert call.principal is not None  # noqa: S101  # the gate came first
+    stored = await runtime.load_stored(previous, call.principal.user_id)
+    if stored is None:
+        raise NotFoundError(
+            f"previous response not found: {previous}", param="previous_response_id"
+        )
+    asked.extra["previous_response_id"] = previous
+    asked.extra["earlier"] = [*stored["input"], *as_input(stored["response"])]
+
+
+def _store(exchange: Exchange, runtime: Runtime, body: dict[str, Any] | None) -> None:
+    """Keep a response for its owner, by way of the journal; one over 1 MiB is not kept."""
+    asked = exchange.asked
+    if exchange.endpoint.rules != "responses" or body is None or not asked.extra.get("store"):
+        return
+    given = asked.extra["input"]
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    principal = exchange.call.principal
+    assert principal is not None  # noqa: S101
+    runtime.meter.keep_response(
+        response_id=str(body.get("id", "")),
+        user_id=principal.user_id,
+        body={"response": body, "input": items},
+        limit=MAX_STORED_BYTES,
+    )
+
+
+def list_models(engines: EngineTable) -> dict[str, Any]:
+    """`GET /v1/models`: everything that may be named, loading or not."""
+    data = [model_object(target) for target in engines.targets.values()]
+    return {"object": "list", "data": data}
+
+
+def model_object(target: Target) -> dict[str, Any]:
+    return {"id": target.name, "object": "model", "created": 0, "owned_by": "gatehouse"}
+
+
+async def serve_models(call: Call, answer: Answer, runtime: Runtime) -> None:
+    await answer.json(200, orjson.dumps(list_models(runtime.engines)), [forwarding.overhead(call)])
+
+
+async def serve_model(call: Call, answer: Answer, runtime: Runtime) -> None:
+    target = runtime.engines.find(call.kwargs["model"], "")
+    await answer.json(200, orjson.dumps(model_object(target)), [forwarding.overhead(call)])
+
+
+__all__ = ["ClientGoneError", "infer", "serve_model", "serve_models"]

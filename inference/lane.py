@@ -1,0 +1,187 @@
+"""The fast door: paths of inference views go straight to their handler, the rest to Django.
+
+Plain ASGI: no Django request, no middleware, no signal, no thread, no query (decision 001).
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from accounts.gate import Requirement, admit
+from core.call import Answer, Call, ClientGoneError, Receive, Scope, Send
+from core.cross_site import refuse_foreign
+from core.envelopes import Family
+from core.errors import (
+    GatehouseError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    UnavailableError,
+)
+from core.paths import canonical_path
+from core.response_headers import PREFLIGHT_HEADERS, SECURITY_HEADERS
+from inference.runtime import Runtime
+
+log = logging.getLogger("gatehouse.lane")
+Handler = Callable[[Call, Answer, Runtime], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path that the lane serves. `requirements` is the gate's line for each method."""
+
+    name: str
+    family: Family
+    handler: Handler
+    requirements: Mapping[str, Requirement]
+
+
+class Routes:
+    """Exact paths first, then patterns, as `urls.py` has them."""
+
+    def __init__(
+        self, exact: dict[str, Route], patterns: list[tuple[re.Pattern[str], Route]]
+    ) -> None:
+        self._exact = exact
+        self._patterns = patterns
+
+    def match(self, path: str) -> tuple[Route, dict[str, str]] | None:
+        route = self._exact.get(path)
+        if route is not None:
+            return route, {}
+        for pattern, each in self._patterns:
+            if found := pattern.match(path[1:]):
+                return each, found.groupdict()
+        return None
+
+
+class Lane:
+    """The ASGI application in front of Django."""
+
+    def __init__(self, django: ASGIApp, routes: Routes, runtime: Callable[[], Runtime]) -> None:
+        self._django = django
+        self._routes = routes
+        self._runtime = runtime
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._django(scope, receive, send)
+            return
+        runtime = self._runtime()
+        try:
+            path = canonical_path(scope.get("raw_path") or scope["path"].encode())
+        except GatehouseError as exc:
+            await _answer(send, runtime, b"").fail(exc, "openai")
+            return
+        found = self._routes.match(path)
+        if found is None:
+            await self._django({**scope, "path": path}, receive, send)
+            return
+        route, kwargs = found
+        headers = _headers(scope)
+        client = scope.get("client")
+        call = Call(
+            method=scope["method"],
+            path=path,
+            query=scope["query_string"],
+            headers=headers,
+            receive=receive,
+            client=client[0] if client else "",
+        )
+        call.kwargs = kwargs
+        answer = _answer(send, runtime, call.correlation_id, headers.get(b"origin"))
+        await self._serve(call, answer, runtime, route)
+
+    async def _serve(self, call: Call, answer: Answer, runtime: Runtime, route: Route) -> None:
+        try:
+            if not runtime.hosts.permits(call.headers.get(b"host")):
+                raise InvalidRequestError("This server does not answer to that host name.")
+            if call.method == "OPTIONS":
+                await _preflight(answer, runtime)
+                return
+            call.principal = await runtime.resolve(call.headers)
+            method = "GET" if call.method == "HEAD" else call.method
+            requirement = route.requirements.get(method)
+            if requirement is None and call.principal is not None:
+                raise MethodNotAllowedError
+            admit(call.principal, requirement)
+            if method == "GET":
+                await route.handler(call, answer, runtime)
+            else:
+                if runtime.check_origin:
+                    refuse_foreign(call.headers, runtime.own_netlocs, even_without_cookie=False)
+                await _while_connected(call, partial(route.handler, call, answer, runtime))
+        except ClientGoneError:
+            return
+        except GatehouseError as exc:
+            await answer.fail(exc, route.family, opaque=runtime.opaque_errors)
+        except Exception:
+            log.exception("unexpected error on %s", route.name)
+            error = UnavailableError("The server could not answer this request.", status=500)
+            await answer.fail(error, route.family, opaque=runtime.opaque_errors)
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    """The headers by name: the first of each counts, cookies are joined."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name not in headers:
+            headers[name] = value
+        elif name == b"cookie":
+            headers[name] += b"; " + value
+    return headers
+
+
+def _answer(
+    send: Send, runtime: Runtime, correlation_id: bytes, origin: bytes | None = None
+) -> Answer:
+    headers = [*SECURITY_HEADERS, *runtime.origins.headers(origin)]
+    if correlation_id:
+        headers.append((b"x-correlation-id", correlation_id))
+    return Answer(send, headers)
+
+
+async def _preflight(answer: Answer, runtime: Runtime) -> None:
+    await answer.start(204, PREFLIGHT_HEADERS if runtime.origins.enabled else [])
+    await answer.end()
+
+
+async def _while_connected(call: Call, work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work`, and cancel it the moment the caller hangs up.
+
+    The body is read by `work` first; afterwards the only message left is the disconnect.
+    """
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101
+    receive = call.receive
+    watch: asyncio.Task[None] | None = None
+    gone = False
+
+    async def listen() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            continue
+        gone = True
+        task.cancel()
+
+    async def first_body() -> object:
+        nonlocal watch
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            watch = asyncio.get_running_loop().create_task(listen())
+        return message
+
+    call.receive = first_body  # type: ignore[assignment]
+    try:
+        await work()
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        task.uncancel()
+        raise ClientGoneError from None
+    finally:
+        if watch is not None:
+            watch.cancel()

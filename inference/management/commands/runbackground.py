@@ -1,0 +1,59 @@
+"""The background process: `manage.py runbackground`. Drains the journal, sweeps what expired."""
+
+import logging
+import signal
+import threading
+import time
+from typing import Any
+
+from django.contrib.sessions.models import Session
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, close_old_connections
+from django.utils import timezone
+
+from accounts.models import ApiKey
+from core.files import AlreadyHeldError, HeldLock
+from inference import stored_responses
+from usage.drain import background_lock, drain_quietly
+
+log = logging.getLogger("gatehouse.background")
+DRAIN_EVERY_S, AFTER_FAILURE_S, SWEEP_EVERY_S = 0.5, 2.0, 3600.0
+
+
+def sweep() -> None:
+    """Delete sessions, keys and stored responses that have expired."""
+    now = timezone.now()
+    Session.objects.filter(expire_date__lte=now).delete()
+    ApiKey.objects.filter(expires_at__lte=now).delete()
+    stored_responses.sweep()
+
+
+class Command(BaseCommand):
+    help = "Bring usage from the journal into the database and sweep what expired."
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        try:
+            lock = HeldLock(background_lock())
+        except AlreadyHeldError as exc:
+            raise CommandError("Another background process has this data path.") from exc
+        swept_at = float("-inf")
+        while not stop.is_set():
+            drained = drain_quietly()
+            if drained and time.monotonic() - swept_at > SWEEP_EVERY_S:
+                swept_at = time.monotonic()
+                self._sweep()
+            if not drained:
+                close_old_connections()
+            stop.wait(DRAIN_EVERY_S if drained else AFTER_FAILURE_S)
+        drain_quietly()
+        lock.release()
+
+    @staticmethod
+    def _sweep() -> None:
+        try:
+            sweep()
+        except DatabaseError as exc:
+            log.warning("nothing was swept: %s", type(exc).__name__)

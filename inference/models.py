@@ -1,0 +1,144 @@
+"""Models, their engines, operations that take long, and stored responses."""
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class Model(models.Model):
+    """One installed model: a row and a directory below the models path.
+
+    `options` are names that the backend's recipe declares; `source` says where it came from and
+    `checksum` what arrived. A row is made when the directory is whole (R-16).
+    """
+
+    name = models.CharField(max_length=255, primary_key=True)
+    description = models.CharField(max_length=500, blank=True)
+    source = models.CharField(max_length=500)
+    checksum = models.CharField(max_length=64, blank=True)
+    backend = models.CharField(max_length=50)
+    directory = models.CharField(max_length=500)
+    options = models.JSONField(default=dict)
+    capabilities = models.JSONField(default=list)
+    is_default = models.BooleanField(default=False)
+    enabled = models.BooleanField(default=True)
+    load_at_start = models.BooleanField(default=True)
+    idle_timeout_s = models.PositiveIntegerField(null=True, blank=True)
+    wanted_at = models.DateTimeField(null=True, blank=True)
+    installed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["is_default"], condition=Q(is_default=True), name="model_one_default"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class EngineState(models.TextChoices):
+    STARTING = "starting", "Loading"
+    READY = "ready", "Ready"
+    WAITING = "waiting", "Waiting to start again"
+    FAILED = "failed", "Failed"
+    STOPPED = "stopped", "Stopped"
+
+
+class Engine(models.Model):
+    """One engine process of this machine, as its supervisor last saw it."""
+
+    model = models.OneToOneField(
+        Model, models.CASCADE, primary_key=True, related_name="engine", db_constraint=True
+    )
+    state = models.CharField(max_length=8, choices=EngineState, default=EngineState.STOPPED)
+    address = models.CharField(max_length=200, blank=True)
+    pid = models.PositiveIntegerField(null=True, blank=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+    message = models.CharField(max_length=500, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ready_at = models.DateTimeField(null=True, blank=True)
+    next_try_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(state__in=EngineState.values), name="engine_state_is_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model_id}: {self.state}"
+
+
+class OperationState(models.TextChoices):
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class Operation(models.Model):
+    """Something that takes long; its row is its queue (design.md, "Processes").
+
+    `kind` and `target` say what: install a backend, or a model of the gallery.
+    """
+
+    class Kind(models.TextChoices):
+        BACKEND = "backend", "Backend"
+        MODEL = "model", "Model"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=8, choices=Kind)
+    target = models.CharField(max_length=255)
+    state = models.CharField(max_length=9, choices=OperationState, default=OperationState.QUEUED)
+    progress = models.PositiveSmallIntegerField(default=0)
+    message = models.CharField(max_length=500, blank=True)
+    cancel_asked = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["kind", "target"],
+                condition=Q(state__in=["queued", "running"]),
+                name="operation_once_at_a_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=OperationState.values), name="operation_state_is_known"
+            ),
+            models.CheckConstraint(condition=Q(progress__lte=100), name="operation_per_cent"),
+        ]
+        indexes: ClassVar = [
+            # the engine process takes the oldest queued one
+            models.Index(fields=["state", "created_at"], name="operation_queue"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.target}: {self.state}"
+
+
+class StoredResponse(models.Model):
+    """An answer of `/v1/responses` for its owner, kept 30 days (design.md)."""
+
+    id = models.CharField(max_length=100, primary_key=True)
+    user_id = models.CharField(max_length=36)
+    created_at = models.DateTimeField()
+    response = models.JSONField()
+    input = models.JSONField()
+
+    class Meta:
+        indexes: ClassVar = [
+            # the sweep of what expired
+            models.Index(fields=["created_at"], name="storedresponse_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return self.id

@@ -1,0 +1,71 @@
+"""Engines elsewhere (`LOCALAI_ENGINES`): what they list, asked again and again behind the requests."""
+
+import asyncio
+import logging
+
+from core.errors import GatehouseError
+from inference.engine_client import EngineClient
+from inference.engine_table import Target
+from inference.families.base import loads
+
+log = logging.getLogger("gatehouse.engines")
+ASK_EVERY_S = 5.0
+
+
+def parse_item(item: str) -> tuple[str, str]:
+    """`name=url` or `url` of LOCALAI_ENGINES as (name or empty, url)."""
+    name, equals, url = item.partition("=")
+    if equals and "/" not in name:
+        return name.strip(), url.strip().rstrip("/")
+    return "", item.rstrip("/")
+
+
+class RemoteEngine:
+    """One item of the setting: its name where it has one, its address, what it listed last."""
+
+    def __init__(self, name: str, url: str, key: str) -> None:
+        self.name = name
+        self.url = url
+        self._client = EngineClient(url, key=key)
+        self.targets: list[Target] = []
+        if name:
+            self.targets = [self._target(name, name, ready=False)]
+
+    def _target(self, name: str, served: str, *, ready: bool) -> Target:
+        message = "" if ready else f"{self.name or 'the engine'} does not answer"
+        state = "ready" if ready else "loading"
+        return Target(name, served, self.url, state, remote=True, message=message)  # type: ignore[arg-type]
+
+    async def ask(self) -> None:
+        """Read `/v1/models`; one that does not answer keeps its names, as loading."""
+        try:
+            async with asyncio.timeout(5):
+                response = await self._client.request(b"GET", b"/v1/models")
+                try:
+                    listed = loads(await response.read()).get("data")
+                finally:
+                    response.close()
+        except (GatehouseError, TimeoutError) as exc:
+            if any(target.state == "ready" for target in self.targets):
+                log.warning("engine %s does not answer: %s", self.name or self.url, type(exc).__name__)
+            self.targets = [self._target(t.name, t.served_model, ready=False) for t in self.targets]
+            return
+        names = [
+            str(item["id"])
+            for item in (listed if isinstance(listed, list) else [])
+            if isinstance(item, dict) and item.get("id")
+        ]
+        self.targets = self._named(names)
+
+    def _named(self, names: list[str]) -> list[Target]:
+        """With a name: that model if it is listed, else the only one there is (S-09)."""
+        if not self.name:
+            return [self._target(name, name, ready=True) for name in names]
+        if self.name in names:
+            return [self._target(self.name, self.name, ready=True)]
+        if len(names) == 1:
+            return [self._target(self.name, names[0], ready=True)]
+        return [self._target(self.name, self.name, ready=False)]
+
+    def close(self) -> None:
+        self._client.close()

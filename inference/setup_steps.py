@@ -1,0 +1,76 @@
+"""What a server still has to do before it answers, for `/readyz`, the home page and `make serve`."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from accounts.runtime import env
+from inference.gallery import built_in_gallery
+from inference.models import Engine, EngineState, Model, Operation, OperationState
+from inference.recipes import recipes
+
+StepState = Literal["done", "now", "waiting", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the setup: what, how far (0 to 100), and what it says of itself."""
+
+    name: str
+    title: str
+    state: StepState
+    progress: int = 0
+    message: str = ""
+
+
+def setup_steps() -> list[Step]:
+    """Backends, models and engines of the configured models, in order."""
+    operations = {
+        (op.kind, op.target): op for op in Operation.objects.order_by("created_at")
+    }  # the latest of each wins
+    installed = {row.name: row for row in Model.objects.all()}
+    engines = {row.model_id: row for row in Engine.objects.all()}
+    steps: list[Step] = []
+    backends: list[str] = []
+    for name in env().local_models:
+        entry = built_in_gallery().get(name)
+        if entry is None:
+            steps.append(Step(name, f"Model {name}", "failed", 0, "not in the gallery"))
+            continue
+        if entry.backend not in backends:
+            backends.append(entry.backend)
+            ready = recipes()[entry.backend].is_installed(env().backends_path)
+            operation = operations.get(("backend", entry.backend))
+            steps.append(_installing(entry.backend, f"Backend {entry.backend}", operation, ready))
+        operation = operations.get(("model", name))
+        steps.append(_installing(name, f"Model {name}", operation, name in installed))
+        steps.append(_loading(name, engines.get(name)))
+    return steps
+
+
+def _installing(name: str, title: str, operation: Operation | None, ready: bool) -> Step:  # noqa: FBT001
+    if ready:
+        return Step(name, title, "done", 100)
+    if operation is None:
+        return Step(name, title, "waiting", 0, "waiting for the engine process")
+    if operation.state == OperationState.RUNNING:
+        return Step(name, title, "now", operation.progress, operation.message)
+    if operation.state in {OperationState.FAILED, OperationState.CANCELLED}:
+        return Step(name, title, "failed", operation.progress, operation.message)
+    return Step(name, title, "waiting", 0, operation.message)
+
+
+def _loading(name: str, engine: Engine | None) -> Step:
+    title = f"Engine of {name}"
+    if engine is None:
+        return Step(f"{name}/engine", title, "waiting")
+    if engine.state == EngineState.READY:
+        return Step(f"{name}/engine", title, "done", 100)
+    if engine.state == EngineState.FAILED:
+        return Step(f"{name}/engine", title, "failed", 0, engine.message)
+    state: StepState = "waiting" if engine.state == EngineState.STOPPED else "now"
+    return Step(f"{name}/engine", title, state, 0, engine.message)
+
+
+def pending_steps() -> list[dict[str, Any]]:
+    """The steps that are not done, as `/readyz` lists them."""
+    return [asdict(step) for step in setup_steps() if step.state != "done"]

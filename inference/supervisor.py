@@ -1,0 +1,206 @@
+"""One engine's life: start, watch, start again with back-off, give up loudly, stop.
+
+A runner is a state machine that `tick` moves; every change goes into its row, and the generation
+counter tells the web workers. One thread owns it.
+"""
+
+import logging
+import re
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.utils import timezone
+
+from accounts.runtime import env, generations
+from core.generations import ENGINES
+from inference.guarded import Guarded
+from inference.models import Engine, EngineState, Model
+from inference.recipes import Recipe, command_line, engine_environment
+from inference.hardware import host_environment
+from inference.sockets import answers, read_metric, socket_for
+
+log = logging.getLogger("gatehouse.engine")
+BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+MAX_TRIES = len(BACKOFF_S)
+START_TIMEOUT_S = 900.0
+PROBE_STARTING_S, PROBE_READY_S, PROBE_TIMEOUT_S = 0.25, 2.0, 5.0
+MISSES_ALLOWED = 5
+STEADY_S = 60.0
+IDLE_LOOK_S = 10.0
+_PATHS = re.compile(r"(?:/[\w.@+-]+){2,}")
+
+
+def publish(model_name: str, **fields: Any) -> None:
+    """Write what an engine is at and tell every worker."""
+    Engine.objects.update_or_create(model_id=model_name, defaults=fields)
+    generations().bump(ENGINES)
+
+
+def fault_in(lines: list[str]) -> str:
+    """The line of a log that says best what went wrong, without paths of the machine."""
+    telling = [line for line in lines if re.search(r"\w*(Error|error|Exception|denied)\b", line)]
+    found = (telling or lines or ["it ended without a word"])[-1]
+    return _PATHS.sub("…", found).strip()[-300:]
+
+
+class Runner:
+    """One model's engine. `tick` is called several times a second; `stop` ends it for good."""
+
+    def __init__(self, model: Model, recipe: Recipe, probes: ThreadPoolExecutor) -> None:
+        self.name = model.name
+        self._model = model
+        self._recipe = recipe
+        self._probes = probes
+        self._socket = socket_for(model.name, env().data_path)
+        self._engine: Guarded | None = None
+        self._state = EngineState.STOPPED
+        self._tries = 0
+        self._since = self._next = self._probed_at = self._ready_at = 0.0
+        self._probe: Future[bool] | None = None
+        self._misses = 0
+        self._used = -1.0
+        self._used_at = self._looked_at = 0.0
+
+    @property
+    def state(self) -> str:
+        return str(self._state)
+
+    @property
+    def pid(self) -> int | None:
+        """The guardian's, while there is one."""
+        return self._engine.pid if self._engine is not None else None
+
+    def start(self) -> None:
+        """Start the engine; a start that cannot even be made counts as a failed try."""
+        private = self._socket.parent
+        for folder in (private / "home", private / "tmp"):
+            folder.mkdir(exist_ok=True, mode=0o700)
+        self._socket.unlink(missing_ok=True)
+        line = command_line(
+            self._recipe,
+            python=self._recipe.python(env().backends_path),
+            model=Path(self._model.directory),
+            name=self.name,
+            socket=self._socket,
+            options=self._model.options,
+        )
+        environment = engine_environment(self._recipe, host_environment(), private)
+        self._engine = Guarded(line, environment=environment, log=self.log_path())
+        self._since, self._misses, self._probe = time.monotonic(), 0, None
+        self._go(
+            EngineState.STARTING,
+            message="starting",
+            address=f"unix:{self._socket}",
+            pid=self._engine.pid,
+            tries=self._tries,
+            started_at=timezone.now(),
+            next_try_at=None,
+        )
+
+    def log_path(self) -> Path:
+        return env().data_path / "logs" / "engines" / f"{self.name}.log"
+
+    def _go(self, state: EngineState, **fields: Any) -> None:
+        self._state = state
+        publish(self.name, state=state, **fields)
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        if self._state == EngineState.WAITING and now >= self._next:
+            self.start()
+        if self._engine is None or self._state not in {EngineState.STARTING, EngineState.READY}:
+            return
+        if self._engine.exit_status() is not None:
+            self._fell("the engine ended: " + fault_in(self._engine.last_lines()))
+            return
+        self._watch(now)
+        if self._state == EngineState.READY:
+            self._watch_idle(now)
+
+    def _watch(self, now: float) -> None:
+        """Ask for its health; a start or a silence that takes too long counts as a fall."""
+        if self._probe is not None and self._probe.done():
+            healthy, self._probe = self._probe.result(), None
+            if healthy:
+                self._healthy(now)
+            elif self._state == EngineState.READY:
+                self._misses += 1
+                if self._misses >= MISSES_ALLOWED:
+                    self._fell("the engine stopped answering")
+                    return
+        every = PROBE_STARTING_S if self._state == EngineState.STARTING else PROBE_READY_S
+        if self._probe is None and now - self._probed_at >= every:
+            self._probed_at = now
+            self._probe = self._probes.submit(
+                answers, self._socket, self._recipe.health, timeout_s=PROBE_TIMEOUT_S
+            )
+        if self._state == EngineState.STARTING and now - self._since > START_TIMEOUT_S:
+            self._fell("the engine did not become ready in time")
+
+    def _healthy(self, now: float) -> None:
+        self._misses = 0
+        if self._state == EngineState.STARTING:
+            self._ready_at = self._used_at = now
+            self._go(EngineState.READY, message="", ready_at=timezone.now())
+            log.info("%s is ready after %.0f s", self.name, now - self._since)
+        elif self._tries and now - self._ready_at > STEADY_S:
+            self._tries = 0
+            publish(self.name, tries=0)
+
+    def _fell(self, why: str) -> None:
+        """Count a failed try: start again after a while, or give up."""
+        if self._engine is not None:
+            self._engine.stop()
+            self._engine = None
+        self._tries += 1
+        if self._tries >= MAX_TRIES:
+            log.error("%s: gave up after %d tries: %s", self.name, self._tries, why)
+            self._go(EngineState.FAILED, message=why, tries=self._tries, pid=None)
+            return
+        wait_s = BACKOFF_S[self._tries - 1]
+        self._next = time.monotonic() + wait_s
+        log.warning("%s: %s; starting again in %.0f s", self.name, why, wait_s)
+        self._go(
+            EngineState.WAITING,
+            message=why,
+            tries=self._tries,
+            pid=None,
+            next_try_at=timezone.now() + timedelta(seconds=wait_s),
+        )
+
+    def _watch_idle(self, now: float) -> None:
+        """Unload a model that was told to leave when idle; it comes back on first use."""
+        timeout_s = self._model.idle_timeout_s
+        if timeout_s is None or now - self._looked_at < min(IDLE_LOOK_S, timeout_s / 2):
+            return
+        self._looked_at = now
+        running = read_metric(self._socket, "vllm:num_requests_running", timeout_s=2)
+        done = read_metric(self._socket, "vllm:request_success_total", timeout_s=2)
+        if running is None or done is None:
+            return
+        if running or done != self._used:
+            self._used, self._used_at = done, now
+        elif now - self._used_at >= timeout_s:
+            log.info("%s was idle for %d s", self.name, timeout_s)
+            self.stop("unloaded: it was idle")
+
+    def stop(self, message: str = "") -> None:
+        """End the engine and say so; nothing starts it again but `start`."""
+        if self._engine is not None:
+            self._engine.stop()
+            self._engine = None
+        self._socket.unlink(missing_ok=True)
+        if self._state != EngineState.FAILED:
+            self._go(EngineState.STOPPED, message=message, pid=None, address="")
+
+    def ask_to_stop(self) -> None:
+        """So that several end at the same time; `stop` waits for each."""
+        if self._engine is not None:
+            self._engine.ask_to_stop()
+
+    def trim_log(self) -> None:
+        if self._engine is not None:
+            self._engine.trim_log()

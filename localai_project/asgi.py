@@ -1,0 +1,177 @@
+"""The ASGI application: the lane in front of Django, and the lifespan that both need."""
+
+import asyncio
+import logging
+import os
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "localai_project.settings")
+
+from django.core.asgi import get_asgi_application
+
+_django = get_asgi_application()
+
+from django.db import close_old_connections
+from django.urls import URLPattern, get_resolver
+
+from accounts.credentials import KnownPrincipals, Kind, Resolver
+from accounts.csrf import own_netlocs
+from accounts.gate import GATE
+from accounts.lookup import load_principal, touch_key
+from accounts.middleware import host_rules, origin_rules
+from accounts.runtime import auth_mode, env, generations, keyring
+from core.call import Receive, Scope, Send
+from core.principal import Principal
+from inference.api.adapter import remote_engines, want_model
+from inference.api.views import LaneView
+from inference.engine_rows import local_targets
+from inference.engine_table import MAX_WAITING, EngineTable, Target
+from inference.lane import Lane, Route, Routes
+from inference.runtime import Runtime
+from inference.schema_version import check_schema
+from inference.stored_responses import load as load_response
+from inference.table_keeper import TableKeeper
+from usage.drain import journal_folder
+from usage.journal import Journal
+from usage.metering import Meter
+
+log = logging.getLogger("gatehouse.web")
+
+
+def lane_routes() -> Routes:
+    """The inference views of `urls.py` with their lines of the gate: one matcher for both doors."""
+    exact: dict[str, Route] = {}
+    patterns: list[tuple[re.Pattern[str], Route]] = []
+    for pattern in get_resolver().url_patterns:
+        view = getattr(getattr(pattern, "callback", None), "cls", None)
+        if not isinstance(pattern, URLPattern) or view is None or not issubclass(view, LaneView):
+            continue
+        name = pattern.name or ""
+        requirements = {method: line for (named, method), line in GATE.items() if named == name}
+        route = Route(name, view.family, view.lane_work(), requirements)
+        if pattern.pattern.converters:
+            patterns.append((pattern.pattern.regex, route))
+        else:
+            exact["/" + str(pattern.pattern)] = route
+    return Routes(exact, patterns)
+
+
+class Worker:
+    """What one web process holds, from the lifespan's start to its end."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lookup")
+        self._follow: list[asyncio.Task[None]] = []
+        workers = env().web_workers or os.cpu_count() or 1
+        self._table = EngineTable(
+            engines_key=env().engines_key, max_waiting=max(16, MAX_WAITING // workers)
+        )
+        self._keeper = TableKeeper(
+            self._table,
+            load=self._load_targets,
+            generations=generations(),
+            remote=remote_engines(),
+        )
+        known = KnownPrincipals(
+            self._load_principal, generations=generations(), keyring=keyring("session")
+        )
+        self.runtime = Runtime(
+            resolve=Resolver(auth_mode(), known, keyring("session")).resolve,
+            meter=Meter(Journal(journal_folder())),
+            engines=self._table,
+            load_stored=self._load_stored,
+            want_model=lambda name: self.in_background(want_model, name),
+            hosts=host_rules(),
+            origins=origin_rules(),
+            body_limit=env().upload_limit * 1024 * 1024,
+            opaque_errors=env().opaque_errors,
+            check_origin=not env().disable_csrf,
+            own_netlocs=own_netlocs(),
+        )
+
+    async def _run(self, work: Any, *arguments: Any) -> Any:
+        """Work that asks the database, in a thread of ours that keeps its connection."""
+
+        def call() -> Any:
+            close_old_connections()
+            return work(*arguments)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    def in_background(self, work: Any, *arguments: Any) -> None:
+        future = self._threads.submit(work, *arguments)
+        future.add_done_callback(_log_failure)
+
+    async def _load_principal(self, kind: Kind, secret: str) -> Principal | None:
+        found: Principal | None = await self._run(load_principal, kind, secret)
+        if found is not None and found.key_id is not None:
+            self.in_background(touch_key, found.key_id)
+        return found
+
+    async def _load_targets(self) -> list[Target]:
+        found: list[Target] = await self._run(local_targets, env().local_models)
+        return found
+
+    async def _load_stored(self, response_id: str, user_id: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = await self._run(load_response, response_id, user_id)
+        return found
+
+    async def start(self) -> None:
+        with suppress(Exception):  # an engine table that cannot be read yet is read again behind
+            await self._keeper.refresh_local()
+        follow = (self._keeper.follow_local(), self._keeper.follow_remote())
+        self._follow = [asyncio.get_running_loop().create_task(each) for each in follow]
+
+    async def stop(self) -> None:
+        for task in self._follow:
+            task.cancel()
+        await self.runtime.finish()
+        self._keeper.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _log_failure(future: Any) -> None:
+    if (error := future.exception()) is not None:
+        log.warning("background look-up failed: %s", type(error).__name__)
+
+
+class Application:
+    """Owns the lifespan; everything else goes to the lane."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._lane = Lane(_django, lane_routes(), self.runtime)
+
+    def runtime(self) -> Runtime:
+        if self._worker is None:
+            raise RuntimeError("the lifespan has not started")
+        return self._worker.runtime
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        await self._lane(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._worker = Worker()
+                await self._worker.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self._worker is not None:
+                    await self._worker.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+if (problem := check_schema()) is not None:
+    sys.stderr.write(f"gatehouse: {problem}\n")
+    sys.exit(4)  # gunicorn stops instead of starting the worker again (decision 005)
+application = Application()

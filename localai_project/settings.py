@@ -1,0 +1,167 @@
+"""Django's settings. Everything that differs between servers comes from `env`."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from core.files import secret_from_file
+from core.keyring import Keyring
+from localai_project import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+GATEHOUSE = env.load()
+ENVIRONMENT_WARNINGS = env.unknown_names()
+VERSION = re.findall(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+
+_secrets = GATEHOUSE.auth_hmac_secret or [
+    secret_from_file(GATEHOUSE.data_path / "secrets" / "hmac")
+]
+SECRET_KEY, *SECRET_KEY_FALLBACKS = Keyring(_secrets, "django").raw()
+DEBUG = False
+ALLOWED_HOSTS = ["*"]  # accounts.middleware judges the host, with the same rules as the lane
+ROOT_URLCONF = "localai_project.urls"
+WSGI_APPLICATION = None
+ASGI_APPLICATION = "localai_project.asgi.application"
+APPEND_SLASH = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "accounts",
+    "usage",
+    "inference",
+]
+MIDDLEWARE = [
+    "accounts.middleware.FrontMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "accounts.sessions.SignedSessionMiddleware",
+    "accounts.middleware.GateMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "accounts.template_context.server",
+            ]
+        },
+    }
+]
+
+# --- database ---------------------------------------------------------------------------------
+
+
+def _postgresql(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    options = dict(pair.partition("=")[::2] for pair in parts.query.split("&") if pair)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or options.pop("host", "")),
+        "PORT": str(parts.port or ""),
+        "OPTIONS": {"connect_timeout": 10, **options},
+    }
+
+
+def _sqlite(path: str) -> dict[str, Any]:
+    name = Path(path.removeprefix("sqlite://")) if path else GATEHOUSE.data_path / "database.db"
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": name,
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+
+
+_url = GATEHOUSE.auth_database_url
+DATABASES = {
+    "default": _postgresql(_url) if _url.startswith(("postgres:", "postgresql:")) else _sqlite(_url)
+}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# --- accounts and sessions --------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+PASSWORD_HASHERS = ["accounts.passwords.BoundedArgon2Hasher"]
+LOGIN_URL = "/login"
+LOGIN_REDIRECT_URL = "/app"
+_https = GATEHOUSE.public_url.startswith("https:")
+SESSION_COOKIE_NAME = "session"
+SESSION_COOKIE_AGE = 30 * 24 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = _https
+CSRF_COOKIE_SECURE = _https
+CSRF_COOKIE_HTTPONLY = True
+CSRF_TRUSTED_ORIGINS = [GATEHOUSE.public_url]
+CSRF_FAILURE_VIEW = "accounts.failures.csrf_failure"
+
+# --- security headers beyond core.response_headers ---------------------------------------------
+SECURE_SSL_REDIRECT = False  # the proxy in front ends TLS; see docs/operations.md
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = False
+SECURE_REFERRER_POLICY = "strict-origin-when-cross-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "SAMEORIGIN"
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # subdomains are not ours to decide
+    "security.W008",  # TLS ends in the proxy in front, which redirects
+    "security.W019",  # SAMEORIGIN is the contract's (4.7)
+    "security.W021",  # preload is the operator's to ask for
+]
+DATA_UPLOAD_MAX_MEMORY_SIZE = GATEHOUSE.upload_limit * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+
+# --- static files -------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],  # the gate's table decides, and nothing else
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "core.drf.JSONAlways",
+    "EXCEPTION_HANDLER": "core.drf.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": GATEHOUSE.log_level.upper()},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "django.security": {"level": "ERROR"},
+    },
+}
+os.umask(0o077)  # what we write is ours alone: database, journal, logs, sockets

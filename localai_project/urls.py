@@ -1,0 +1,93 @@
+"""Every address of the server. The gate's table has a line for each (accounts/gate.py)."""
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, path
+from django.views.generic import RedirectView
+
+from accounts import pages as account_pages
+from accounts.api import admin as admin_api
+from accounts.api import entry, keys
+from inference import pages as inference_pages
+from inference.api import health, views
+from usage import api as usage_api
+
+handler400 = "accounts.failures.bad_request"
+handler404 = "accounts.failures.not_found"
+handler500 = "accounts.failures.server_error"
+
+_INFERENCE = [
+    ("chat/completions", views.ChatCompletionsView, "chat-completions"),
+    ("completions", views.CompletionsView, "completions"),
+    ("embeddings", views.EmbeddingsView, "embeddings"),
+    ("messages", views.MessagesView, "messages"),
+    ("messages/count_tokens", views.CountTokensView, "messages-count-tokens"),
+    ("responses", views.ResponsesView, "responses"),
+    ("tokenize", views.TokenizeView, "tokenize"),
+    ("detokenize", views.DetokenizeView, "detokenize"),
+    ("models", views.ModelsView, "models"),
+    ("models/<path:model>", views.ModelView, "model"),
+    ("responses/<str:response_id>", views.StoredResponseView, "response"),
+    ("responses/<str:response_id>/cancel", views.CancelResponseView, "response-cancel"),
+    ("engines/<path:model>/chat/completions", views.ChatCompletionsView, "chat-completions"),
+    ("engines/<path:model>/completions", views.CompletionsView, "completions"),
+    ("engines/<path:model>/embeddings", views.EmbeddingsView, "embeddings"),
+]
+
+_ACCOUNTS = [
+    path("api/auth/status", entry.StatusView.as_view(), name="auth-status"),
+    path("api/auth/register", entry.RegisterView.as_view(), name="auth-register"),
+    path("api/auth/login", entry.LoginView.as_view(), name="auth-login"),
+    path("api/auth/token-login", entry.TokenLoginView.as_view(), name="auth-token-login"),
+    path("api/auth/logout", entry.LogoutView.as_view(), name="auth-logout"),
+    path("api/auth/me", usage_api.MeView.as_view(), name="auth-me"),
+    path("api/auth/api-keys", keys.ApiKeysView.as_view(), name="auth-api-keys"),
+    path("api/auth/api-keys/<uuid:key_id>", keys.ApiKeyView.as_view(), name="auth-api-key"),
+    path("api/auth/usage", usage_api.UsageView.as_view(), name="auth-usage"),
+    path("api/auth/admin/usage", usage_api.AdminUsageView.as_view(), name="auth-admin-usage"),
+    path("api/auth/admin/users", usage_api.UsersView.as_view(), name="auth-admin-users"),
+    path(
+        "api/auth/admin/users/<uuid:user_id>/role",
+        admin_api.UserRoleView.as_view(),
+        name="auth-admin-user-role",
+    ),
+    path(
+        "api/auth/admin/users/<uuid:user_id>/status",
+        admin_api.UserStatusView.as_view(),
+        name="auth-admin-user-status",
+    ),
+    path("api/auth/admin/invites", admin_api.InvitesView.as_view(), name="auth-admin-invites"),
+    path(
+        "api/auth/admin/invites/<uuid:invite_id>",
+        admin_api.InviteView.as_view(),
+        name="auth-admin-invite",
+    ),
+]
+
+_PAGES = [
+    path("", RedirectView.as_view(url="/app", permanent=True), name="root"),
+    path("app", inference_pages.home, name="home"),
+    path("app/setup", inference_pages.setup_panel, name="home-setup"),
+    path("app/keys", inference_pages.make_key, name="home-keys"),
+    path("app/keys/<uuid:key_id>/revoke", inference_pages.revoke_key, name="home-key-revoke"),
+    path("login", account_pages.login, name="login"),
+    path("register", account_pages.register_page, name="register"),
+    path("invite/<str:code>", account_pages.register_page, name="invite"),
+    path("waiting", account_pages.waiting, name="waiting"),
+    path("logout", account_pages.logout, name="logout"),
+    path("favicon.svg", RedirectView.as_view(url="/static/mark.svg"), name="favicon"),
+]
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("version", health.version, name="version"),
+    *_ACCOUNTS,
+    *_PAGES,
+    *[
+        path(prefix + route, view.as_view(), name=name)
+        for prefix in ("v1/", "")
+        for route, view, name in _INFERENCE
+    ],
+    path("admin/", admin.site.urls),
+    path("admin", RedirectView.as_view(url="/admin/"), name="admin-root"),
+]

@@ -1,0 +1,62 @@
+"""Who am I, who is there, and what was used: E-06, E-14, E-17, E-28."""
+
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.base import AccountView
+from accounts.api.shapes import caller, listed_user
+from accounts.features import effective_permissions
+from accounts.models import User
+from usage.drain import drain
+from usage.reports import usage_report
+
+
+class MeView(AccountView):
+    """E-06."""
+
+    def get(self, request: Request) -> Response:
+        principal = self.principal(request)
+        user = User.objects.get(pk=principal.user_id) if principal.has_account else None
+        body = caller(principal, user)
+        body["permissions"] = effective_permissions(principal.role)
+        body["quotas"] = []  # there are no rules yet
+        return Response(body)
+
+
+class UsersView(AccountView):
+    """E-17."""
+
+    def get(self, _request: Request) -> Response:
+        users = User.objects.order_by("created_at")
+        return Response({"users": [listed_user(user) for user in users]})
+
+
+class UsageView(AccountView):
+    """E-14: the caller's own, whatever `user_id` the query names."""
+
+    def get(self, request: Request) -> Response:
+        drain()  # an answer is in the report as soon as it has ended (S-13)
+        return Response(
+            usage_report(
+                request.query_params.get("period", ""),
+                now=timezone.now(),
+                user_id=self.principal(request).user_id,
+                by_user=False,
+            )
+        )
+
+
+class AdminUsageView(AccountView):
+    """E-28: everybody's, or one person's."""
+
+    def get(self, request: Request) -> Response:
+        drain()
+        return Response(
+            usage_report(
+                request.query_params.get("period", ""),
+                now=timezone.now(),
+                user_id=request.query_params.get("user_id") or None,
+                by_user=True,
+            )
+        )
