@@ -1,6 +1,6 @@
 """Django's admin site for those who approve: people, keys (never the secret), invites."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.sites import AdminSite
@@ -42,7 +42,7 @@ class UserAdmin(ReadOnlyAdmin):
     search_fields = ("email", "name")
     ordering = ("created_at",)
     fields = ("id", "email", "name", "role", "status", "provider", "created_at", "last_login")
-    actions: ClassVar[list[str]] = ["approve", "disable", "make_admin", "make_user"]
+    actions = ["approve", "disable", "make_admin", "make_user"]
 
     def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
         return False

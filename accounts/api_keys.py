@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import datetime
+from uuid import UUID
 
 from accounts.changes import change_of_rights, credentials_added
 from accounts.credentials import KEY_PREFIX
@@ -38,7 +39,7 @@ def find(secret: str, *, now: datetime) -> ApiKey | None:
     return key if key is not None and key.is_usable(now) and key.user.is_active else None
 
 
-def revoke(key_id: object, *, owner_id: object) -> bool:
+def revoke(key_id: UUID, *, owner_id: UUID | str) -> bool:
     """End a key of `owner_id`; False where there is none. Refused from the next request on."""
     with change_of_rights(owner_id):
         deleted, _ = ApiKey.objects.filter(pk=key_id, user_id=owner_id).delete()

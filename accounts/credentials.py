@@ -106,7 +106,9 @@ class KnownPrincipals:
     latest (S-39). Misses are remembered too, until any credential is made.
     """
 
-    def __init__(self, load: Load, *, generations: Generations, keyring: Keyring, limit: int = 20_000) -> None:
+    def __init__(
+        self, load: Load, *, generations: Generations, keyring: Keyring, limit: int = 20_000
+    ) -> None:
         self._load = load
         self._generations = generations
         self._keyring = keyring
@@ -132,7 +134,9 @@ class KnownPrincipals:
         else:
             slot = user_slot(principal.user_id)
             before = read(slot) if read(CHANGES) == changes else -1
-        self._remember(key, _Known(principal, time.monotonic() + REMEMBER_S, slot, before, everybody))
+        self._remember(
+            key, _Known(principal, time.monotonic() + REMEMBER_S, slot, before, everybody)
+        )
         return principal
 
     def _remember(self, key: bytes, known: _Known) -> None:

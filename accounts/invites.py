@@ -42,8 +42,8 @@ def find_usable(code: str, *, now: datetime) -> Invite | None:
 
 def consume(invite: Invite, *, user: User, now: datetime) -> None:
     """Use it up for `user`; InviteError where somebody else did in the same moment (W-03)."""
-    changed = Invite.objects.filter(
-        pk=invite.pk, used_at__isnull=True, expires_at__gt=now
-    ).update(used_at=now, used_by=user)
+    changed = Invite.objects.filter(pk=invite.pk, used_at__isnull=True, expires_at__gt=now).update(
+        used_at=now, used_by=user
+    )
     if changed != 1:
         raise InviteError

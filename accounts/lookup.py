@@ -64,7 +64,7 @@ def _of_legacy_session(marker: str) -> Principal | None:
     return LEGACY if is_legacy_key(marker.encode(), [m.encode() for m in markers]) else None
 
 
-def _user(user_id: object) -> User | None:
+def _user(user_id: str | None) -> User | None:
     try:
         return User.objects.filter(pk=user_id, status=Status.ACTIVE).first()
     except (ValidationError, ValueError):

@@ -1,11 +1,13 @@
 """What an admin does to accounts: roles and states, under the rule of the last admin (S-08)."""
 
+from uuid import UUID
+
 from accounts.changes import change_of_rights
 from accounts.models import Role, SignUpLock, Status, User
 from core.errors import InvalidRequestError, NotFoundError
 
 
-def set_role(user_id: object, role: str) -> User:
+def set_role(user_id: UUID, role: str) -> User:
     """Raises NotFoundError for an unknown id, InvalidRequestError for the last active admin."""
     with change_of_rights(user_id):
         user = _locked(user_id)
@@ -16,7 +18,7 @@ def set_role(user_id: object, role: str) -> User:
     return user
 
 
-def set_status(user_id: object, status: str) -> User:
+def set_status(user_id: UUID, status: str) -> User:
     """As `set_role`; disabling blocks sessions and keys at once without deleting them (E-19)."""
     with change_of_rights(user_id):
         user = _locked(user_id)
@@ -27,7 +29,7 @@ def set_status(user_id: object, status: str) -> User:
     return user
 
 
-def _locked(user_id: object) -> User:
+def _locked(user_id: UUID) -> User:
     """The account, under the lock that admins are counted under."""
     SignUpLock.objects.select_for_update().get_or_create(id=1)
     user = User.objects.filter(pk=user_id).first()

@@ -12,7 +12,7 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
 from accounts import invites
-from accounts.models import Role, SignUpLock, Status, User
+from accounts.models import Invite, Role, SignUpLock, Status, User
 from accounts.passwords import check_password_rules
 from accounts.runtime import env
 from core.errors import ForbiddenError, InvalidRequestError
@@ -100,7 +100,7 @@ def _save(draft: User, asked: Registration, *, now: datetime) -> Outcome:
     return Outcome(draft, pending=not active)
 
 
-def _invite_for(code: str, *, now: datetime) -> invites.Invite | None:
+def _invite_for(code: str, *, now: datetime) -> Invite | None:
     """The invite this registration uses; None where it needs none and brought none."""
     mode = env().registration_mode
     if mode == "open":

@@ -7,7 +7,7 @@ import ipaddress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def env() -> "Env":
     """The typed settings."""
-    return cast("Env", settings.GATEHOUSE)
+    return settings.GATEHOUSE
 
 
 @cache

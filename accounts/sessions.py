@@ -7,8 +7,7 @@ A leaked session table is then no credential, and the same string is good as a B
 from django.conf import settings
 from django.contrib.auth import login as django_login
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 
 from accounts.changes import credentials_added, rights_changed
 from accounts.lookup import SESSION_API_KEY, SESSION_LEGACY
@@ -26,10 +25,8 @@ class SignedSessionMiddleware(SessionMiddleware):
         key = keyring("session").unsign(cookie) if cookie.isascii() else None
         request.session = self.SessionStore(key)
 
-    def process_response(
-        self, request: HttpRequest, response: HttpResponseBase
-    ) -> HttpResponseBase:
-        response = super().process_response(request, response)  # type: ignore[arg-type]
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        response = super().process_response(request, response)
         morsel = response.cookies.get(settings.SESSION_COOKIE_NAME)
         if morsel is not None and morsel.value:  # an empty value deletes
             value = keyring("session").sign(morsel.value)

@@ -17,6 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 WANTED = (3, 11)
+_UNREACHABLE = re.compile(
+    "NewConnectionError|NameResolution|timed out|Max retries|ConnectionError|Connection refused"
+)
 
 
 def stop(line: str) -> None:
@@ -24,18 +27,18 @@ def stop(line: str) -> None:
     sys.exit(1)
 
 
-def explain(output: str) -> str:
-    """pip's last words as one line for people."""
+def explain_pip(output: str) -> str:
+    """pip's last words as one line for people: what is wrong, and what to do."""
     if "No space left on device" in output:
-        return "the disk is full; free about 500 MB and run the same command again"
+        return "the disk is full; free some space and start again, it goes on where it stopped"
     if "Permission denied" in output:
-        return f"{VENV.name} cannot be written; check who owns this folder"
-    if re.search(r"NewConnectionError|NameResolution|timed out|Max retries|ConnectionError", output):
-        return "the package registry cannot be reached; check the network and try again"
+        return "a folder cannot be written; check who owns it and start again"
+    if _UNREACHABLE.search(output):
+        return "the package registry cannot be reached; check the network and start again"
     if "DO NOT MATCH THE HASHES" in output:
-        return "a package differs from the one that was pinned; nothing was installed"
+        return "a package differs from the one that was pinned; nothing of it was installed"
     errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
-    return errors[-1].removeprefix("ERROR: ") if errors else "the installer stopped"
+    return errors[-1].removeprefix("ERROR: ")[:300] if errors else "the installer stopped"
 
 
 def install(requirements: Path) -> None:
@@ -57,7 +60,7 @@ def install(requirements: Path) -> None:
                 sys.stdout.write(f"  web environment: {min(seen, total)} of {total} packages\n")
                 sys.stdout.flush()
     if process.returncode:
-        stop(explain("".join(output)))
+        stop(explain_pip("".join(output)))
 
 
 def main(name: str) -> None:

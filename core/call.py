@@ -12,8 +12,8 @@ from urllib.parse import parse_qs
 import orjson
 import uuid_utils
 
-from core.errors import GatehouseError, InvalidRequestError, TooLargeError, UnavailableError
 from core.envelopes import Family, envelope, error_headers, stream_error
+from core.errors import GatehouseError, InvalidRequestError, TooLargeError, UnavailableError
 from core.principal import Principal
 
 Scope = MutableMapping[str, Any]

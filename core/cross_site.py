@@ -5,7 +5,9 @@ from core.errors import ForbiddenError
 CREDENTIAL_HEADERS = (b"authorization", b"x-api-key", b"xi-api-key")
 
 
-def refuse_foreign(headers: dict[bytes, bytes], own: frozenset[bytes], *, even_without_cookie: bool) -> None:
+def refuse_foreign(
+    headers: dict[bytes, bytes], own: frozenset[bytes], *, even_without_cookie: bool
+) -> None:
     """Raise ForbiddenError for an unsafe request that another site made a browser send.
 
     Judged where a cookie is the only credential, or where the route makes one. `own` are the

@@ -51,7 +51,9 @@ def read_json(request: HttpRequest, *, invalid: str = "invalid request") -> dict
     return data
 
 
-def text(data: dict[str, Any], name: str, *, limit: int = 4096, invalid: str = "invalid request") -> str:
+def text(
+    data: dict[str, Any], name: str, *, limit: int = 4096, invalid: str = "invalid request"
+) -> str:
     """A string field, empty where it is missing or null; InvalidRequestError for anything else."""
     value = data.get(name)
     if value is None:

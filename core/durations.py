@@ -20,7 +20,7 @@ _DAYS = re.compile(r"(\d{1,6})([dy])")
 def parse_duration(text: str) -> timedelta:
     """A positive duration. Raises ValueError where `text` is not one, or is longer than 100 years."""
     if whole := _DAYS.fullmatch(text):
-        days = int(whole[1]) * (365 if whole[2] == "y" else 1)
+        days = float(whole[1]) * (365 if whole[2] == "y" else 1)
     elif len(text) <= 64 and _GO.fullmatch(text):
         days = sum(float(n) * _SECONDS[unit] for n, unit in _PART.findall(text)) / 86400
     else:

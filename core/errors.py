@@ -20,7 +20,7 @@ A class fixes status, reason and type (contract, sections 4.5 and 0 of the surfa
 carries the message. `core.envelopes` turns one into the body of the API family that was called.
 """
 
-from typing import Any, ClassVar, get_args, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 Reason = Literal[
     "invalid_request",

@@ -19,8 +19,10 @@ PREFLIGHT_HEADERS: Headers = [
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
     (
         b"access-control-allow-headers",
-        b"authorization, content-type, x-api-key, xi-api-key, x-correlation-id, prefer, "
-        b"anthropic-version, anthropic-beta, openai-organization, openai-project",
+        (
+            b"authorization, content-type, x-api-key, xi-api-key, x-correlation-id, prefer, "
+            b"anthropic-version, anthropic-beta, openai-organization, openai-project"
+        ),
     ),
     (b"access-control-max-age", b"600"),
 ]
@@ -56,8 +58,5 @@ class HostRules:
         if host is None or not host.isascii():
             return False
         name = host.decode("ascii").lower()
-        if name.startswith("["):
-            name = name.partition("]")[0] + "]"
-        else:
-            name = name.partition(":")[0]
+        name = name.partition("]")[0] + "]" if name.startswith("[") else name.partition(":")[0]
         return name.rstrip(".") in self.allow

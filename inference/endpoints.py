@@ -28,7 +28,9 @@ ENDPOINTS = {
     for endpoint in (
         Endpoint("chat-completions", "openai", "chat", "/v1/chat/completions", "chat", "chat"),
         Endpoint("completions", "openai", "completions", "/v1/completions", "chat", "chat"),
-        Endpoint("embeddings", "openai", "embeddings", "/v1/embeddings", "embeddings", "embeddings"),
+        Endpoint(
+            "embeddings", "openai", "embeddings", "/v1/embeddings", "embeddings", "embeddings"
+        ),
         Endpoint("messages", "anthropic", "messages", "/v1/messages", "chat", "chat"),
         Endpoint(
             "messages-count-tokens",

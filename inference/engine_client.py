@@ -7,6 +7,7 @@ proxies or compression. Measured against aiohttp in docs/decisions/004.
 import asyncio
 import ssl
 from collections import deque
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -46,8 +47,7 @@ class _Connection(asyncio.Protocol):
         self.error: GatehouseError | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
 
     def send(self, payload: bytes) -> None:
         self.parser = httptools.HttpResponseParser(self)
@@ -197,13 +197,16 @@ class EngineClient:
         Raises NotReachableError, EngineFailedError, EngineTimeoutError. A connection that the engine
         closed while it was idle is replaced once, as nothing of the request was worked on.
         """
-        payload = b"%b %b%b HTTP/1.1\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
-            method,
-            self._prefix,
-            path,
-            self._head,
-            len(body),
-            body,
+        payload = (
+            b"%b %b%b HTTP/1.1\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+            % (
+                method,
+                self._prefix,
+                path,
+                self._head,
+                len(body),
+                body,
+            )
         )
         while self._idle:
             connection = self._idle.pop()

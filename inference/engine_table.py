@@ -94,7 +94,9 @@ class EngineTable:
                 return target
         for target in fitting or (t for t in self.targets.values() if t.remote):
             return target
-        raise InvalidRequestError("No model is named, and none is installed for this.", param="model")
+        raise InvalidRequestError(
+            "No model is named, and none is installed for this.", param="model"
+        )
 
     async def ready(self, target: Target, wait_s: float) -> Target:
         """`target` once it serves; waits up to `wait_s` for one that loads (R-34).

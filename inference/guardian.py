@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
     asked, wake = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: os.write(wake, b"x"))
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent
     )
     status: int | None = None

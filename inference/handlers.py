@@ -177,7 +177,9 @@ async def load_earlier(call: Call, runtime: Runtime, asked: Asked) -> None:
     if previous is None:
         return
     if not isinstance(previous, str) or len(previous) > 100:
-        raise InvalidRequestError("previous_response_id must be a text", param="previous_response_id")
+        raise InvalidRequestError(
+            "previous_response_id must be a text", param="previous_response_id"
+        )
     assert call.principal is not None  # noqa: S101  # the gate came first
     stored = await runtime.load_stored(previous, call.principal.user_id)
     if stored is None:

@@ -13,31 +13,19 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from core.bootstrap import explain_pip
 from inference.gallery import Entry
 from inference.recipes import REQUIREMENTS, Recipe, Step
 
 Report = Callable[[int, str], None]
 MANIFEST = "gatehouse.json"
-_WORK = re.compile(r"^(Collecting|Downloading|Using cached|Processing|Installing collected)\s+(\S+)")
+_WORK = re.compile(
+    r"^(Collecting|Downloading|Using cached|Processing|Installing collected)\s+(\S+)"
+)
 
 
 class InstallError(Exception):
     """One line that says what went wrong and what to do."""
-
-
-def explain(output: str) -> str:
-    """pip's last words as one line for people."""
-    if "No space left on device" in output:
-        return "The disk is full. Free some space, then start again; it goes on where it stopped."
-    if "Permission denied" in output:
-        return "A folder cannot be written. Check who owns the backends and models folders."
-    if re.search(r"NewConnectionError|NameResolution|timed out|Max retries|ConnectionError", output):
-        return "The package registry cannot be reached. Check the network, then start again."
-    if "DO NOT MATCH THE HASHES" in output:
-        return "A package is not the one that was checked (its hash differs)."
-    errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
-    last = errors[-1].removeprefix("ERROR: ") if errors else "the installer stopped"
-    return f"Installing failed: {last[:300]}"
 
 
 def run_pip(python: Path, arguments: list[str], report: Callable[[str], None]) -> None:
@@ -53,7 +41,7 @@ def run_pip(python: Path, arguments: list[str], report: Callable[[str], None]) -
             if found := _WORK.match(line.strip()):
                 report(found[2].rpartition("/")[2])
     if process.returncode:
-        raise InstallError(explain("".join(tail)))
+        raise InstallError(explain_pip("".join(tail)))
 
 
 def _arguments(step: Step) -> list[str]:
@@ -190,5 +178,5 @@ def _convert(entry: Entry, raw: Path, out: Path, python: Path) -> None:
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no words"]
         if "No space left" in done.stderr:
-            raise InstallError(explain(done.stderr))
+            raise InstallError(explain_pip(done.stderr))
         raise InstallError(f"Converting {entry.name} failed: {last[0][:300]}")

@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from pathlib import Path
+from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -103,7 +104,7 @@ def start(operation: Operation) -> Guarded:
     return Guarded([*command, str(operation.pk)], environment=host_environment(), log=log_path)
 
 
-def end(operation_id: object, state: str, message: str) -> None:
+def end(operation_id: UUID, state: str, message: str) -> None:
     """Close an operation that is not closed yet."""
     Operation.objects.filter(
         pk=operation_id, state__in=[OperationState.QUEUED, OperationState.RUNNING]
@@ -152,7 +153,9 @@ def _install_model(entry: Entry, report: Progress) -> None:
     recipe = recipes()[entry.backend]
     python: Path = recipe.python(env().backends_path)
     if entry.convert and not recipe.is_installed(env().backends_path):
-        raise InstallError(f"{entry.name} waits for the backend {entry.backend}, which is not here.")
+        raise InstallError(
+            f"{entry.name} waits for the backend {entry.backend}, which is not here."
+        )
     install_model(entry, models_path=env().models_path, python=python, report=report)
     register_model(entry)
 

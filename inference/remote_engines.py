@@ -47,7 +47,9 @@ class RemoteEngine:
                     response.close()
         except (GatehouseError, TimeoutError) as exc:
             if any(target.state == "ready" for target in self.targets):
-                log.warning("engine %s does not answer: %s", self.name or self.url, type(exc).__name__)
+                log.warning(
+                    "engine %s does not answer: %s", self.name or self.url, type(exc).__name__
+                )
             self.targets = [self._target(t.name, t.served_model, ready=False) for t in self.targets]
             return
         names = [

@@ -31,7 +31,15 @@ _REFUSED = {
 _TAKEN_OUT = ("priority", "request_id", "data_parallel_rank", "cache_salt", "user_id")
 # Arguments of the template that would choose another template or skip it.
 _TEMPLATE_KEYS = {"chat_template", "tokenize", "return_dict", "return_tensors", "tools", "messages"}
-_MEDIA_PARTS = ("image_url", "audio_url", "video_url", "file_url", "input_image", "image", "document")
+_MEDIA_PARTS = (
+    "image_url",
+    "audio_url",
+    "video_url",
+    "file_url",
+    "input_image",
+    "image",
+    "document",
+)
 _FILE_KEYS = {"file_id", "file_path", "path", "file"}
 
 
@@ -139,7 +147,9 @@ def _addresses(part: dict[str, Any]) -> Iterable[Any]:
 
 def _names_file(part: dict[str, Any]) -> bool:
     file = part.get("file")
-    return isinstance(file, dict) and any(file.get(k) is not None for k in ("file_id", "path", "url"))
+    return isinstance(file, dict) and any(
+        file.get(k) is not None for k in ("file_id", "path", "url")
+    )
 
 
 def check_prompt(prompt: Any, *, param: str) -> None:

@@ -156,7 +156,9 @@ class Server:
         else:
             self._say(f"Next: create the admin account at {env().public_url}/register")
             if needs_setup_token():
-                self._say("It asks for the token that `.venv/bin/python manage.py setuptoken` shows")
+                self._say(
+                    "It asks for the token that `.venv/bin/python manage.py setuptoken` shows"
+                )
 
     def _watch(self) -> int:
         while not self._stop.wait(LOOK_S):

@@ -17,9 +17,9 @@ from django.utils import timezone
 from accounts.runtime import env, generations
 from core.generations import ENGINES
 from inference.guarded import Guarded
+from inference.hardware import host_environment
 from inference.models import Engine, EngineState, Model
 from inference.recipes import Recipe, command_line, engine_environment
-from inference.hardware import host_environment
 from inference.sockets import answers, read_metric, socket_for
 
 log = logging.getLogger("gatehouse.engine")

@@ -7,6 +7,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
 MAX_HEAD_BYTES = 32 * 1024
+TOO_LARGE = "The headers of the request are too large."
 HEAD_TIMEOUT_S = 30.0
 
 
@@ -60,8 +61,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_bytes <= MAX_HEAD_BYTES:
             super().send_400_response(msg)
             return
-        body = b'{"error":{"code":431,"message":"The request\'s headers are too large.",' \
+        body = (
+            b'{"error":{"code":431,"message":"The request\'s headers are too large.",'
             b'"type":"invalid_request_error","reason":"too_large"}}'
+        )
         self.transport.write(
             b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
             b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
@@ -69,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-class Worker(UvicornWorker):
+class Worker(UvicornWorker):  # type: ignore[misc]  # the package has no types
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
         "http": BoundedProtocol,

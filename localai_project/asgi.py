@@ -7,7 +7,7 @@ import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "localai_project.settings")
 
@@ -18,7 +18,7 @@ _django = get_asgi_application()
 from django.db import close_old_connections
 from django.urls import URLPattern, get_resolver
 
-from accounts.credentials import KnownPrincipals, Kind, Resolver
+from accounts.credentials import Kind, KnownPrincipals, Resolver
 from accounts.csrf import own_netlocs
 from accounts.gate import GATE
 from accounts.lookup import load_principal, touch_key
@@ -30,7 +30,7 @@ from inference.api.adapter import remote_engines, want_model
 from inference.api.views import LaneView
 from inference.engine_rows import local_targets
 from inference.engine_table import MAX_WAITING, EngineTable, Target
-from inference.lane import Lane, Route, Routes
+from inference.lane import ASGIApp, Lane, Route, Routes
 from inference.runtime import Runtime
 from inference.schema_version import check_schema
 from inference.stored_responses import load as load_response
@@ -144,7 +144,7 @@ class Application:
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
-        self._lane = Lane(_django, lane_routes(), self.runtime)
+        self._lane = Lane(cast("ASGIApp", _django), lane_routes(), self.runtime)
 
     def runtime(self) -> Runtime:
         if self._worker is None:

@@ -217,9 +217,13 @@ def split_address(address: str) -> tuple[str, int]:
 def engine_item(item: str) -> tuple[str, str]:
     """`name=url` or `url` of LOCALAI_ENGINES as (name or empty, url)."""
     name, equals, url = item.partition("=")
-    return (name.strip(), url.strip().rstrip("/")) if equals and "/" not in name else (
-        "",
-        item.rstrip("/"),
+    return (
+        (name.strip(), url.strip().rstrip("/"))
+        if equals and "/" not in name
+        else (
+            "",
+            item.rstrip("/"),
+        )
     )
 
 
@@ -257,9 +261,9 @@ def _is_private(host: str) -> bool:
     return (address.is_private or address.is_link_local or shared) and not address.is_unspecified
 
 
-_KNOWN = {
-    "LOCALAI_" + name.upper() for name in Env.model_fields if name not in {"auth_database_url"}
-} | {"LOCALAI_AUTH_DATABASE_URL"}
+_KNOWN = {"LOCALAI_" + name.upper() for name in Env.model_fields if name != "auth_database_url"} | {
+    "LOCALAI_AUTH_DATABASE_URL"
+}
 _SECRET = {"auth_hmac_secret", "api_key", "engines_key", "auth_database_url"}
 
 
@@ -277,7 +281,7 @@ def unknown_names(environ: dict[str, str] | None = None) -> list[str]:
 def read_env() -> Env:
     """The settings. Raises SettingError with the one line that says what to change."""
     try:
-        return Env()
+        return Env()  # type: ignore[call-arg]  # the plugin sees aliases as required
     except ValidationError as exc:
         raise SettingError(_one_line(exc)) from exc
 

@@ -17,7 +17,17 @@ from django.db import DatabaseError, DataError, IntegrityError, transaction
 
 from accounts.runtime import env
 from core.files import exclusive
-from usage.journal import CLOSED, FINAL, OPEN, PROGRESS, Record, encode, is_held, read_from, segments
+from usage.journal import (
+    CLOSED,
+    FINAL,
+    OPEN,
+    PROGRESS,
+    Record,
+    encode,
+    is_held,
+    read_from,
+    segments,
+)
 from usage.models import JournalMark, UsageEvent
 
 log = logging.getLogger("gatehouse.journal")

@@ -64,9 +64,13 @@ class Journal:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"{self._name}-{self._serial:06d}{SUFFIX}"
         draft = path.with_suffix(".draft")
-        fd = os.open(draft, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = os.open(
+            draft, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+        )
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        draft.rename(path)  # seen under its name only once locked, or a drain would take it for dead
+        draft.rename(
+            path
+        )  # seen under its name only once locked, or a drain would take it for dead
         self._serial += 1
         old, self._fd, self._size = self._fd, fd, 0
         if old >= 0:

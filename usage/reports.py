@@ -44,9 +44,7 @@ def period_named(name: str) -> Period:
     return found
 
 
-def usage_report(
-    name: str, *, now: datetime, user_id: str | None, by_user: bool
-) -> dict[str, Any]:
+def usage_report(name: str, *, now: datetime, user_id: str | None, by_user: bool) -> dict[str, Any]:
     """The body of E-14 (one `user_id`) or E-28 (`by_user`, `user_id` as a filter).
 
     The window starts at the hour in which the rolling one begins (S-50); the body says so.
@@ -66,9 +64,7 @@ def usage_report(
     return {"usage": rows, "totals": totals, "from": _written(start), "to": _written(now)}
 
 
-def _grouped(
-    events: QuerySet[UsageEvent], period: Period, *, by_user: bool
-) -> QuerySet[UsageEvent, dict[str, Any]]:
+def _grouped(events: QuerySet[UsageEvent], period: Period, *, by_user: bool) -> Any:
     names = ["at", "model", *(["user_id", "user_name"] if by_user else [])]
     counted = Q(counted=True)
     return (
@@ -85,7 +81,7 @@ def _grouped(
 
 
 def _row(row: dict[str, Any], period: Period) -> dict[str, Any]:
-    person = {key: row[key] for key in ("user_id", "user_name") if key in row}
+    person: dict[str, Any] = {key: row[key] for key in ("user_id", "user_name") if key in row}
     return {
         "bucket": row["at"].strftime(period.label),
         "model": row["model"],

@@ -9,77 +9,193 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('email', models.EmailField(max_length=254, unique=True)),
-                ('name', models.CharField(blank=True, max_length=200)),
-                ('avatar_url', models.CharField(blank=True, max_length=512)),
-                ('role', models.CharField(choices=[('admin', 'Admin'), ('user', 'User')], default='user', max_length=8)),
-                ('status', models.CharField(choices=[('active', 'Active'), ('pending', 'Waiting'), ('disabled', 'Disabled')], default='pending', max_length=8)),
-                ('provider', models.CharField(choices=[('local', 'Email and password'), ('github', 'GitHub'), ('oidc', 'SSO')], default='local', max_length=8)),
-                ('subject', models.CharField(blank=True, max_length=255, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                (
+                    "last_login",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last login"),
+                ),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("email", models.EmailField(max_length=254, unique=True)),
+                ("name", models.CharField(blank=True, max_length=200)),
+                ("avatar_url", models.CharField(blank=True, max_length=512)),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[("admin", "Admin"), ("user", "User")], default="user", max_length=8
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("active", "Active"),
+                            ("pending", "Waiting"),
+                            ("disabled", "Disabled"),
+                        ],
+                        default="pending",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "provider",
+                    models.CharField(
+                        choices=[
+                            ("local", "Email and password"),
+                            ("github", "GitHub"),
+                            ("oidc", "SSO"),
+                        ],
+                        default="local",
+                        max_length=8,
+                    ),
+                ),
+                ("subject", models.CharField(blank=True, max_length=255, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['created_at'], name='user_by_age')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('subject__isnull', False)), fields=('provider', 'subject'), name='user_one_per_subject'), models.CheckConstraint(condition=models.Q(('email', django.db.models.functions.text.Lower(models.F('email')))), name='user_email_is_lower_case', violation_error_message='Write the address in lower case.'), models.CheckConstraint(condition=models.Q(('role__in', ['admin', 'user'])), name='user_role_is_known'), models.CheckConstraint(condition=models.Q(('status__in', ['active', 'pending', 'disabled'])), name='user_status_is_known'), models.CheckConstraint(condition=models.Q(('provider__in', ['local', 'github', 'oidc'])), name='user_provider_is_known')],
+                "indexes": [models.Index(fields=["created_at"], name="user_by_age")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("subject__isnull", False)),
+                        fields=("provider", "subject"),
+                        name="user_one_per_subject",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("email", django.db.models.functions.text.Lower(models.F("email")))
+                        ),
+                        name="user_email_is_lower_case",
+                        violation_error_message="Write the address in lower case.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("role__in", ["admin", "user"])),
+                        name="user_role_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("status__in", ["active", "pending", "disabled"])),
+                        name="user_status_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("provider__in", ["local", "github", "oidc"])),
+                        name="user_provider_is_known",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='SignUpLock',
+            name="SignUpLock",
             fields=[
-                ('id', models.PositiveSmallIntegerField(primary_key=True, serialize=False)),
+                ("id", models.PositiveSmallIntegerField(primary_key=True, serialize=False)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='signuplock_is_one_row')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("id", 1)), name="signuplock_is_one_row"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('prefix', models.CharField(max_length=12)),
-                ('digest', models.CharField(max_length=64, unique=True)),
-                ('digest_key_id', models.CharField(max_length=8)),
-                ('role', models.CharField(choices=[('admin', 'Admin'), ('user', 'User')], max_length=8)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('last_used_at', models.DateTimeField(blank=True, null=True)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("prefix", models.CharField(max_length=12)),
+                ("digest", models.CharField(max_length=64, unique=True)),
+                ("digest_key_id", models.CharField(max_length=8)),
+                (
+                    "role",
+                    models.CharField(choices=[("admin", "Admin"), ("user", "User")], max_length=8),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("last_used_at", models.DateTimeField(blank=True, null=True)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="api_keys",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'indexes': [models.Index(fields=['user', '-created_at'], name='apikey_by_owner')],
+                "verbose_name": "API key",
+                "indexes": [models.Index(fields=["user", "-created_at"], name="apikey_by_owner")],
             },
         ),
         migrations.CreateModel(
-            name='Invite',
+            name="Invite",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('prefix', models.CharField(max_length=8)),
-                ('digest', models.CharField(max_length=64, unique=True)),
-                ('digest_key_id', models.CharField(max_length=8)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('expires_at', models.DateTimeField()),
-                ('used_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='invites_made', to=settings.AUTH_USER_MODEL)),
-                ('used_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='invites_used', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("prefix", models.CharField(max_length=8)),
+                ("digest", models.CharField(max_length=64, unique=True)),
+                ("digest_key_id", models.CharField(max_length=8)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("expires_at", models.DateTimeField()),
+                ("used_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="invites_made",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "used_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="invites_used",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['-created_at'], name='invite_by_age')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('used_by__isnull', True), ('used_at__isnull', False), _connector='OR'), name='invite_used_by_means_used_at')],
+                "indexes": [models.Index(fields=["-created_at"], name="invite_by_age")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("used_by__isnull", True), ("used_at__isnull", False), _connector="OR"
+                        ),
+                        name="invite_used_by_means_used_at",
+                    )
+                ],
             },
         ),
     ]

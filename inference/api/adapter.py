@@ -122,4 +122,3 @@ def _response(messages: list[Message]) -> HttpResponse:
     for name, value in start["headers"]:
         response[name.decode()] = value.decode("latin-1")
     return response
-

@@ -139,7 +139,7 @@ class StoredResponseView(AccountView):
 class CancelResponseView(StoredResponseView):
     """`POST /v1/responses/{id}/cancel`: what is stored has ended, so it comes back as it is."""
 
-    http_method_names: ClassVar[list[str]] = ["post"]
+    http_method_names = ["post"]
 
     def post(self, request: Request, response_id: str) -> Response:
         return Response(self.find(request, response_id))

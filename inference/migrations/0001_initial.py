@@ -7,97 +7,160 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Model',
+            name="Model",
             fields=[
-                ('name', models.CharField(max_length=255, primary_key=True, serialize=False)),
-                ('description', models.CharField(blank=True, max_length=500)),
-                ('source', models.CharField(max_length=500)),
-                ('checksum', models.CharField(blank=True, max_length=64)),
-                ('backend', models.CharField(max_length=50)),
-                ('directory', models.CharField(max_length=500)),
-                ('options', models.JSONField(default=dict)),
-                ('capabilities', models.JSONField(default=list)),
-                ('is_default', models.BooleanField(default=False)),
-                ('enabled', models.BooleanField(default=True)),
-                ('load_at_start', models.BooleanField(default=True)),
-                ('idle_timeout_s', models.PositiveIntegerField(blank=True, null=True)),
-                ('wanted_at', models.DateTimeField(blank=True, null=True)),
-                ('installed_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("name", models.CharField(max_length=255, primary_key=True, serialize=False)),
+                ("description", models.CharField(blank=True, max_length=500)),
+                ("source", models.CharField(max_length=500)),
+                ("checksum", models.CharField(blank=True, max_length=64)),
+                ("backend", models.CharField(max_length=50)),
+                ("directory", models.CharField(max_length=500)),
+                ("options", models.JSONField(default=dict)),
+                ("capabilities", models.JSONField(default=list)),
+                ("is_default", models.BooleanField(default=False)),
+                ("enabled", models.BooleanField(default=True)),
+                ("load_at_start", models.BooleanField(default=True)),
+                ("idle_timeout_s", models.PositiveIntegerField(blank=True, null=True)),
+                ("wanted_at", models.DateTimeField(blank=True, null=True)),
+                ("installed_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
         ),
         migrations.CreateModel(
-            name='Operation',
+            name="Operation",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('backend', 'Backend'), ('model', 'Model')], max_length=8)),
-                ('target', models.CharField(max_length=255)),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=9)),
-                ('progress', models.PositiveSmallIntegerField(default=0)),
-                ('message', models.CharField(blank=True, max_length=500)),
-                ('cancel_asked', models.BooleanField(default=False)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("backend", "Backend"), ("model", "Model")], max_length=8
+                    ),
+                ),
+                ("target", models.CharField(max_length=255)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="queued",
+                        max_length=9,
+                    ),
+                ),
+                ("progress", models.PositiveSmallIntegerField(default=0)),
+                ("message", models.CharField(blank=True, max_length=500)),
+                ("cancel_asked", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='StoredResponse',
+            name="StoredResponse",
             fields=[
-                ('id', models.CharField(max_length=100, primary_key=True, serialize=False)),
-                ('user_id', models.CharField(max_length=36)),
-                ('created_at', models.DateTimeField()),
-                ('response', models.JSONField()),
-                ('input', models.JSONField()),
+                ("id", models.CharField(max_length=100, primary_key=True, serialize=False)),
+                ("user_id", models.CharField(max_length=36)),
+                ("created_at", models.DateTimeField()),
+                ("response", models.JSONField()),
+                ("input", models.JSONField()),
             ],
         ),
         migrations.CreateModel(
-            name='Engine',
+            name="Engine",
             fields=[
-                ('model', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='engine', serialize=False, to='inference.model')),
-                ('state', models.CharField(choices=[('starting', 'Loading'), ('ready', 'Ready'), ('waiting', 'Waiting to start again'), ('failed', 'Failed'), ('stopped', 'Stopped')], default='stopped', max_length=8)),
-                ('address', models.CharField(blank=True, max_length=200)),
-                ('pid', models.PositiveIntegerField(blank=True, null=True)),
-                ('tries', models.PositiveSmallIntegerField(default=0)),
-                ('message', models.CharField(blank=True, max_length=500)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('ready_at', models.DateTimeField(blank=True, null=True)),
-                ('next_try_at', models.DateTimeField(blank=True, null=True)),
+                (
+                    "model",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="engine",
+                        serialize=False,
+                        to="inference.model",
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("starting", "Loading"),
+                            ("ready", "Ready"),
+                            ("waiting", "Waiting to start again"),
+                            ("failed", "Failed"),
+                            ("stopped", "Stopped"),
+                        ],
+                        default="stopped",
+                        max_length=8,
+                    ),
+                ),
+                ("address", models.CharField(blank=True, max_length=200)),
+                ("pid", models.PositiveIntegerField(blank=True, null=True)),
+                ("tries", models.PositiveSmallIntegerField(default=0)),
+                ("message", models.CharField(blank=True, max_length=500)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("ready_at", models.DateTimeField(blank=True, null=True)),
+                ("next_try_at", models.DateTimeField(blank=True, null=True)),
             ],
         ),
         migrations.AddConstraint(
-            model_name='model',
-            constraint=models.UniqueConstraint(condition=models.Q(('is_default', True)), fields=('is_default',), name='model_one_default'),
+            model_name="model",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("is_default", True)),
+                fields=("is_default",),
+                name="model_one_default",
+            ),
         ),
         migrations.AddIndex(
-            model_name='operation',
-            index=models.Index(fields=['state', 'created_at'], name='operation_queue'),
+            model_name="operation",
+            index=models.Index(fields=["state", "created_at"], name="operation_queue"),
         ),
         migrations.AddConstraint(
-            model_name='operation',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['queued', 'running'])), fields=('kind', 'target'), name='operation_once_at_a_time'),
+            model_name="operation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ["queued", "running"])),
+                fields=("kind", "target"),
+                name="operation_once_at_a_time",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='operation',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'running', 'done', 'failed', 'cancelled'])), name='operation_state_is_known'),
+            model_name="operation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("state__in", ["queued", "running", "done", "failed", "cancelled"])
+                ),
+                name="operation_state_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='operation',
-            constraint=models.CheckConstraint(condition=models.Q(('progress__lte', 100)), name='operation_per_cent'),
+            model_name="operation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("progress__lte", 100)), name="operation_per_cent"
+            ),
         ),
         migrations.AddIndex(
-            model_name='storedresponse',
-            index=models.Index(fields=['created_at'], name='storedresponse_by_age'),
+            model_name="storedresponse",
+            index=models.Index(fields=["created_at"], name="storedresponse_by_age"),
         ),
         migrations.AddConstraint(
-            model_name='engine',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['starting', 'ready', 'waiting', 'failed', 'stopped'])), name='engine_state_is_known'),
+            model_name="engine",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("state__in", ["starting", "ready", "waiting", "failed", "stopped"])
+                ),
+                name="engine_state_is_known",
+            ),
         ),
     ]

@@ -4,44 +4,52 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='JournalMark',
+            name="JournalMark",
             fields=[
-                ('segment', models.CharField(max_length=120, primary_key=True, serialize=False)),
-                ('offset', models.BigIntegerField()),
+                ("segment", models.CharField(max_length=120, primary_key=True, serialize=False)),
+                ("offset", models.BigIntegerField()),
             ],
         ),
         migrations.CreateModel(
-            name='UsageEvent',
+            name="UsageEvent",
             fields=[
-                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField()),
-                ('user_id', models.CharField(max_length=36)),
-                ('user_name', models.CharField(max_length=254)),
-                ('source', models.CharField(max_length=8)),
-                ('api_key_id', models.CharField(max_length=36, null=True)),
-                ('api_key_name', models.CharField(max_length=100, null=True)),
-                ('model', models.CharField(max_length=255)),
-                ('served_model', models.CharField(max_length=255)),
-                ('endpoint', models.CharField(max_length=200)),
-                ('prompt_tokens', models.BigIntegerField(default=0)),
-                ('completion_tokens', models.BigIntegerField(default=0)),
-                ('status', models.PositiveSmallIntegerField()),
-                ('counted', models.BooleanField()),
-                ('estimated', models.BooleanField(default=False)),
-                ('duration_ms', models.PositiveIntegerField(default=0)),
-                ('correlation_id', models.CharField(blank=True, max_length=128)),
+                ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ("created_at", models.DateTimeField()),
+                ("user_id", models.CharField(max_length=36)),
+                ("user_name", models.CharField(max_length=254)),
+                ("source", models.CharField(max_length=8)),
+                ("api_key_id", models.CharField(max_length=36, null=True)),
+                ("api_key_name", models.CharField(max_length=100, null=True)),
+                ("model", models.CharField(max_length=255)),
+                ("served_model", models.CharField(max_length=255)),
+                ("endpoint", models.CharField(max_length=200)),
+                ("prompt_tokens", models.BigIntegerField(default=0)),
+                ("completion_tokens", models.BigIntegerField(default=0)),
+                ("status", models.PositiveSmallIntegerField()),
+                ("counted", models.BooleanField()),
+                ("estimated", models.BooleanField(default=False)),
+                ("duration_ms", models.PositiveIntegerField(default=0)),
+                ("correlation_id", models.CharField(blank=True, max_length=128)),
             ],
             options={
-                'indexes': [models.Index(fields=['user_id', 'created_at'], name='usageevent_by_user'), models.Index(fields=['created_at'], name='usageevent_by_time')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('completion_tokens__gte', 0), ('prompt_tokens__gte', 0)), name='usageevent_tokens_not_negative')],
+                "indexes": [
+                    models.Index(fields=["user_id", "created_at"], name="usageevent_by_user"),
+                    models.Index(fields=["created_at"], name="usageevent_by_time"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("completion_tokens__gte", 0), ("prompt_tokens__gte", 0)
+                        ),
+                        name="usageevent_tokens_not_negative",
+                    )
+                ],
             },
         ),
     ]
