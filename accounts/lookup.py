@@ -46,7 +46,7 @@ def _of_session(session_key: str, now: datetime) -> Principal | None:
     data: dict[str, Any] = row.get_decoded()
     if SESSION_LEGACY in data:
         return _of_legacy_session(data[SESSION_LEGACY])
-    user = _user(data.get(SESSION_KEY))
+    user = _user(data.get(SESSION_KEY, ""))
     if user is None or not _hash_holds(user, data.get(HASH_SESSION_KEY, "")):
         return None
     key_id = data.get(SESSION_API_KEY)
@@ -64,7 +64,7 @@ def _of_legacy_session(marker: str) -> Principal | None:
     return LEGACY if is_legacy_key(marker.encode(), [m.encode() for m in markers]) else None
 
 
-def _user(user_id: str | None) -> User | None:
+def _user(user_id: str) -> User | None:
     try:
         return User.objects.filter(pk=user_id, status=Status.ACTIVE).first()
     except (ValidationError, ValueError):

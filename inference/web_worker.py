@@ -3,8 +3,12 @@
 import asyncio
 from typing import Any, ClassVar
 
+import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
+
+from core.envelopes import envelope
+from core.errors import TooLargeError
 
 MAX_HEAD_BYTES = 32 * 1024
 TOO_LARGE = "The headers of the request are too large."
@@ -61,10 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_bytes <= MAX_HEAD_BYTES:
             super().send_400_response(msg)
             return
-        body = (
-            b'{"error":{"code":431,"message":"The request\'s headers are too large.",'
-            b'"type":"invalid_request_error","reason":"too_large"}}'
-        )
+        body = orjson.dumps(envelope(TooLargeError(TOO_LARGE, status=431), "openai"))
         self.transport.write(
             b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
             b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
