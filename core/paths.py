@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from core.errors import InvalidRequestError
 
 # Model names may hold a slash, which clients send as %2F.
+_KEEPS_SLASH = "/admin/"  # Django's admin site has it in every address
 _TAKES_ENCODED_SLASH = ("/v1/models/", "/models/", "/v1/engines/")
 
 
@@ -30,7 +31,9 @@ def canonical_path(raw_path: bytes) -> str:
         raise InvalidRequestError("The path is ambiguous.")
     if "%" in text and (";" in path or "%25" in text or _has_misplaced_slash(text)):
         raise InvalidRequestError("The path is ambiguous.")
-    return path[:-1] if len(path) > 1 and path.endswith("/") else path
+    if len(path) > 1 and path.endswith("/") and not path.startswith(_KEEPS_SLASH):
+        return path[:-1]
+    return path
 
 
 def _has_misplaced_slash(text: str) -> bool:

@@ -13,7 +13,7 @@ class Api:
     """A JSON client that speaks as one person, by session cookie or by key."""
 
     def __init__(self, *, key: str = "") -> None:
-        self.client = Client(raise_request_exception=False)
+        self.client = Client(raise_request_exception=False, headers={"host": "localhost"})
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
