@@ -22,13 +22,13 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return error_response(error, "openai", opaque=env().opaque_errors)
 
 
-def not_found(request: HttpRequest, _exception: Exception) -> HttpResponse:
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if wants_page(request):
         return render(request, "404.html", status=404)
     return error_response(NotFoundError(), "openai", opaque=env().opaque_errors)
 
 
-def bad_request(_request: HttpRequest, _exception: Exception) -> HttpResponse:
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return error_response(InvalidRequestError(), "openai")
 
 

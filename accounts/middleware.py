@@ -25,7 +25,6 @@ from core.errors import (
     GatehouseError,
     InvalidRequestError,
     MethodNotAllowedError,
-    NotFoundError,
     UnauthenticatedError,
 )
 from core.http import GatedRequest
@@ -126,7 +125,9 @@ class GateMiddleware:
             match = self._match(request)
             gated.principal = find_principal(request)
             if match is None:
-                raise self._unknown(gated)
+                if gated.principal is None:  # unknown paths are 401 for nobody (contract 4.2)
+                    raise UnauthenticatedError
+                return self._get_response(request)
             page = is_page(match)
             family = getattr(getattr(match.func, "cls", None), "family", "openai")
             name, method = match.view_name or "", request.method or ""
@@ -147,11 +148,6 @@ class GateMiddleware:
             return resolve(request.path_info)
         except (Resolver404, Http404):
             return None
-
-    @staticmethod
-    def _unknown(request: GatedRequest) -> GatehouseError:
-        """Unknown paths are 401 for anonymous callers, 404 for the others (contract 4.2)."""
-        return UnauthenticatedError() if request.principal is None else NotFoundError()
 
     @staticmethod
     def _refuse(

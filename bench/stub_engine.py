@@ -67,7 +67,9 @@ def plain(path: str, body: dict[str, Any], n: int) -> dict[str, Any]:
     if path == "/v1/embeddings":
         given = body.get("input")
         n_inputs = len(given) if isinstance(given, list) else 1
-        data = [{"object": "embedding", "index": i, "embedding": [0.5, 0.5]} for i in range(n_inputs)]
+        data = [
+            {"object": "embedding", "index": i, "embedding": [0.5, 0.5]} for i in range(n_inputs)
+        ]
         return {"object": "list", "model": "m", "data": data, "usage": {**usage(0)}}
     if path == "/v1/messages":
         content = [{"type": "text", "text": text}]
@@ -123,7 +125,9 @@ def chunk(piece: bytes) -> bytes:
 
 
 FAST = json.dumps(plain("/v1/chat/completions", {}, 17)).encode()
-STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+)
 
 
 class Stub(asyncio.Protocol):
@@ -154,7 +158,9 @@ class Stub(asyncio.Protocol):
             self.answer(200, b'{"object":"list","data":[{"id":"m","object":"model"}]}')
         elif self.path == "/stub/state":
             self.answer(200, json.dumps(STATE).encode())
-        elif b'"stub"' not in self.body and b'"stream":true' not in self.body and "chat" in self.path:
+        elif (
+            b'"stub"' not in self.body and b'"stream":true' not in self.body and "chat" in self.path
+        ):
             STATE["received"] += 1
             self.answer(200, FAST)
         else:

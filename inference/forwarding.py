@@ -132,10 +132,7 @@ async def stream(exchange: Exchange, response: EngineResponse, editor: StreamEdi
             break
         events, rest = _frame(rest + piece if rest else piece)
         out = b"".join([editor.feed(each) for each in events])
-        if editor.tokens is not None:
-            event.tokens(editor.tokens.prompt, editor.tokens.completion)
-        elif editor.deltas:
-            event.tokens(0, editor.deltas)
+        _count(event, editor)
         if editor.done:
             break
         if out:
@@ -145,6 +142,15 @@ async def stream(exchange: Exchange, response: EngineResponse, editor: StreamEdi
         raise EngineFailedError("The engine ended the stream too early.")
     event.delivered = True
     exchange.asked.extra["last"] = out + editor.tail()
+
+
+def _count(event: Event, editor: StreamEditor) -> None:
+    """The engine's counts so far; pieces streamed stand in for them where it gives none yet."""
+    prompt, completion = 0, 0
+    if editor.tokens is not None:
+        prompt, completion = editor.tokens.prompt, editor.tokens.completion
+    event.estimated = not editor.done and editor.deltas > completion
+    event.tokens(prompt, editor.deltas if event.estimated else completion)
 
 
 def _frame(data: bytes) -> tuple[list[bytes], bytes]:

@@ -91,6 +91,9 @@ def _sqlite(path: str) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": name,
+        "TEST": {
+            "NAME": GATEHOUSE.data_path / "test.db"
+        },  # a file: threads share it as processes do
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,

@@ -26,4 +26,3 @@ if os.environ.get("GATEHOUSE_TEST_DATABASE") == "postgresql":
     _cluster = Cluster(_folder / "postgresql")
     atexit.register(_cluster.stop)
     os.environ["LOCALAI_AUTH_DATABASE_URL"] = _cluster.url("gatehouse")
-

@@ -109,7 +109,12 @@ def _insert(records: Sequence[Record]) -> None:
 
 
 def row_of(record: Record) -> UsageEvent:
-    """The row of an `f` record, or of an `o` or `p` one that nobody ended."""
+    """The row of an `f` record, or of an `o` or `p` one that nobody ended.
+
+    Raises ValueError for counts that are none: SQLite's OR IGNORE would drop such a row in silence.
+    """
+    if record.get("p", 0) < 0 or record.get("c", 0) < 0:
+        raise ValueError("negative token counts")
     return UsageEvent(
         id=UUID(record["id"]),
         created_at=datetime.fromtimestamp(record["t"], tz=UTC),

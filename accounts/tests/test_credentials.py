@@ -103,7 +103,16 @@ def test_two_keys_with_the_same_beginning_are_two_keys(bob, make_key):
 
 @pytest.mark.parametrize(
     "nasty",
-    ["' OR 1=1 --", "lai-' OR '1'='1", "lai-%00", "lai-" + "a" * 5000, "lai-é", "a.b.c", "..", "x" * 40 + ".deadbeef.00"],
+    [
+        "' OR 1=1 --",
+        "lai-' OR '1'='1",
+        "lai-%00",
+        "lai-" + "a" * 5000,
+        "lai-é",
+        "a.b.c",
+        "..",
+        "x" * 40 + ".deadbeef.00",
+    ],
 )
 def test_no_carrier_lets_a_nasty_string_through(db, nasty):
     for header in ("Authorization", "x_api_key", "xi_api_key", "Cookie"):

@@ -89,9 +89,15 @@ def test_e02_invite_mode_wants_a_good_code_and_uses_it_up(as_alice, mode):
     code = as_alice.post("/api/auth/admin/invites").json()["code"]
 
     without, bad = register(Api()), register(Api(), inviteCode="f" * 64)
-    first, second = register(Api(), inviteCode=code), register(Api(), "two@example.org", inviteCode=code)
+    first, second = (
+        register(Api(), inviteCode=code),
+        register(Api(), "two@example.org", inviteCode=code),
+    )
 
-    assert (without.status_code, without.json()["error"]) == (400, "an invite code is required to register")
+    assert (without.status_code, without.json()["error"]) == (
+        400,
+        "an invite code is required to register",
+    )
     assert (bad.status_code, bad.json()["error"]) == (400, "invalid or expired invite code")
     assert first.status_code == 201
     assert second.status_code == 400
@@ -143,12 +149,23 @@ def test_s36_a_weak_password_may_be_insisted_on_but_not_below_eight_and_not_by_a
     assert first.status_code == 400
     register(anonymous)
 
-    assert register(Api(), "a@b.org", "password12", acknowledge_weak_password=True).status_code == 200
+    assert (
+        register(Api(), "a@b.org", "password12", acknowledge_weak_password=True).status_code == 200
+    )
     assert register(Api(), "c@d.org", "pass12", acknowledge_weak_password=True).status_code == 400
 
 
 @pytest.mark.parametrize(
-    "email", ["", "x", "Name <a@b.org>", "a@b.org, c@d.org", "a b@c.org", "@b.org", "a@" + "b" * 300 + ".org"]
+    "email",
+    [
+        "",
+        "x",
+        "Name <a@b.org>",
+        "a@b.org, c@d.org",
+        "a b@c.org",
+        "@b.org",
+        "a@" + "b" * 300 + ".org",
+    ],
 )
 def test_w20_what_is_no_plain_address_is_refused(alice, email):
     assert register(Api(), email=email).status_code == 400
@@ -198,9 +215,12 @@ def test_e03_sign_in_sets_the_contracts_cookie(bob):
 
 
 @pytest.mark.parametrize(
-    ("status", "message"), [("pending", "account pending admin approval"), ("disabled", "account disabled")]
+    ("status", "message"),
+    [("pending", "account pending admin approval"), ("disabled", "account disabled")],
 )
-def test_w05_who_is_not_active_gets_403_after_the_right_password_and_no_cookie(make_user, status, message):
+def test_w05_who_is_not_active_gets_403_after_the_right_password_and_no_cookie(
+    make_user, status, message
+):
     user = make_user("late@example.org", status=status)
 
     right = Api().post("/api/auth/login", {"email": user.email, "password": PASSWORD})
@@ -234,13 +254,18 @@ def test_e04_a_key_gives_a_session_that_ends_with_the_key(bob, make_key):
 def test_s41_a_legacy_key_gives_a_session_and_never_becomes_a_cookie(anonymous):
     answer = anonymous.post("/api/auth/token-login", {"token": "legacy-key-two"})
 
-    assert answer.json() == {"user": {"id": "legacy-api-key", "name": "API Key User", "role": "admin"}}
+    assert answer.json() == {
+        "user": {"id": "legacy-api-key", "name": "API Key User", "role": "admin"}
+    }
     assert "token" not in answer.cookies
     assert "legacy-key-two" not in answer.cookies["session"].value
     assert anonymous.get("/api/auth/admin/users").status_code == 200
 
 
-@pytest.mark.parametrize(("body", "status"), [({}, 400), ({"token": "  "}, 400), ({"token": "lai-x"}, 401), ({"token": 5}, 400)])
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [({}, 400), ({"token": "  "}, 400), ({"token": "lai-x"}, 401), ({"token": 5}, 400)],
+)
 def test_e04_refusals(anonymous, body, status):
     assert anonymous.post("/api/auth/token-login", body).status_code == status
 
@@ -255,7 +280,9 @@ def test_e05_sign_out_ends_the_session_at_once(as_bob):
     assert as_bob.post("/api/auth/logout").status_code == 401
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"null", b'"x"', b"\xff", b'{"email": 5}', b'{"email": "\\ud800"}'])
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b"null", b'"x"', b"\xff", b'{"email": 5}', b'{"email": "\\ud800"}']
+)
 def test_g02_a_malformed_body_is_a_flat_400(alice, body):
     answer = Api()("POST", "/api/auth/login", body)
 

@@ -23,15 +23,21 @@ def test_e11_the_secret_is_shown_once_and_stored_nowhere(as_bob):
     row = ApiKey.objects.get()
     assert body["key"] not in {row.digest, row.name, row.prefix}
     listed = as_bob.get("/api/auth/api-keys").json()["keys"]
-    assert [set(item) for item in listed] == [{"id", "name", "keyPrefix", "role", "createdAt", "lastUsed"}]
+    assert [set(item) for item in listed] == [
+        {"id", "name", "keyPrefix", "role", "createdAt", "lastUsed"}
+    ]
 
 
 def test_e11_expiry_by_span_and_by_moment(as_bob):
     span = as_bob.post("/api/auth/api-keys", {"name": "a", "expiresIn": "90d"}).json()
     moment = (timezone.now() + timedelta(days=1)).isoformat()
-    both = as_bob.post("/api/auth/api-keys", {"name": "b", "expiresAt": moment, "expiresIn": "1y"}).json()
+    both = as_bob.post(
+        "/api/auth/api-keys", {"name": "b", "expiresAt": moment, "expiresIn": "1y"}
+    ).json()
 
-    assert parse_datetime(span["expiresAt"]) - parse_datetime(span["createdAt"]) > timedelta(days=89)
+    assert parse_datetime(span["expiresAt"]) - parse_datetime(span["createdAt"]) > timedelta(
+        days=89
+    )
     assert parse_datetime(both["expiresAt"]) == parse_datetime(moment)
 
 
@@ -69,7 +75,9 @@ def test_c11_a_key_makes_no_keys(bob, make_key):
     assert Api(key=secret).get("/api/auth/api-keys").status_code == 200
 
 
-def test_e13_only_the_owner_revokes_and_it_works_at_once(as_bob, as_mallory, as_alice, bob, make_key):
+def test_e13_only_the_owner_revokes_and_it_works_at_once(
+    as_bob, as_mallory, as_alice, bob, make_key
+):
     key, secret = make_key(bob)
     url = f"/api/auth/api-keys/{key.pk}"
 
@@ -92,7 +100,9 @@ def test_e30_to_e32_the_life_of_an_invite(as_alice, as_bob):
     assert listed["createdBy"]["name"] == "alice"
     assert listed["usedAt"] is None
     assert made["code"] not in str(listed)
-    assert as_alice.delete(f"/api/auth/admin/invites/{made['id']}").json() == {"message": "invite revoked"}
+    assert as_alice.delete(f"/api/auth/admin/invites/{made['id']}").json() == {
+        "message": "invite revoked"
+    }
     assert as_alice.delete(f"/api/auth/admin/invites/{made['id']}").status_code == 404
 
 
@@ -114,7 +124,10 @@ def test_w30_the_legacy_principal_makes_an_invite_without_an_account(db):
     legacy = Api(key="legacy-key-one")
 
     assert legacy.post("/api/auth/admin/invites").status_code == 201
-    assert legacy.get("/api/auth/admin/invites").json()["invites"][0]["createdBy"] == {"id": "", "name": ""}
+    assert legacy.get("/api/auth/admin/invites").json()["invites"][0]["createdBy"] == {
+        "id": "",
+        "name": "",
+    }
 
 
 def test_w04_an_invite_stays_used_when_its_user_is_gone(as_alice, bob):

@@ -11,7 +11,16 @@ def test_e06_me(as_bob, bob):
 
     assert body["id"] == str(bob.pk)
     assert body["quotas"] == []
-    assert set(body) == {"id", "email", "name", "avatarUrl", "role", "provider", "permissions", "quotas"}
+    assert set(body) == {
+        "id",
+        "email",
+        "name",
+        "avatarUrl",
+        "role",
+        "provider",
+        "permissions",
+        "quotas",
+    }
 
 
 def test_e17_lists_everybody_oldest_first_without_secrets_in_a_fixed_number_of_queries(
@@ -87,8 +96,15 @@ def test_s08_the_last_active_admin_stays(alice):
     assert (alice.role, alice.status) == (Role.ADMIN, Status.ACTIVE)
 
 
-def test_djangos_admin_site_is_for_admins_with_a_session(as_alice, as_bob, anonymous, bob, make_key):
-    pages = ["/admin/", "/admin/accounts/user/", "/admin/accounts/apikey/", "/admin/accounts/invite/"]
+def test_djangos_admin_site_is_for_admins_with_a_session(
+    as_alice, as_bob, anonymous, bob, make_key
+):
+    pages = [
+        "/admin/",
+        "/admin/accounts/user/",
+        "/admin/accounts/apikey/",
+        "/admin/accounts/invite/",
+    ]
     key, _ = make_key(bob)
 
     for page in pages:

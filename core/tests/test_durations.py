@@ -19,7 +19,9 @@ def test_go_durations_and_days(text, expected):
     assert parse_duration(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "0d", "-1d", "d", "5", "1w", "999999y", "h1", "1h 1m", "0s", "1e3s"])
+@pytest.mark.parametrize(
+    "text", ["", "0d", "-1d", "d", "5", "1w", "999999y", "h1", "1h 1m", "0s", "1e3s"]
+)
 def test_what_is_no_positive_duration_is_an_error(text):
     with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)

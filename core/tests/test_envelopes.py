@@ -48,7 +48,8 @@ def test_loading_carries_its_object_and_a_whole_retry_after():
 
 
 @pytest.mark.parametrize(
-    ("family", "marker"), [("openai", b"data: [DONE]\n\n"), ("responses", b"data: [DONE]\n\n"), ("anthropic", b"\n\n")]
+    ("family", "marker"),
+    [("openai", b"data: [DONE]\n\n"), ("responses", b"data: [DONE]\n\n"), ("anthropic", b"\n\n")],
 )
 def test_an_error_in_a_stream_ends_with_the_familys_marker(family, marker):
     raw = stream_error(EngineFailedError(), family)

@@ -12,7 +12,9 @@ def test_a_value_signed_with_an_old_secret_is_still_good_after_rotation():
     assert Keyring([NEW], "session").unsign(signed) is None
 
 
-@pytest.mark.parametrize("change", [lambda s: s[:-1] + ("0" if s[-1] != "0" else "1"), lambda s: "x" + s, lambda s: ""])
+@pytest.mark.parametrize(
+    "change", [lambda s: s[:-1] + ("0" if s[-1] != "0" else "1"), lambda s: "x" + s, lambda s: ""]
+)
 def test_a_changed_value_is_refused(change):
     ring = Keyring([OLD], "session")
 

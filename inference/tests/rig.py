@@ -1,0 +1,98 @@
+"""The inference path without HTTP: a call, an answer that is looked at, a journal that is read."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from core.call import Answer, Call
+from core.principal import Principal
+from core.response_headers import HostRules, OriginRules
+from inference.endpoints import ENDPOINTS
+from inference.engine_table import EngineTable, Target
+from inference.handlers import infer
+from inference.runtime import Runtime
+from usage.journal import Journal, read_from, segments
+from usage.metering import Meter
+
+BOB = Principal("u1", "Bob", "bob@x.org", "user", "apikey", frozenset({"chat"}), "k1", "key")
+PATHS = {
+    "chat-completions": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "embeddings": "/v1/embeddings",
+    "messages": "/v1/messages",
+    "messages-count-tokens": "/v1/messages/count_tokens",
+    "responses": "/v1/responses",
+    "tokenize": "/v1/tokenize",
+    "detokenize": "/v1/detokenize",
+}
+
+
+class Rig:
+    """One runtime over a folder; `ask` runs one request and returns (status, body)."""
+
+    def __init__(self, folder: Path, url: str = "http://127.0.0.1:9", **target: Any) -> None:
+        self.folder = folder
+        self.sent: list[dict[str, Any]] = []
+        self.wanted: list[str] = []
+        self.stored: dict[str, Any] = {}
+        table = EngineTable(max_waiting=4)
+        fields = {"state": "ready", "capabilities": frozenset({"chat"}), **target}
+        table.replace([Target("m", fields.pop("served_model", "m"), url, **fields)])
+        self.runtime = Runtime(
+            resolve=self._resolve,
+            meter=Meter(Journal(folder)),
+            engines=table,
+            load_stored=self._load,
+            want_model=self.wanted.append,
+            hosts=HostRules(frozenset({"*"})),
+            origins=OriginRules(),
+            body_limit=1_000_000,
+        )
+
+    async def _resolve(self, _headers: dict[bytes, bytes]) -> Principal:
+        return BOB
+
+    async def _load(self, response_id: str, user_id: str) -> Any:
+        return self.stored.get(response_id) if user_id == BOB.user_id else None
+
+    def call(self, name: str, body: Any, **headers: str) -> tuple[Call, Answer]:
+        raw = body if isinstance(body, bytes) else orjson.dumps(body)
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": raw}
+
+        async def send(message: Any) -> None:
+            self.sent.append(message)
+
+        self.sent = []
+        given = {k.replace("_", "-").encode(): v.encode() for k, v in headers.items()}
+        call = Call(
+            method="POST", path=PATHS[name], query=b"", headers=given, receive=receive, client=""
+        )
+        call.principal = BOB
+        return call, Answer(send, [])
+
+    async def ask(self, name: str, body: Any, **headers: str) -> tuple[int, bytes]:
+        """Raises the GatehouseError that the lane would say."""
+        call, answer = self.call(name, body, **headers)
+        await infer(call, answer, self.runtime, ENDPOINTS[name])
+        return self.sent[0]["status"], self.body()
+
+    def body(self) -> bytes:
+        return b"".join(m.get("body", b"") for m in self.sent if m["type"] == "http.response.body")
+
+    def events(self) -> list[dict[str, Any]]:
+        """The final records of the journal."""
+        found = [r for path in segments(self.folder) for r in read_from(path, 0, limit=10_000)[0]]
+        return [record for record in found if record and record["k"] == "f"]
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        found = [r for path in segments(self.folder) for r in read_from(path, 0, limit=10_000)[0]]
+        return [record for record in found if record and record["k"] == kind]
+
+    async def until(self, check: Any, timeout_s: float = 5.0) -> None:
+        async with asyncio.timeout(timeout_s):
+            while not check():
+                await asyncio.sleep(0.01)

@@ -1,0 +1,147 @@
+"""From the journal into the database: once, whatever happens in between."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import uuid_utils
+from django.db import connections
+
+from usage import drain
+from usage.journal import FINAL, OPEN, PROGRESS, Journal, encode, segments
+from usage.models import JournalMark, UsageEvent
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def folder(settings, tmp_path):
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"data_path": tmp_path})
+    return tmp_path / "journal"
+
+
+def record(kind=FINAL, *, event_id=None, **more):
+    fields = {
+        "id": event_id or str(uuid_utils.uuid7()),
+        "t": time.time(),
+        "u": "u1",
+        "un": "Bob",
+        "s": "apikey",
+    }
+    fields |= {
+        "ki": "k1",
+        "kn": "key",
+        "m": "m",
+        "sm": "m",
+        "e": "/v1/chat/completions",
+        "cid": "c",
+    }
+    if kind != OPEN:
+        fields |= {"p": 10, "c": 5, "st": 200, "n": True, "est": False, "d": 7}
+    return {"k": kind, **fields, **more}
+
+
+def test_a_live_workers_events_arrive_and_its_segment_stays(folder):
+    journal = Journal(folder)
+    journal.write(record(OPEN, event_id="0190a000-0000-7000-8000-000000000001"))
+    journal.write(record(event_id="0190a000-0000-7000-8000-000000000001"))
+    journal.write(record(OPEN))
+
+    drain.drain()
+    drain.drain()
+
+    assert UsageEvent.objects.count() == 1
+    assert len(segments(folder)) == 1
+    assert JournalMark.objects.get().offset == segments(folder)[0].stat().st_size
+    journal.close()
+
+
+def test_the_same_id_counts_once_over_segments_and_repeats(folder):
+    same = record()
+    for _ in range(3):
+        journal = Journal(folder)
+        journal.write(same)
+        journal.write(same)
+        journal.close()
+
+    drain.drain()
+
+    assert UsageEvent.objects.count() == 1
+    assert segments(folder) == []
+    assert not JournalMark.objects.exists()
+
+
+def test_a_dead_workers_open_requests_are_billed_by_their_last_progress(folder):
+    journal = Journal(folder)
+    journal.write(record(OPEN, event_id="0190a000-0000-7000-8000-000000000001"))
+    journal.write(record(PROGRESS, event_id="0190a000-0000-7000-8000-000000000001", p=10, c=3))
+    journal.write(record(PROGRESS, event_id="0190a000-0000-7000-8000-000000000001", p=10, c=4))
+    journal.write(record(OPEN, event_id="0190a000-0000-7000-8000-000000000002"))
+    journal.close()
+
+    drain.drain()
+
+    streamed = UsageEvent.objects.get(pk="0190a000-0000-7000-8000-000000000001")
+    silent = UsageEvent.objects.get(pk="0190a000-0000-7000-8000-000000000002")
+    assert (streamed.completion_tokens, streamed.counted, streamed.estimated) == (4, True, True)
+    assert (silent.counted, silent.prompt_tokens) == (False, 0)
+
+
+def test_what_rotation_carried_is_not_settled_too_early(folder):
+    journal = Journal(folder, segment_bytes=500)
+    journal.write(record(OPEN, event_id="0190a000-0000-7000-8000-000000000001"))
+    for _ in range(5):
+        journal.write(record())
+    drain.drain()
+    assert not UsageEvent.objects.filter(pk="0190a000-0000-7000-8000-000000000001").exists()
+
+    journal.write(record(event_id="0190a000-0000-7000-8000-000000000001", c=9))
+    journal.close()
+    drain.drain()
+
+    assert UsageEvent.objects.get(pk="0190a000-0000-7000-8000-000000000001").completion_tokens == 9
+    assert UsageEvent.objects.count() == 6
+
+
+def test_one_bad_row_does_not_hold_up_the_others(folder):
+    journal = Journal(folder)
+    journal.write(record())
+    journal.write(record(event_id="not a uuid"))
+    journal.write(record(p=-5))
+    journal.write({"k": FINAL, "id": "missing everything"})
+    journal.write(record())
+    journal.close()
+
+    drain.drain()
+
+    assert UsageEvent.objects.count() == 2
+    assert len((folder / "rejected").read_bytes().splitlines()) == 3
+
+
+def test_unreadable_lines_are_skipped(folder):
+    folder.mkdir(parents=True)
+    (folder / "1-a-000000.journal").write_bytes(encode(record()) + b"rubbish\n" + encode(record()))
+
+    drain.drain()
+
+    assert UsageEvent.objects.count() == 2
+
+
+def test_several_drains_at_once_count_each_event_once(folder):
+    journals = [Journal(folder) for _ in range(3)]
+    for journal in journals:
+        for _ in range(200):
+            journal.write(record())
+
+    def one(_):
+        try:
+            drain.drain()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(one, range(8)))
+
+    assert UsageEvent.objects.count() == 600
+    for journal in journals:
+        journal.close()
