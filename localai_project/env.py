@@ -149,7 +149,8 @@ class Env(BaseSettings):
     def _engine_urls(cls, value: list[str]) -> list[str]:
         for item in value:
             parts = urlsplit(engine_item(item)[1])
-            if parts.scheme not in {"http", "https"} or not parts.hostname:
+            on_socket = parts.scheme == "unix" and parts.path.startswith("/")
+            if not on_socket and (parts.scheme not in {"http", "https"} or not parts.hostname):
                 raise ValueError("wants name=http://host:port or http://host:port, comma-separated")
         return value
 

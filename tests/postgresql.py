@@ -47,12 +47,20 @@ class Cluster:
         data = folder / "data"
         self._run("initdb", "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync")
         options = ["-D", str(data), "-p", str(self.port), "-k", str(folder), "-h", "127.0.0.1"]
-        self._process = subprocess.Popen(
-            [str(self._bin / "postgres"), *options, "-c", "fsync=off", "-c", "max_connections=200"],
-            stdout=(folder / "log").open("w"),
-            stderr=subprocess.STDOUT,
-            **self._privileges(),
-        )
+        with (folder / "log").open("w") as log:
+            self._process = subprocess.Popen(
+                [
+                    str(self._bin / "postgres"),
+                    *options,
+                    "-c",
+                    "fsync=off",
+                    "-c",
+                    "max_connections=200",
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                **self._privileges(),
+            )
         self._wait()
         self.create("gatehouse")
 

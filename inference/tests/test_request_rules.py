@@ -16,7 +16,7 @@ def prepared(rules="chat", **body):
         data.setdefault("max_tokens", 5)
     if rules == "responses":
         data.setdefault("input", data.pop("messages"))
-    if rules in {"completions"}:
+    if rules == "completions":
         data.pop("messages")
         data.setdefault("prompt", "x")
     asked = Asked(data, "m", "m", stream=bool(data.get("stream")))
