@@ -53,7 +53,8 @@ def candidates(headers: dict[bytes, bytes]) -> Iterable[tuple[Kind, str]]:
     authorization = headers.get(b"authorization")
     if authorization is not None and authorization.startswith(b"Bearer "):
         bearer = authorization[7:].decode("latin-1")
-        yield "session", bearer
+        if not bearer.startswith(KEY_PREFIX):  # which no session token does
+            yield "session", bearer
         yield "api-key", bearer
     for name in (b"x-api-key", b"xi-api-key"):
         if value := headers.get(name):

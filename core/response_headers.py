@@ -1,6 +1,6 @@
 """What every response carries, whichever door it leaves by (S-23, contract 4.7)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.call import Headers
 
@@ -51,12 +51,18 @@ class HostRules:
     """The host names this server answers to (R-37); `*` in `allow` takes any."""
 
     allow: frozenset[str]
+    _seen: set[bytes] = field(default_factory=set, compare=False)
 
     def permits(self, host: bytes | None) -> bool:
-        if "*" in self.allow:
+        if host is not None and host in self._seen or "*" in self.allow:
             return True
-        if host is None or not host.isascii():
+        if host is None or not host.isascii() or not self._judge(host):
             return False
+        if len(self._seen) < 64:
+            self._seen.add(host)
+        return True
+
+    def _judge(self, host: bytes) -> bool:
         name = host.decode("ascii").lower()
         name = name.partition("]")[0] + "]" if name.startswith("[") else name.partition(":")[0]
         return name.rstrip(".") in self.allow

@@ -31,6 +31,7 @@ class _Connection(asyncio.Protocol):
     """One connection. Callbacks of the parser fill it; one response at a time empties it."""
 
     def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
         self.parser: httptools.HttpResponseParser | None = None
         self.waiter: asyncio.Future[None] | None = None
@@ -115,14 +116,17 @@ class _Connection(asyncio.Protocol):
 
     async def wait(self, timeout_s: float) -> None:
         """Until something arrives or is lost. Raises EngineTimeoutError after `timeout_s`."""
-        loop = asyncio.get_running_loop()
-        self.waiter = loop.create_future()
-        timer = loop.call_later(timeout_s, self._fail, EngineTimeoutError())
+        loop = self.loop
+        waiter = self.waiter = loop.create_future()
+        timer = loop.call_later(timeout_s, self._late)
         try:
-            await self.waiter
+            await waiter
         finally:
             timer.cancel()
             self.waiter = None
+
+    def _late(self) -> None:
+        self._fail(EngineTimeoutError())
 
     def take(self) -> bytes:
         body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)

@@ -155,13 +155,19 @@ def model_name(call: Call, data: dict[str, Any]) -> str | None:
     body = data.get("model")
     if body is not None and not isinstance(body, str):
         raise InvalidRequestError("model must be a text", param="model")
+    if not call.query and not call.kwargs:
+        return checked_name(body)
     named = {name for name in (call.kwargs.get("model"), call.query_value("model"), body) if name}
     if len(named) > 1:
         raise InvalidRequestError("path, query and body name different models", param="model")
-    name = named.pop() if named else None
-    if name is not None and (len(name) > MAX_MODEL_NAME or "\0" in name):
+    return checked_name(named.pop() if named else None)
+
+
+def checked_name(name: str | None) -> str | None:
+    """None where it is empty; ModelNotFoundError where no model can have such a name."""
+    if name and (len(name) > MAX_MODEL_NAME or "\0" in name):
         raise ModelNotFoundError("No model has such a name.", param="model")
-    return name
+    return name or None
 
 
 def wait_s(call: Call) -> float:

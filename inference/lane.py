@@ -25,6 +25,8 @@ from core.response_headers import PREFLIGHT_HEADERS, SECURITY_HEADERS
 from inference.runtime import Runtime
 
 log = logging.getLogger("gatehouse.lane")
+# A key of the scope: our server calls what is put there when the caller hangs up (no task needed).
+ON_DISCONNECT = "gatehouse.on_disconnect"
 Handler = Callable[[Call, Answer, Runtime], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -46,7 +48,12 @@ class Routes:
         self, exact: dict[str, Route], patterns: list[tuple[re.Pattern[str], Route]]
     ) -> None:
         self._exact = exact
+        self._raw = {path.encode(): (path, route) for path, route in exact.items()}
         self._patterns = patterns
+
+    def match_raw(self, raw_path: bytes) -> tuple[str, Route] | None:
+        """An exact path that is spelt exactly so needs no reading; most requests are of these."""
+        return self._raw.get(raw_path)
 
     def match(self, path: str) -> tuple[Route, dict[str, str]] | None:
         route = self._exact.get(path)
@@ -71,16 +78,21 @@ class Lane:
             await self._django(scope, receive, send)
             return
         runtime = self._runtime()
-        try:
-            path = canonical_path(scope.get("raw_path") or scope["path"].encode())
-        except GatehouseError as exc:
-            await _answer(send, runtime, b"").fail(exc, "openai")
-            return
-        found = self._routes.match(path)
-        if found is None:
-            await self._django({**scope, "path": path}, receive, send)
-            return
-        route, kwargs = found
+        raw_path = scope.get("raw_path") or scope["path"].encode()
+        kwargs: dict[str, str] = {}
+        if (plain := self._routes.match_raw(raw_path)) is not None:
+            path, route = plain
+        else:
+            try:
+                path = canonical_path(raw_path)
+            except GatehouseError as exc:
+                await _answer(send, runtime, b"").fail(exc, "openai")
+                return
+            found = self._routes.match(path)
+            if found is None:
+                await self._django({**scope, "path": path}, receive, send)
+                return
+            route, kwargs = found
         headers = _headers(scope)
         client = scope.get("client")
         call = Call(
@@ -93,9 +105,11 @@ class Lane:
         )
         call.kwargs = kwargs
         answer = _answer(send, runtime, call.correlation_id, headers.get(b"origin"))
-        await self._serve(call, answer, runtime, route)
+        await self._serve(scope, call, answer, runtime, route)
 
-    async def _serve(self, call: Call, answer: Answer, runtime: Runtime, route: Route) -> None:
+    async def _serve(
+        self, scope: Scope, call: Call, answer: Answer, runtime: Runtime, route: Route
+    ) -> None:
         try:
             if not runtime.hosts.permits(call.headers.get(b"host")):
                 raise InvalidRequestError("This server does not answer to that host name.")
@@ -113,7 +127,11 @@ class Lane:
             else:
                 if runtime.check_origin:
                     refuse_foreign(call.headers, runtime.own_netlocs, even_without_cookie=False)
-                await _while_connected(call, partial(route.handler, call, answer, runtime))
+                work = partial(route.handler, call, answer, runtime)
+                if ON_DISCONNECT in scope:
+                    await _while_called(scope, work)
+                else:
+                    await _while_connected(call, work)
         except ClientGoneError:
             return
         except GatehouseError as exc:
@@ -147,6 +165,29 @@ def _answer(
 async def _preflight(answer: Answer, runtime: Runtime) -> None:
     await answer.start(204, PREFLIGHT_HEADERS if runtime.origins.enabled else [])
     await answer.end()
+
+
+async def _while_called(scope: Scope, work: Callable[[], Awaitable[None]]) -> None:
+    """As `_while_connected`, where the server itself calls us when the caller hangs up."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101
+    gone = False
+
+    def hung_up() -> None:
+        nonlocal gone
+        gone = True
+        task.cancel()
+
+    scope[ON_DISCONNECT] = hung_up
+    try:
+        await work()
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        task.uncancel()
+        raise ClientGoneError from None
+    finally:
+        scope[ON_DISCONNECT] = None
 
 
 async def _while_connected(call: Call, work: Callable[[], Awaitable[None]]) -> None:

@@ -28,7 +28,7 @@ _REFUSED = {
     "base_url",
 }
 # The server's to decide; clients send some of them in good faith.
-_TAKEN_OUT = ("priority", "request_id", "data_parallel_rank", "cache_salt", "user_id")
+_TAKEN_OUT = {"priority", "request_id", "data_parallel_rank", "cache_salt", "user_id"}
 # Arguments of the template that would choose another template or skip it.
 _TEMPLATE_KEYS = {"chat_template", "tokenize", "return_dict", "return_tensors", "tools", "messages"}
 _MEDIA_PARTS = (
@@ -45,11 +45,11 @@ _FILE_KEYS = {"file_id", "file_path", "path", "file"}
 
 def check_common(data: dict[str, Any]) -> None:
     """Refuse what no caller may decide; take out what is ours. Changes `data` in place."""
-    for name in _REFUSED:
-        if data.get(name) is not None:
+    for name in data.keys() & _REFUSED:
+        if data[name] is not None:
             raise NotSupportedError(f"{name} may not be set by a caller.", param=name)
-    for name in _TAKEN_OUT:
-        data.pop(name, None)
+    for name in data.keys() & _TAKEN_OUT:
+        del data[name]
     kwargs = data.get("chat_template_kwargs")
     if kwargs is not None:
         _check_template_kwargs(kwargs)

@@ -1,14 +1,16 @@
 """The gunicorn worker: uvicorn with the loop, parser and limits that the lane was measured with."""
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
+from core.call import Scope
 from core.envelopes import envelope
 from core.errors import TooLargeError
+from inference.lane import ON_DISCONNECT
 
 MAX_HEAD_BYTES = 32 * 1024
 TOO_LARGE = "The headers of the request are too large."
@@ -45,11 +47,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
+        cast("Scope", self.scope)[ON_DISCONNECT] = None  # says that we call whoever puts a callable there
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        cycle = self.cycle
         super().connection_lost(exc)
+        if cycle is not None and not cycle.response_complete:
+            on_disconnect = cast("Scope", cycle.scope).get(ON_DISCONNECT)
+            if on_disconnect is not None:
+                on_disconnect()
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:

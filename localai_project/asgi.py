@@ -1,6 +1,7 @@
 """The ASGI application: the lane in front of Django, and the lifespan that both need."""
 
 import asyncio
+import gc
 import logging
 import os
 import re
@@ -163,6 +164,9 @@ class Application:
             if message["type"] == "lifespan.startup":
                 self._worker = Worker()
                 await self._worker.start()
+                gc.collect()
+                gc.set_threshold(20_000, 20, 50)
+                gc.freeze()  # what is here now stays: no collection has to walk it again
                 await send({"type": "lifespan.startup.complete"})
             else:
                 if self._worker is not None:

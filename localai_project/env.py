@@ -289,7 +289,7 @@ def read_env() -> Env:
 
 def _one_line(exc: ValidationError) -> str:
     error = exc.errors(include_url=False)[0]
-    wants = str(error["msg"]).removeprefix("Value error, ")
+    wants = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "wants")
     if not error["loc"]:
         return wants
     field = str(error["loc"][0])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,12 @@ class Server:
         """The pids below this server whose command line holds `words`."""
         import psutil
 
-        below = psutil.Process(self.process.pid).children(recursive=True)
-        return [p.pid for p in below if words in " ".join(p.cmdline())]
+        found = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if words in " ".join(process.cmdline()):
+                    found.append(process.pid)
+        return found
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:

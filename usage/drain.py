@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, DataError, IntegrityError, transaction
+from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 
 from accounts.runtime import env
 from core.files import exclusive
@@ -103,36 +103,49 @@ def _write_one_by_one(path: Path, records: Sequence[Record], offset: int) -> Non
     JournalMark.objects.update_or_create(pk=path.name, defaults={"offset": offset})
 
 
+_COLUMNS = (
+    "id created_at user_id user_name source api_key_id api_key_name model served_model endpoint "
+    "prompt_tokens completion_tokens status counted estimated duration_ms correlation_id"
+).split()
+# Only the id may be there already. (SQLite's OR IGNORE would drop a row that breaks a check, too.)
+_INSERT = (
+    f"INSERT INTO {UsageEvent._meta.db_table} ({', '.join(_COLUMNS)}) "  # noqa: S608, SLF001
+    f"VALUES ({', '.join(['%s'] * len(_COLUMNS))}) ON CONFLICT (id) DO NOTHING"
+)
+
+
 def _insert(records: Sequence[Record]) -> None:
-    rows = [row_of(record) for record in records]
-    UsageEvent.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+    """Plain SQL: rows through the ORM cost the machine twenty times as much (decision 003)."""
+    if records:
+        with connection.cursor() as cursor:
+            cursor.executemany(_INSERT, [values_of(record) for record in records])
 
 
-def row_of(record: Record) -> UsageEvent:
+def values_of(record: Record) -> tuple[Any, ...]:
     """The row of an `f` record, or of an `o` or `p` one that nobody ended.
 
-    Raises ValueError for counts that are none: SQLite's OR IGNORE would drop such a row in silence.
+    Raises ValueError, KeyError or TypeError for what is no such record.
     """
-    if record.get("p", 0) < 0 or record.get("c", 0) < 0:
-        raise ValueError("negative token counts")
-    return UsageEvent(
-        id=UUID(record["id"]),
-        created_at=datetime.fromtimestamp(record["t"], tz=UTC),
-        user_id=record["u"],
-        user_name=record["un"][:254],
-        source=record["s"],
-        api_key_id=record["ki"],
-        api_key_name=record["kn"],
-        model=record["m"][:255],
-        served_model=record["sm"][:255],
-        endpoint=record["e"][:200],
-        prompt_tokens=record.get("p", 0),
-        completion_tokens=record.get("c", 0),
-        status=record.get("st", 500),
-        counted=record.get("n", False),
-        estimated=record.get("est", False),
-        duration_ms=min(record.get("d", 0), 2**31 - 1),
-        correlation_id=record["cid"],
+    event_id = UUID(record["id"])
+    created_at = datetime.fromtimestamp(record["t"], tz=UTC)
+    return (
+        event_id if connection.features.has_native_uuid_field else event_id.hex,
+        connection.ops.adapt_datetimefield_value(created_at),
+        record["u"],
+        record["un"][:254],
+        record["s"],
+        record["ki"],
+        record["kn"],
+        record["m"][:255],
+        record["sm"][:255],
+        record["e"][:200],
+        record.get("p", 0),
+        record.get("c", 0),
+        record.get("st", 500),
+        record.get("n", False),
+        record.get("est", False),
+        min(record.get("d", 0), 2**31 - 1),
+        record["cid"],
     )
 
 

@@ -1,6 +1,7 @@
 """The background process: `manage.py runbackground`. Drains the journal, sweeps what expired."""
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -39,6 +40,7 @@ class Command(BaseCommand):
             lock = HeldLock(background_lock())
         except AlreadyHeldError as exc:
             raise CommandError("Another background process has this data path.") from exc
+        os.nice(5)  # behind the web processes where there are few processors
         swept_at = float("-inf")
         while not stop.is_set():
             drained = drain_quietly()

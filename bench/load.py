@@ -1,0 +1,130 @@
+"""A small load generator: N connections of keep-alive HTTP/1.1, each sending as soon as it has its answer.
+
+`python -m bench.load URL CONNECTIONS SECONDS [--stream] [--key KEY] [--model M] [--count N]` prints one
+JSON line: requests, seconds, rps, p50_ms, p99_ms, chunks, first_ms (median time to the first chunk), errors.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import time
+from urllib.parse import urlsplit
+
+import httptools
+import uvloop
+
+
+class Connection(asyncio.Protocol):
+    """Sends the same request again and again until the deadline, and times each answer."""
+
+    def __init__(self, plan: "Plan") -> None:
+        self.plan = plan
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+        self.send()
+
+    def send(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+        self.started = time.perf_counter()
+        self.first = 0.0
+        self.transport.write(self.plan.payload)
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_body(self, body: bytes) -> None:
+        if not self.first:
+            self.first = time.perf_counter()
+        self.plan.chunks += body.count(b"data: ")
+
+    def on_message_complete(self) -> None:
+        now = time.perf_counter()
+        plan = self.plan
+        if self.parser.get_status_code() != 200:
+            plan.errors += 1
+        plan.times.append(now - self.started)
+        plan.firsts.append((self.first or now) - self.started)
+        if now < plan.deadline and (not plan.count or len(plan.times) + plan.n <= plan.count):
+            self.send()
+        else:
+            self.transport.close()
+            plan.left -= 1
+            if plan.left == 0:
+                plan.done.set_result(None)
+
+
+class Plan:
+    def __init__(self, arguments) -> None:
+        body = {
+            "model": arguments.model,
+            "messages": [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}],
+            "max_tokens": arguments.tokens,
+        }
+        if arguments.stream:
+            body["stream"] = True
+        if arguments.ignore_eos:
+            body["ignore_eos"] = True
+        if arguments.stub:
+            body["stub"] = json.loads(arguments.stub)
+        raw = json.dumps(body, separators=(",", ":")).encode()
+        parts = urlsplit(arguments.url)
+        head = f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n"
+        if arguments.key:
+            head += f"authorization: Bearer {arguments.key}\r\n"
+        for extra in arguments.header:
+            head += extra + "\r\n"
+        self.payload = head.encode() + b"content-length: %d\r\n\r\n" % len(raw) + raw
+        self.times: list[float] = []
+        self.firsts: list[float] = []
+        self.chunks = self.errors = 0
+        self.n = self.left = arguments.connections
+        self.count = arguments.count
+        self.seconds = arguments.seconds
+        self.deadline = 0.0
+
+
+async def run(arguments) -> dict:
+    loop = asyncio.get_running_loop()
+    plan = Plan(arguments)
+    plan.done = loop.create_future()
+    parts = urlsplit(arguments.url)
+    began = time.perf_counter()
+    plan.deadline = began + arguments.seconds
+    for _ in range(arguments.connections):
+        await loop.create_connection(lambda: Connection(plan), parts.hostname, parts.port)
+    await asyncio.wait_for(plan.done, arguments.seconds + 300)
+    took = time.perf_counter() - began
+    times = sorted(plan.times)
+    return {
+        "requests": len(times),
+        "seconds": took,
+        "rps": len(times) / took,
+        "p50_ms": times[len(times) // 2] * 1000,
+        "p99_ms": times[int(len(times) * 0.99)] * 1000,
+        "chunks": plan.chunks,
+        "chunks_per_s": plan.chunks / took,
+        "first_ms": statistics.median(plan.firsts) * 1000,
+        "errors": plan.errors,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("connections", type=int)
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("--stream", action="store_true")
+    parser.add_argument("--ignore-eos", action="store_true")
+    parser.add_argument("--key", default="")
+    parser.add_argument("--model", default="m")
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--count", type=int, default=0)
+    parser.add_argument("--stub", default="")
+    parser.add_argument("--header", action="append", default=[])
+    print(json.dumps(uvloop.run(run(parser.parse_args()))))
+
+
+if __name__ == "__main__":
+    main()

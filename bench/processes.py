@@ -1,0 +1,111 @@
+"""Starting what a bench measures, on one core, and asking what it used."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.postgresql import free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+CORES = sorted(os.sched_getaffinity(0))
+MEASURED, LOAD = CORES[0], CORES[-1]
+
+
+class Process:
+    """A program pinned to one core (or not), with its resident memory and CPU seconds."""
+
+    def __init__(self, command: list[str], *, core: int | None, **environment: str) -> None:
+        pinned = ["taskset", "-c", str(core)] if core is not None else []
+        self._process = subprocess.Popen(
+            [*pinned, *command],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def _all(self) -> list[psutil.Process]:
+        try:
+            parent = psutil.Process(self._process.pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def memory_mb(self) -> dict[str, float]:
+        """Resident memory by process, named by what it is."""
+        found: dict[str, float] = {}
+        for process in self._all():
+            words = " ".join(process.cmdline()) or process.name()
+            found[f"{_short(words)} [{process.pid}]"] = process.memory_info().rss / 1e6
+        return found
+
+    def cpu_s(self) -> float:
+        return sum(sum(p.cpu_times()[:2]) for p in self._all())
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(40)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+def _short(words: str) -> str:
+    for name in ("gunicorn", "runbackground", "runengine", "manage.py serve", "guardian", "vllm", "VLLM"):
+        if name in words:
+            return name
+    return words.split(" ")[0].rpartition("/")[2]
+
+
+def stub_engine(core: int) -> tuple[Process, str]:
+    process = Process([sys.executable, "-m", "bench.stub_engine", "0"], core=core)
+    return process, f"http://127.0.0.1:{process.line().split()[1]}"
+
+
+def gunicorn(application: str, core: int | None, port: int, **environment: str) -> Process:
+    """One worker of `application` on the product's own server and settings."""
+    command = [sys.executable, "-m", "gunicorn", application, "--worker-class", "inference.web_worker.Worker"]
+    command += ["--workers", "1", "--bind", f"127.0.0.1:{port}", "--log-level", "error", "--keep-alive", "75"]
+    return Process(command, core=core, **environment)
+
+
+def wait_for(url: str, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError as exc:
+            if getattr(exc, "code", None) in {401, 404, 405, 422, 500}:
+                return
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def load(url: str, connections: int, seconds: float, *more: str) -> dict[str, Any]:
+    """One run of `bench.load` on its core."""
+    command = ["taskset", "-c", str(LOAD), sys.executable, "-m", "bench.load", url, str(connections), str(seconds)]
+    done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    if found["errors"]:
+        raise RuntimeError(f"{found['errors']} errors at {url}")
+    return found
+
+
+__all__ = ["LOAD", "MEASURED", "Process", "free_port", "gunicorn", "load", "stub_engine", "wait_for"]
