@@ -54,6 +54,8 @@ async def _make_runtime() -> Runtime:
     table = EngineTable(engines_key=env().engines_key)
     remote = remote_engines()
     await asyncio.gather(*(engine.ask() for engine in remote))
+    for engine in remote:
+        engine.close()
     local = await asyncio.to_thread(local_targets, env().local_models)
     table.replace([*local, *(target for engine in remote for target in engine.targets)])
     return Runtime(
