@@ -43,8 +43,13 @@ async def application(scope, receive, send):
             await send({"type": "http.response.body", "body": b""})
         else:
             raw = await response.read()
-            headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(raw))]
-            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(raw)),
+            ]
+            await send(
+                {"type": "http.response.start", "status": response.status, "headers": headers}
+            )
             await send({"type": "http.response.body", "body": raw})
     finally:
         response.close()

@@ -59,7 +59,12 @@ class Plan:
     def __init__(self, arguments) -> None:
         body = {
             "model": arguments.model,
-            "messages": [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}],
+            "messages": [
+                {
+                    "role": "user",
+                    "content": "What is the capital of France? Answer in one sentence.",
+                }
+            ],
             "max_tokens": arguments.tokens,
         }
         if arguments.stream:

@@ -66,10 +66,18 @@ class Process:
 
 
 def _short(words: str) -> str:
-    for name in ("gunicorn", "runbackground", "runengine", "manage.py serve", "guardian", "vllm", "VLLM"):
+    for name in (
+        "gunicorn",
+        "runbackground",
+        "runengine",
+        "manage.py serve",
+        "guardian",
+        "vllm",
+        "VLLM",
+    ):
         if name in words:
             return name
-    return words.split(" ")[0].rpartition("/")[2]
+    return words.split(" ", maxsplit=1)[0].rpartition("/")[2]
 
 
 def stub_engine(core: int) -> tuple[Process, str]:
@@ -79,8 +87,24 @@ def stub_engine(core: int) -> tuple[Process, str]:
 
 def gunicorn(application: str, core: int | None, port: int, **environment: str) -> Process:
     """One worker of `application` on the product's own server and settings."""
-    command = [sys.executable, "-m", "gunicorn", application, "--worker-class", "inference.web_worker.Worker"]
-    command += ["--workers", "1", "--bind", f"127.0.0.1:{port}", "--log-level", "error", "--keep-alive", "75"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        application,
+        "--worker-class",
+        "inference.web_worker.Worker",
+    ]
+    command += [
+        "--workers",
+        "1",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--log-level",
+        "error",
+        "--keep-alive",
+        "75",
+    ]
     return Process(command, core=core, **environment)
 
 
@@ -100,7 +124,17 @@ def wait_for(url: str, timeout_s: float = 60) -> None:
 
 def load(url: str, connections: int, seconds: float, *more: str) -> dict[str, Any]:
     """One run of `bench.load` on its core."""
-    command = ["taskset", "-c", str(LOAD), sys.executable, "-m", "bench.load", url, str(connections), str(seconds)]
+    command = [
+        "taskset",
+        "-c",
+        str(LOAD),
+        sys.executable,
+        "-m",
+        "bench.load",
+        url,
+        str(connections),
+        str(seconds),
+    ]
     done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     if found["errors"]:
@@ -108,4 +142,13 @@ def load(url: str, connections: int, seconds: float, *more: str) -> dict[str, An
     return found
 
 
-__all__ = ["LOAD", "MEASURED", "Process", "free_port", "gunicorn", "load", "stub_engine", "wait_for"]
+__all__ = [
+    "LOAD",
+    "MEASURED",
+    "Process",
+    "free_port",
+    "gunicorn",
+    "load",
+    "stub_engine",
+    "wait_for",
+]

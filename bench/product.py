@@ -26,9 +26,13 @@ class Product:
             "LOCALAI_AUTH_RATE_LIMIT": "0",
             "DJANGO_SETTINGS_MODULE": "localai_project.settings",
         }
-        migrate = Process([sys.executable, "manage.py", "migrate", "-v0"], core=None, **self.environment)
+        migrate = Process(
+            [sys.executable, "manage.py", "migrate", "-v0"], core=None, **self.environment
+        )
         migrate._process.wait(120)  # noqa: SLF001
-        self.background = Process([sys.executable, "manage.py", "runbackground"], core=None, **self.environment)
+        self.background = Process(
+            [sys.executable, "manage.py", "runbackground"], core=None, **self.environment
+        )
         self.web = gunicorn("localai_project.asgi:application", core, port, **self.environment)
         wait_for(f"{self.url}/healthz")
         self.key = self._make_key()
@@ -36,7 +40,10 @@ class Product:
 
     def _make_key(self) -> str:
         with httpx.Client(base_url=self.url) as browser:
-            browser.post("/api/auth/register", json={"email": "b@example.org", "password": "correct horse lamp"})
+            browser.post(
+                "/api/auth/register",
+                json={"email": "b@example.org", "password": "correct horse lamp"},
+            )
             return str(browser.post("/api/auth/api-keys", json={"name": "bench"}).json()["key"])
 
     def stop(self) -> None:
@@ -50,7 +57,10 @@ def wait_until_served(url: str, key: str, model: str) -> None:
     body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
     for _ in range(200):
         answer = httpx.post(
-            f"{url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=60
+            f"{url}/v1/chat/completions",
+            json=body,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=60,
         )
         if answer.status_code == 200:
             return

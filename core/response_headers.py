@@ -54,7 +54,7 @@ class HostRules:
     _seen: set[bytes] = field(default_factory=set, compare=False)
 
     def permits(self, host: bytes | None) -> bool:
-        if host is not None and host in self._seen or "*" in self.allow:
+        if (host is not None and host in self._seen) or "*" in self.allow:
             return True
         if host is None or not host.isascii() or not self._judge(host):
             return False

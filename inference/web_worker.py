@@ -47,7 +47,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
-        cast("Scope", self.scope)[ON_DISCONNECT] = None  # says that we call whoever puts a callable there
+        cast("Scope", self.scope)[ON_DISCONNECT] = (
+            None  # says that we call whoever puts a callable there
+        )
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:

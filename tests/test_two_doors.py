@@ -48,7 +48,9 @@ class LaneClient:
     async def __aenter__(self):
         self.application = self.make()
         self.queue, self.said = asyncio.Queue(), asyncio.Queue()
-        self.life = asyncio.create_task(self.application({"type": "lifespan"}, self.queue.get, self.said.put))
+        self.life = asyncio.create_task(
+            self.application({"type": "lifespan"}, self.queue.get, self.said.put)
+        )
         await self.queue.put({"type": "lifespan.startup"})
         assert (await self.said.get())["type"] == "lifespan.startup.complete"
         await self.application._worker._keeper.refresh_remote()
@@ -74,8 +76,13 @@ class LaneClient:
             sent.append(message)
 
         scope = {
-            "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
-            "headers": [*self.headers, (b"content-type", b"application/json")], "client": ("127.0.0.1", 1),
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [*self.headers, (b"content-type", b"application/json")],
+            "client": ("127.0.0.1", 1),
         }
         await self.application(scope, receive, send)
         content = b"".join(m.get("body", b"") for m in sent if m["type"] == "http.response.body")
@@ -98,7 +105,9 @@ def test_both_doors_give_the_same_bytes(engines, alice, make_key):
     slow = []
     for method, path, body in REQUESTS:
         answer = api(method, path, body)
-        slow.append((answer.status_code, answer.headers["content-type"].encode(), stable(answer.content)))
+        slow.append(
+            (answer.status_code, answer.headers["content-type"].encode(), stable(answer.content))
+        )
 
     client = LaneClient(key)
 
@@ -127,8 +136,12 @@ def test_a_warm_request_makes_no_hop_and_no_query(engines, alice, make_key, monk
                 task.cancel()  # what reads the engine table behind the requests
             await asyncio.sleep(0.2)
             loop = asyncio.get_running_loop()
-            monkeypatch.setattr(SyncToAsync, "__call__", lambda *_a, **_k: seen.append("sync_to_async"))
-            monkeypatch.setattr(type(loop), "run_in_executor", lambda *_a, **_k: seen.append("executor"))
+            monkeypatch.setattr(
+                SyncToAsync, "__call__", lambda *_a, **_k: seen.append("sync_to_async")
+            )
+            monkeypatch.setattr(
+                type(loop), "run_in_executor", lambda *_a, **_k: seen.append("executor")
+            )
             monkeypatch.setattr(threading.Thread, "start", lambda *_a, **_k: seen.append("thread"))
             for connection in connections.all(initialized_only=True):
                 connection.execute_wrappers.append(lambda *a: seen.append("query"))
@@ -146,7 +159,9 @@ def test_the_lane_serves_every_inference_view_and_nothing_else():
     from localai_project.asgi import lane_routes
 
     routes = lane_routes()
-    names = {route.name for route in routes._exact.values()} | {route.name for _, route in routes._patterns}
+    names = {route.name for route in routes._exact.values()} | {
+        route.name for _, route in routes._patterns
+    }
 
     assert names == {*ENDPOINTS, "models", "model"}
     for route in routes._exact.values():

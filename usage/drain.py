@@ -103,10 +103,25 @@ def _write_one_by_one(path: Path, records: Sequence[Record], offset: int) -> Non
     JournalMark.objects.update_or_create(pk=path.name, defaults={"offset": offset})
 
 
-_COLUMNS = (
-    "id created_at user_id user_name source api_key_id api_key_name model served_model endpoint "
-    "prompt_tokens completion_tokens status counted estimated duration_ms correlation_id"
-).split()
+_COLUMNS = [
+    "id",
+    "created_at",
+    "user_id",
+    "user_name",
+    "source",
+    "api_key_id",
+    "api_key_name",
+    "model",
+    "served_model",
+    "endpoint",
+    "prompt_tokens",
+    "completion_tokens",
+    "status",
+    "counted",
+    "estimated",
+    "duration_ms",
+    "correlation_id",
+]
 # Only the id may be there already. (SQLite's OR IGNORE would drop a row that breaks a check, too.)
 _INSERT = (
     f"INSERT INTO {UsageEvent._meta.db_table} ({', '.join(_COLUMNS)}) "  # noqa: S608, SLF001

@@ -22,13 +22,24 @@ STUB = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import asyncio; from ben
 
 def recipe(*command, options=None):
     return Recipe(
-        name="test", description="", version="1", tags=(), hardware=("cpu",), install=(),
-        command=command, environment={"X": "{threads}"}, options=options or {}, health="/health", digest="d",
+        name="test",
+        description="",
+        version="1",
+        tags=(),
+        hardware=("cpu",),
+        install=(),
+        command=command,
+        environment={"X": "{threads}"},
+        options=options or {},
+        health="/health",
+        digest="d",
     )
 
 
 WORKS = recipe(sys.executable, "-c", STUB, "{socket}")
-FAILS = recipe(sys.executable, "-c", "import sys; sys.exit('ValueError: no such file /root/secret/place')")
+FAILS = recipe(
+    sys.executable, "-c", "import sys; sys.exit('ValueError: no such file /root/secret/place')"
+)
 
 
 @pytest.fixture
@@ -41,7 +52,9 @@ def make_runner(settings, tmp_path, monkeypatch):
     with ThreadPoolExecutor(2) as probes:
 
         def make(with_recipe, **fields):
-            model = Model.objects.create(name="m", source="", backend="test", directory=str(tmp_path), **fields)
+            model = Model.objects.create(
+                name="m", source="", backend="test", directory=str(tmp_path), **fields
+            )
             made.append(Runner(model, with_recipe, probes))
             return made[-1]
 
@@ -116,7 +129,9 @@ def test_the_guardian_ends_the_whole_tree_when_its_pipe_closes(tmp_path):
         "subprocess.Popen([sys.executable, '-c', 'import os, time; os.setsid(); time.sleep(100)']);"
         "time.sleep(100)"
     )
-    guarded = Guarded([sys.executable, "-c", program], environment=dict(os.environ), log=tmp_path / "log")
+    guarded = Guarded(
+        [sys.executable, "-c", program], environment=dict(os.environ), log=tmp_path / "log"
+    )
     deadline = time.monotonic() + 10
     while len(below := psutil.Process(guarded.pid).children(recursive=True)) < 2:
         assert time.monotonic() < deadline
@@ -130,7 +145,11 @@ def test_the_guardian_ends_the_whole_tree_when_its_pipe_closes(tmp_path):
 
 
 def test_a_killed_guardian_takes_its_engine_along(tmp_path):
-    guarded = Guarded([sys.executable, "-c", "import time; time.sleep(100)"], environment=dict(os.environ), log=tmp_path / "l")
+    guarded = Guarded(
+        [sys.executable, "-c", "import time; time.sleep(100)"],
+        environment=dict(os.environ),
+        log=tmp_path / "l",
+    )
     time.sleep(0.5)
     below = psutil.Process(guarded.pid).children()
 
@@ -158,7 +177,14 @@ def test_a_log_that_grew_too_long_keeps_its_end(tmp_path, monkeypatch):
 
 
 def test_an_engines_environment_holds_none_of_our_secrets(tmp_path):
-    host = {"PATH": "/bin", "LANG": "C", "CUDA_VISIBLE_DEVICES": "0", "LOCALAI_API_KEY": "s", "HOME": "/root", "AWS": "x"}
+    host = {
+        "PATH": "/bin",
+        "LANG": "C",
+        "CUDA_VISIBLE_DEVICES": "0",
+        "LOCALAI_API_KEY": "s",
+        "HOME": "/root",
+        "AWS": "x",
+    }
 
     found = engine_environment(WORKS, host, tmp_path)
 
@@ -167,7 +193,9 @@ def test_an_engines_environment_holds_none_of_our_secrets(tmp_path):
 
 
 def test_a_command_line_takes_declared_options_only(tmp_path):
-    with_option = recipe("{python}", "{options}", options={"seats": Option("integer", "--seats", "", 4)})
+    with_option = recipe(
+        "{python}", "{options}", options={"seats": Option("integer", "--seats", "", 4)}
+    )
     given = {"python": tmp_path, "model": tmp_path, "name": "m", "socket": tmp_path}
 
     assert command_line(with_option, options={}, **given)[1:] == ["--seats", "4"]

@@ -16,10 +16,18 @@ from tests.servers import ROOT, Server
 
 def serve(folder, **settings):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("LOCALAI_", "DJANGO_"))}
-    environment |= {"LOCALAI_DATA_PATH": str(folder / "data"), "LOCALAI_ADDRESS": f"127.0.0.1:{free_port()}"}
+    environment |= {
+        "LOCALAI_DATA_PATH": str(folder / "data"),
+        "LOCALAI_ADDRESS": f"127.0.0.1:{free_port()}",
+    }
     environment |= {"LOCALAI_AUTH": "true", "LOCALAI_MODELS": "", **settings}
     return subprocess.run(
-        [sys.executable, "manage.py", "serve"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "manage.py", "serve"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
@@ -36,7 +44,11 @@ def test_a_taken_port(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        one_line(serve(tmp_path, LOCALAI_ADDRESS=f"127.0.0.1:{port}"), f"port {port} is taken", "LOCALAI_ADDRESS")
+        one_line(
+            serve(tmp_path, LOCALAI_ADDRESS=f"127.0.0.1:{port}"),
+            f"port {port} is taken",
+            "LOCALAI_ADDRESS",
+        )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +95,11 @@ def test_a_data_path_that_cannot_be_made(tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("")
 
-    one_line(serve(tmp_path, LOCALAI_DATA_PATH=str(blocker / "data")), "LOCALAI_DATA_PATH", "cannot be written")
+    one_line(
+        serve(tmp_path, LOCALAI_DATA_PATH=str(blocker / "data")),
+        "LOCALAI_DATA_PATH",
+        "cannot be written",
+    )
 
 
 def test_an_unknown_setting_is_a_warning_with_the_nearest_name(tmp_path):
@@ -134,7 +150,10 @@ def test_a_background_process_that_falls_is_started_again(tmp_path):
     ("change", "words"),
     [
         ("DELETE FROM django_migrations WHERE app='usage'", "older than this version"),
-        ("INSERT INTO django_migrations (app, name, applied) VALUES ('usage', '9999_later', '2026-01-01')", "newer than this version"),
+        (
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('usage', '9999_later', '2026-01-01')",
+            "newer than this version",
+        ),
     ],
 )
 def test_a_web_process_stops_at_another_schema(tmp_path, change, words):
@@ -145,11 +164,22 @@ def test_a_web_process_stops_at_another_schema(tmp_path, change, words):
     with sqlite3.connect(tmp_path / "data" / "database.db") as database:
         database.execute(change)
     database.close()
-    command = [sys.executable, "-m", "gunicorn", "localai_project.asgi:application", "-k", "inference.web_worker.Worker"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "localai_project.asgi:application",
+        "-k",
+        "inference.web_worker.Worker",
+    ]
 
     done = subprocess.run(
-        [*command, "-b", f"127.0.0.1:{free_port()}"], cwd=ROOT, env=server.environment(),
-        capture_output=True, text=True, timeout=30,
+        [*command, "-b", f"127.0.0.1:{free_port()}"],
+        cwd=ROOT,
+        env=server.environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
 
     assert done.returncode != 0
@@ -160,8 +190,12 @@ def test_two_background_processes_do_not_share_a_data_path(tmp_path):
     server = Server(tmp_path, accounts=False)
     try:
         done = subprocess.run(
-            [sys.executable, "manage.py", "runbackground"], cwd=ROOT, env=server.environment(),
-            capture_output=True, text=True, timeout=30,
+            [sys.executable, "manage.py", "runbackground"],
+            cwd=ROOT,
+            env=server.environment(),
+            capture_output=True,
+            text=True,
+            timeout=30,
         )
         assert done.returncode == 1
         assert "Another background process" in done.stderr

@@ -28,8 +28,12 @@ def ask(server, **more):
 
 def test_a_second_engine_process_refuses(sqlite_server):
     done = subprocess.run(
-        [sys.executable, "manage.py", "runengine"], cwd=ROOT, env=sqlite_server.environment(),
-        capture_output=True, text=True, timeout=60,
+        [sys.executable, "manage.py", "runengine"],
+        cwd=ROOT,
+        env=sqlite_server.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     assert done.returncode == 1

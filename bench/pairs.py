@@ -1,0 +1,53 @@
+"""Ratios from interleaved pairs, with an interval: single runs differ by up to half on shared machines."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PAIRS = 5
+_T95 = {
+    3: 3.18,
+    4: 2.78,
+    5: 2.57,
+    6: 2.45,
+    7: 2.36,
+}  # two-sided Student's t, n - 1 degrees of freedom
+Run = Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The mean of A/B over pairs and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def interval(values: Sequence[float]) -> Ratio:
+    mean = statistics.fmean(values)
+    spread = statistics.stdev(values) / math.sqrt(len(values)) * _T95.get(len(values) - 1, 2.78)
+    return Ratio(mean, mean - spread, mean + spread)
+
+
+def alternate(a: Run, b: Run, n: int = PAIRS) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A and B in turn, the first of each pair changing, `n` pairs."""
+    ours: list[dict[str, Any]] = []
+    theirs: list[dict[str, Any]] = []
+    for index in range(n):
+        for run, into in ((a, ours), (b, theirs)) if index % 2 == 0 else ((b, theirs), (a, ours)):
+            into.append(run())
+    return ours, theirs
+
+
+def ratio(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], what: str) -> Ratio:
+    return interval([a[what] / b[what] for a, b in zip(ours, theirs, strict=True)])
+
+
+def median(runs: list[dict[str, Any]], what: str) -> float:
+    return statistics.median(run[what] for run in runs)

@@ -1,0 +1,179 @@
+"""`make bench`: the product, a bare forwarder and the engine, in one run on one machine.
+
+`--peers` adds other gateways (bench.peers), `--no-engine` leaves the real engine out, `--quick` takes
+short runs to see that everything works. Prints Markdown for docs/performance.md.
+"""
+
+import argparse
+import datetime as dt
+import platform
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench import peers, real_engine
+from bench.pairs import PAIRS, alternate, interval, median, ratio
+from bench.processes import LOAD, MEASURED, free_port, gunicorn, load, stub_engine, wait_for
+from bench.product import Product
+
+CHAT = "/v1/chat/completions"
+STREAM = ("--stream", "--stub", '{"tokens":200}')
+SOAK_REQUESTS = 20_000
+
+
+def machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "?"
+    )
+    return f"{model}, {len({MEASURED, LOAD})} of its cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+
+
+def row(name: str, one: list[dict[str, Any]], many: list[dict[str, Any]]) -> str:
+    cells = [
+        f"{median(one, 'rps'):,.0f}",
+        f"{median(one, 'p50_ms'):.3f}",
+        f"{median(one, 'p99_ms'):.2f}",
+    ]
+    cells += [
+        f"{median(many, 'rps'):,.0f}",
+        f"{median(many, 'p50_ms'):.2f}",
+        f"{median(many, 'p99_ms'):.2f}",
+    ]
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def verdict(name: str, found: float, wanted: str, *, met: bool) -> str:
+    return f"| {name} | {found:.3g} | {wanted} | {'met' if met else '**not met**'} |"
+
+
+class Bench:
+    """Holds what runs: the stub on the load's core, bare and product on the measured one."""
+
+    def __init__(self, *, seconds: float, n_pairs: int) -> None:
+        self.seconds, self.n_pairs = seconds, n_pairs
+        self.stub, self.engine = stub_engine(LOAD)
+        port, other = free_port(), free_port()
+        engine = {"GATEHOUSE_BENCH_ENGINE": self.engine}
+        self.bare_process = gunicorn("bench.bare:application", MEASURED, port, **engine)
+        self.aiohttp_process = gunicorn("bench.bare_aiohttp:application", MEASURED, other, **engine)
+        self.product = Product(f"m={self.engine}", core=MEASURED)
+        self.bare, self.aiohttp = (
+            f"http://127.0.0.1:{port}{CHAT}",
+            f"http://127.0.0.1:{other}{CHAT}",
+        )
+        for url in (self.bare, self.aiohttp):
+            wait_for(url)
+
+    def runs(self, connections: int, *more: str) -> tuple[Any, Any]:
+        """(product, bare) as calls that run one load each."""
+        product = partial(
+            load,
+            self.product.url + CHAT,
+            connections,
+            self.seconds,
+            "--key",
+            self.product.key,
+            *more,
+        )
+        return product, partial(load, self.bare, connections, self.seconds, *more)
+
+    def short_answers(self) -> list[str]:
+        lines = [
+            "| | 1 conn: req/s | p50 ms | p99 ms | 32 conns: req/s | p50 ms | p99 ms |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        direct = [[load(self.engine + CHAT, n, self.seconds)] for n in (1, 32)]
+        plain = [[load(self.aiohttp, n, self.seconds)] for n in (1, 32)]
+        load(self.product.url + CHAT, 32, 2, "--key", self.product.key)
+        one = alternate(*self.runs(1), self.n_pairs)
+        many = alternate(*self.runs(32), self.n_pairs)
+        lines.append(row("(a) stub engine directly", *direct))
+        lines.append(row("(b) bare forwarder, same server and client", one[1], many[1]))
+        lines.append(row("(b') bare forwarder on aiohttp", *plain))
+        lines.append(row("(c) product, a key, everything on", one[0], many[0]))
+        share = ratio(*many, "rps")
+        added = interval([a["p50_ms"] - b["p50_ms"] for a, b in zip(*one, strict=True)])
+        streams = alternate(*self.runs(32, *STREAM), self.n_pairs)
+        chunks = ratio(*streams, "chunks_per_s")
+        lines += [
+            "",
+            f"Streams, 32 at once: product {median(streams[0], 'chunks_per_s'):,.0f} chunks/s, bare {median(streams[1], 'chunks_per_s'):,.0f}.",
+            "",
+            "| ratio | found | to reach | |",
+            "|---|---|---|---|",
+            verdict(
+                f"(c)/(b) at 32 connections, {share}", share.mean, "0.55", met=share.low >= 0.55
+            ),
+            verdict(
+                f"p50 (c) - (b) at 1 connection, ms, {added}",
+                added.mean,
+                "at most 0.3",
+                met=added.high <= 0.3,
+            ),
+            verdict(
+                f"streamed chunks/s (c)/(b), {chunks}", chunks.mean, "0.6", met=chunks.low >= 0.6
+            ),
+        ]
+        self.rps = median(many[0], "rps")
+        return lines
+
+    def soak(self) -> list[str]:
+        """Resident memory of the web worker before and after many requests."""
+        before = self.web_memory()
+        load(
+            self.product.url + CHAT,
+            32,
+            600,
+            "--key",
+            self.product.key,
+            "--count",
+            str(SOAK_REQUESTS),
+        )
+        after = self.web_memory()
+        return [
+            f"Memory over {SOAK_REQUESTS:,} requests: {before:.1f} MB before, {after:.1f} MB after ({after - before:+.1f} MB)."
+        ]
+
+    def web_memory(self) -> float:
+        return max(self.product.web.memory_mb().values())
+
+    def memory(self) -> list[str]:
+        found = {**self.product.web.memory_mb(), **self.product.background.memory_mb()}
+        return [
+            "",
+            "Resident memory: "
+            + ", ".join(f"{name} {mb:.0f} MB" for name, mb in found.items())
+            + ".",
+        ]
+
+    def stop(self) -> None:
+        self.product.stop()
+        for process in (self.bare_process, self.aiohttp_process, self.stub):
+            process.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--no-engine", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    command = "make bench-peers" if arguments.peers else "make bench"
+    print(
+        f"## {command}, {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC\n\n{machine()}\n", flush=True
+    )
+    bench = Bench(seconds=1 if arguments.quick else 3, n_pairs=3 if arguments.quick else PAIRS)
+    try:
+        for part in (bench.short_answers, bench.soak, bench.memory):
+            print("\n".join(part()), flush=True)
+        if arguments.peers:
+            print("\n".join(peers.measure(bench.engine, bench.rps, bench.runs(32)[0])), flush=True)
+    finally:
+        bench.stop()
+    if not arguments.no_engine:
+        print("\n".join(real_engine.measure()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
