@@ -121,7 +121,7 @@ def test_the_page_answers_within_five_seconds_and_everything_stops_on_sigterm_an
         assert "web is up after" in server.log.read_text()
         up_after = float(server.log.read_text().partition("web is up after ")[2].split()[0])
         assert up_after < 5
-        gone, alive = psutil.wait_procs(below, timeout=5)
+        _, alive = psutil.wait_procs(below, timeout=5)
         assert alive == []
 
 
