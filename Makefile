@@ -7,10 +7,12 @@ PY := .venv/bin/python
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: web-env dev-env
-web-env:
+.PHONY: has-python web-env dev-env
+has-python:
+	@command -v $(PYTHON) >/dev/null || { echo "gatehouse: needs Python 3.11; install it, or say PYTHON=/path/to/python3.11" >&2; exit 1; }
+web-env: has-python
 	@$(PYTHON) core/bootstrap.py requirements.txt
-dev-env:
+dev-env: has-python
 	@$(PYTHON) core/bootstrap.py requirements/dev.txt
 
 serve: export LOCALAI_AUTH ?= true

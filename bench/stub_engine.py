@@ -156,6 +156,10 @@ class Stub(asyncio.Protocol):
             self.answer(200, b"{}")
         elif self.path == "/v1/models":
             self.answer(200, b'{"object":"list","data":[{"id":"m","object":"model"}]}')
+        elif self.path == "/metrics":
+            lines = f"vllm:num_requests_running{{}} {STATE['active']}\nvllm:request_success_total {STATE['received']}\n"
+            self.answer(200, lines.encode(), b"text/plain")
+            self.transport.close()
         elif self.path == "/stub/state":
             self.answer(200, json.dumps(STATE).encode())
         elif (

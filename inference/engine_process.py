@@ -95,7 +95,9 @@ class EngineProcess:
                 runner = self._runners[name] = Runner(row, recipe, self._probes)
                 if row.load_at_start or row.wanted_at is not None:
                     self._start(runner)
-            elif runner.state == EngineState.STOPPED and row.wanted_at is not None:
+                continue
+            runner.follow(row)
+            if runner.state == EngineState.STOPPED and row.wanted_at is not None:
                 self._start(runner)
 
     @staticmethod

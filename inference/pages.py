@@ -17,6 +17,7 @@ from accounts.wording import plain_words
 from core.errors import GatehouseError
 from core.http import GatedRequest
 from inference.models import Model
+from inference.remote_engines import parse_item
 from inference.setup_steps import setup_steps
 
 EXPIRIES = (("", "Never"), ("30d", "In 30 days"), ("90d", "In 90 days"), ("1y", "In a year"))
@@ -30,6 +31,8 @@ def _context(request: HttpRequest, **extra: Any) -> dict[str, Any]:
         keys = ApiKey.objects.filter(user_id=principal.user_id).order_by("-created_at")
     steps = setup_steps()
     model = Model.objects.filter(is_default=True).first()
+    remote = [name for name, _ in map(parse_item, env().engines) if name]
+    configured = [*env().local_models, *remote]
     return {
         "principal": principal,
         "keys": keys,
@@ -38,7 +41,7 @@ def _context(request: HttpRequest, **extra: Any) -> dict[str, Any]:
         "steps": steps,
         "setting_up": any(step.state != "done" for step in steps),
         "models": Model.objects.filter(enabled=True).select_related("engine").order_by("name"),
-        "model": model.name if model else next(iter(env().local_models), "your-model"),
+        "model": model.name if model else next(iter(configured), "your-model"),
         "base_url": env().public_url,
         "notice": request.GET.get("notice", ""),
         **extra,

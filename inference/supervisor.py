@@ -64,6 +64,10 @@ class Runner:
         self._used = -1.0
         self._used_at = self._looked_at = 0.0
 
+    def follow(self, model: Model) -> None:
+        """Take over what an admin changed about the model; a running engine keeps its options."""
+        self._model = model
+
     @property
     def state(self) -> str:
         return str(self._state)
