@@ -78,7 +78,7 @@ def main(name: str) -> None:
         stop("the disk is full; free about 500 MB and run the same command again")
     sys.stdout.write("Making the web environment in .venv\n")
     try:
-        if not (VENV / "bin" / "python").exists():
+        if not (VENV / "bin" / "pip").exists():  # the last thing that making one writes
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
         install(requirements)
         stamp.write_text(digest)

@@ -57,10 +57,14 @@ def install_backend(recipe: Recipe, backends_path: Path, report: Report) -> None
     if recipe.is_installed(backends_path):
         return
     report(1, "making an environment")
-    if not (folder / "bin" / "python").exists():
+    if not (folder / "bin" / "pip").exists():  # the last thing that making one writes
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        made = subprocess.run([sys.executable, "-m", "venv", str(folder)], check=False)
+        if made.returncode:
+            raise InstallError(
+                "A virtual environment cannot be made; on Debian, install python3.11-venv."
+            )
     n_steps = len(recipe.install)
     for index, step in enumerate(recipe.install):
         mark = folder / f"step-{index}"

@@ -22,9 +22,11 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def sqlite_server(tmp_path_factory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("sqlite"), LOCALAI_MODELS=f"{CHAT},{EMBEDDINGS}")
-    server.wait_for_engines()
-    yield server
-    server.stop()
+    try:
+        server.wait_for_engines()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +46,12 @@ def postgresql_server(tmp_path_factory, sqlite_server) -> Iterator[Server]:
             answer = client.post("/v1/tokenize", json={"model": EMBEDDINGS, "content": "x"})
         return answer.status_code == 200
 
-    server.until(served, 60)
-    yield server
-    server.stop()
-    cluster.stop()
+    try:
+        server.until(served, 60)
+        yield server
+    finally:
+        server.stop()
+        cluster.stop()
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
