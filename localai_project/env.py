@@ -281,7 +281,7 @@ def unknown_names(environ: dict[str, str] | None = None) -> list[str]:
 
 def read_env() -> Env:
     """The settings. Raises SettingError with the one line that says what to change."""
-    none = {"models": []} if os.environ.get("LOCALAI_MODELS") == "" else {}  # empty means none here
+    none: dict[str, list[str]] = {"models": []} if os.environ.get("LOCALAI_MODELS") == "" else {}  # empty means none here
     try:
         return Env(**none)  # type: ignore[arg-type]  # the plugin sees aliases as required
     except ValidationError as exc:
