@@ -281,9 +281,11 @@ def unknown_names(environ: dict[str, str] | None = None) -> list[str]:
 
 def read_env() -> Env:
     """The settings. Raises SettingError with the one line that says what to change."""
-    none: dict[str, list[str]] = {"models": []} if os.environ.get("LOCALAI_MODELS") == "" else {}  # empty means none here
+    given: dict[str, list[str]] = {}
+    if os.environ.get("LOCALAI_MODELS") == "":
+        given["models"] = []  # empty means none here; elsewhere it means unset
     try:
-        return Env(**none)  # type: ignore[arg-type]  # the plugin sees aliases as required
+        return Env(**given)  # type: ignore[arg-type]  # the plugin sees aliases as required
     except ValidationError as exc:
         raise SettingError(_one_line(exc)) from exc
 
