@@ -152,8 +152,10 @@ def lookups(
     mode: AuthMode, sessions: Keyring, headers: dict[bytes, bytes]
 ) -> Iterable[tuple[Kind, str]]:
     """What phase A has to look up, in order; a bad credential never blocks a good one (2.1)."""
-    if mode.accounts:
-        for kind, secret in candidates(headers):
+    if mode.is_open:
+        return
+    for kind, secret in candidates(headers):
+        if kind == "session" or mode.accounts:  # a legacy key makes sessions too (S-41)
             wanted = could_be(kind, secret, sessions)
             if wanted is not None:
                 yield kind, wanted

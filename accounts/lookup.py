@@ -46,6 +46,8 @@ def _of_session(session_key: str, now: datetime) -> Principal | None:
     data: dict[str, Any] = row.get_decoded()
     if SESSION_LEGACY in data:
         return _of_legacy_session(data[SESSION_LEGACY])
+    if not auth_mode().accounts:
+        return None
     user = _user(data.get(SESSION_KEY, ""))
     if user is None or not _hash_holds(user, data.get(HASH_SESSION_KEY, "")):
         return None

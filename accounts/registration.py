@@ -62,6 +62,8 @@ def register(asked: Registration, *, now: datetime) -> Outcome:
     Raises InvalidRequestError (address, password, invite) and ForbiddenError (set-up token). An
     address that is taken leaves everything as it was, the invite included.
     """
+    if env().disable_local_auth:
+        raise ForbiddenError("local registration is disabled")
     email = normalised_email(asked.email)
     name = asked.name.strip()[:MAX_NAME_CHARS] or email
     if "\0" in name or "\0" in email:

@@ -9,7 +9,7 @@ from django.contrib.auth import login as django_login
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
 
-from accounts.changes import credentials_added, rights_changed
+from accounts.changes import change_of_rights, credentials_added
 from accounts.lookup import SESSION_API_KEY, SESSION_LEGACY
 from accounts.models import ApiKey, User
 from accounts.runtime import keyring
@@ -56,6 +56,8 @@ def begin_legacy(request: HttpRequest, key: str) -> None:
 def end(request: HttpRequest) -> None:
     """Sign out: the session's row goes, and every worker forgets it."""
     principal = getattr(request, "principal", None)
-    if principal is not None:
-        rights_changed(principal.user_id)
-    request.session.flush()
+    if principal is None:
+        request.session.flush()
+        return
+    with change_of_rights(principal.user_id):
+        request.session.flush()

@@ -115,6 +115,33 @@ class Call:
         return values[0]
 
 
+class BoundedBody:
+    """A `receive` that lets through `limit` bytes of a body within its time, then raises.
+
+    Raises TooLargeError or UnavailableError; once the body is whole it only passes on.
+    """
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._left = limit
+        self._whole = False
+        self._deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_S
+
+    async def __call__(self) -> Message:
+        if self._whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError as exc:
+            raise UnavailableError("The request body did not arrive in time.") from exc
+        self._left -= len(message.get("body", b""))
+        self._whole = not message.get("more_body")
+        if self._left < 0:
+            raise TooLargeError("The request body is too large.")
+        return message
+
+
 def _correlation_id(given: bytes | None) -> bytes:
     """The caller's id where it is short and printable, else a new one (surface, section 0)."""
     if given is not None and 0 < len(given) <= 128 and given.isascii():

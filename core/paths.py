@@ -29,7 +29,9 @@ def canonical_path(raw_path: bytes) -> str:
         raise InvalidRequestError("The path is ambiguous.")
     if "/." in path and any(part in {".", ".."} for part in path.split("/")):
         raise InvalidRequestError("The path is ambiguous.")
-    if "%" in text and (";" in path or "%25" in text or _has_misplaced_slash(text)):
+    if "%" in path:  # decoded once, a path that still holds one would be read twice
+        raise InvalidRequestError("The path is ambiguous.")
+    if "%" in text and (";" in path or _has_misplaced_slash(text)):
         raise InvalidRequestError("The path is ambiguous.")
     if len(path) > 1 and path.endswith("/") and not path.startswith(_KEEPS_SLASH):
         return path[:-1]

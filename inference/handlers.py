@@ -182,7 +182,7 @@ async def load_earlier(call: Call, runtime: Runtime, asked: Asked) -> None:
     previous = asked.data.pop("previous_response_id", None)
     if previous is None:
         return
-    if not isinstance(previous, str) or len(previous) > 100:
+    if not isinstance(previous, str) or len(previous) > 100 or "\0" in previous:
         raise InvalidRequestError(
             "previous_response_id must be a text", param="previous_response_id"
         )

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from accounts.gate import Requirement, admit
-from core.call import Answer, Call, ClientGoneError, Receive, Scope, Send
+from core.call import Answer, BoundedBody, Call, ClientGoneError, Receive, Scope, Send
 from core.cross_site import refuse_foreign
 from core.envelopes import Family
 from core.errors import (
     GatehouseError,
     InvalidRequestError,
     MethodNotAllowedError,
+    TooLargeError,
     UnavailableError,
 )
 from core.paths import canonical_path
@@ -90,7 +91,7 @@ class Lane:
                 return
             found = self._routes.match(path)
             if found is None:
-                await self._django({**scope, "path": path}, receive, send)
+                await self._slow_door({**scope, "path": path}, receive, send, runtime)
                 return
             route, kwargs = found
         headers = _headers(scope)
@@ -106,6 +107,16 @@ class Lane:
         call.kwargs = kwargs
         answer = _answer(send, runtime, call.correlation_id, headers.get(b"origin"))
         await self._serve(scope, call, answer, runtime, route)
+
+    async def _slow_door(
+        self, scope: Scope, receive: Receive, send: Send, runtime: Runtime
+    ) -> None:
+        """Django, with the body bounded before it: its handler spools all of it ahead of any check."""
+        body = BoundedBody(receive, runtime.body_limit)
+        try:
+            await self._django(scope, body, send)
+        except (TooLargeError, UnavailableError) as exc:
+            await _answer(send, runtime, b"").fail(exc, "openai", opaque=runtime.opaque_errors)
 
     async def _serve(
         self, scope: Scope, call: Call, answer: Answer, runtime: Runtime, route: Route

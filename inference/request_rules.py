@@ -88,9 +88,15 @@ def check_messages(messages: Any, *, param: str = "messages") -> None:
     for message in messages:
         if not isinstance(message, dict):
             raise InvalidRequestError("every message must be an object", param=param)
-        content = message.get("content")
-        if isinstance(content, list):
-            images += check_parts(content, param=param)
+        for key in (
+            "content",
+            "output",
+        ):  # `output` holds the parts of a tool's answer in responses
+            content = message.get(key)
+            if isinstance(content, list):
+                images += check_parts(content, param=param)
+            elif content is not None and not isinstance(content, str):
+                raise InvalidRequestError(f"{key} must be a text or a list of parts", param=param)
     if images > MAX_IMAGES:
         raise InvalidRequestError(f"at most {MAX_IMAGES} images", param=param)
 
@@ -108,8 +114,10 @@ def _check_part(part: Any, *, param: str, depth: int) -> int:
         raise InvalidRequestError("the content is nested too deeply", param=param)
     if isinstance(part, str):
         return 0
-    if not isinstance(part, dict):
-        raise InvalidRequestError("every part must be an object", param=param)
+    if not isinstance(part, dict) or not isinstance(part.get("type", ""), str):
+        raise InvalidRequestError("every part must be an object with a type", param=param)
+    if any(key.endswith("_embeds") and part[key] is not None for key in part):
+        raise NotSupportedError("tensors may not be sent by a caller", param=param)
     found = 0
     for address in _addresses(part):
         if not isinstance(address, str) or not address[:5].lower() == "data:":
@@ -119,12 +127,15 @@ def _check_part(part: Any, *, param: str, depth: int) -> int:
         found = 1
     if any(part.get(key) is not None for key in _FILE_KEYS if key != "file") or _names_file(part):
         raise NotSupportedError("files by reference are not supported", param=param)
-    nested = part.get("content")
-    if isinstance(nested, list):
-        found += sum(_check_part(each, param=param, depth=depth + 1) for each in nested)
     source = part.get("source")
     if isinstance(source, dict) and source.get("type") == "base64":
         found = 1
+    inner = source.get("content") if isinstance(source, dict) else None
+    for nested in (part.get("content"), part.get("output"), inner):
+        if isinstance(nested, list):
+            found += sum(_check_part(each, param=param, depth=depth + 1) for each in nested)
+        elif isinstance(nested, dict):
+            found += _check_part(nested, param=param, depth=depth + 1)
     return found
 
 
@@ -139,7 +150,7 @@ def _addresses(part: dict[str, Any]) -> Iterable[Any]:
             yield value
     source = part.get("source")
     if isinstance(source, dict):
-        if source.get("type") not in {"base64", "text", "content"} or source.get("url") is not None:
+        if source.get("type") not in ("base64", "text", "content") or source.get("url") is not None:
             yield source.get("url")
     elif source is not None and part.get("type") in {"image", "document"}:
         yield source

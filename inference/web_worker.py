@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, ClassVar, cast
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn_worker import UvicornWorker
 
 from core.call import Scope
@@ -28,14 +28,20 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._cycles: list[RequestResponseCycle] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, transport.close)
+        self._start_timer()
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
+        self._start_timer()
         super().on_message_begin()
+
+    def _start_timer(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
@@ -47,16 +53,19 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
-        cast("Scope", self.scope)[ON_DISCONNECT] = (
-            None  # says that we call whoever puts a callable there
-        )
+        cast("Scope", self.scope)[ON_DISCONNECT] = None  # says that we call whoever is put there
         super().on_headers_complete()
+        if self._cycles and self._cycles[0].response_complete:
+            self._cycles.clear()
+        self._cycles.append(self.cycle)  # more than one where requests are pipelined
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        cycle = self.cycle
+        unfinished = [cycle for cycle in self._cycles if not cycle.response_complete]
         super().connection_lost(exc)
-        if cycle is not None and not cycle.response_complete:
+        for cycle in unfinished:
+            cycle.disconnected = True
+            cycle.message_event.set()
             on_disconnect = cast("Scope", cycle.scope).get(ON_DISCONNECT)
             if on_disconnect is not None:
                 on_disconnect()

@@ -32,6 +32,8 @@ from usage.models import JournalMark, UsageEvent
 
 log = logging.getLogger("gatehouse.journal")
 BATCH = 2000
+MAX_REJECTED_BYTES = 16 * 1024 * 1024
+_BAD_RECORD = (DataError, IntegrityError, ValueError, KeyError, TypeError, OverflowError)
 Sink = Callable[[Sequence[Record]], None]
 # Record kinds of the apps above, each with what writes its rows; `inference.apps` adds its own.
 SINKS: dict[str, Sink] = {}
@@ -83,8 +85,15 @@ def _write(path: Path, records: Sequence[Record | None], offset: int) -> None:
                 if rows := [record for record in good if record.get("k") == kind]:
                     sink(rows)
             JournalMark.objects.update_or_create(pk=path.name, defaults={"offset": offset})
-    except (DataError, IntegrityError, ValueError, KeyError, TypeError):
+    except _BAD_RECORD:
         _write_one_by_one(path, good, offset)
+
+
+def _put_aside(path: Path, record: Record) -> None:
+    """Keep a refused record for people to look at, up to a bound."""
+    with path.open("ab") as file:
+        if file.tell() < MAX_REJECTED_BYTES:
+            file.write(encode(record))
 
 
 def _write_one_by_one(path: Path, records: Sequence[Record], offset: int) -> None:
@@ -96,10 +105,9 @@ def _write_one_by_one(path: Path, records: Sequence[Record], offset: int) -> Non
                     _insert([record])
                 elif kind in SINKS:
                     SINKS[str(kind)]([record])
-        except (DataError, IntegrityError, ValueError, KeyError, TypeError):
+        except _BAD_RECORD:
             log.exception("journal %s: a record was refused and put aside", path.name)
-            with (path.parent / "rejected").open("ab") as file:
-                file.write(encode(record))
+            _put_aside(path.parent / "rejected", record)
     JournalMark.objects.update_or_create(pk=path.name, defaults={"offset": offset})
 
 

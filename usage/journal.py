@@ -6,6 +6,7 @@ nothing. Imports no models: the lane writes here.
 """
 
 import fcntl
+import logging
 import os
 import zlib
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import orjson
 
+log = logging.getLogger("gatehouse.journal")
 VERSION = b"1"
 SEGMENT_BYTES = 8 * 1024 * 1024
 MAX_RECORD_BYTES = 4 * 1024 * 1024
@@ -58,6 +60,7 @@ class Journal:
         self._size = 0
         self._serial = 0
         self._name = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self._torn = False
         self._open: dict[str, bytes] = {}
 
     def _start_segment(self) -> None:
@@ -72,13 +75,28 @@ class Journal:
             path
         )  # seen under its name only once locked, or a drain would take it for dead
         self._serial += 1
-        old, self._fd, self._size = self._fd, fd, 0
+        carried = b"".join(self._open.values())  # what is still under way moves along
+        if carried and os.write(fd, carried) != len(carried):
+            path.unlink()
+            os.close(fd)
+            raise JournalError("the disk is full")
+        old, self._fd, self._size, self._torn = self._fd, fd, len(carried), False
         if old >= 0:
-            for line in self._open.values():  # what is still under way moves along
-                os.write(fd, line)
-                self._size += len(line)
-            os.write(old, encode({"k": CLOSED}))
+            closing = encode({"k": CLOSED})
+            if os.write(old, closing) != len(closing):
+                log.warning("a journal segment was closed without its last line: the disk is full")
             os.close(old)
+
+    def _append(self, line: bytes) -> None:
+        """One whole line or an error; the torn rest of a failed one is ended by the next, and rejected."""
+        whole = b"\n" + line if self._torn else line
+        written = 0
+        try:
+            written = os.write(self._fd, whole)
+        finally:
+            self._torn = written != len(whole) and (written > 0 or self._torn)
+        if written != len(whole):
+            raise JournalError("the disk is full")
 
     def write(self, record: Record) -> None:
         """Append one record. Raises JournalError where it cannot be written."""
@@ -86,9 +104,7 @@ class Journal:
         try:
             if self._fd < 0 or self._size >= self._segment_bytes:
                 self._start_segment()
-            if os.write(self._fd, line) != len(line):
-                os.write(self._fd, b"\n")  # ends the torn line: the checksum rejects it
-                raise JournalError("the disk is full")
+            self._append(line)
         except OSError as exc:
             raise JournalError(str(exc)) from exc
         self._size += len(line)

@@ -71,8 +71,6 @@ class RegisterView(AccountView):
 
     def post(self, request: Request) -> Response:
         only_with_accounts()
-        if env().disable_local_auth:
-            raise ForbiddenError("local registration is disabled")
         data = read_json(request._request)  # noqa: SLF001
         asked = Registration(
             email=text(data, "email"),
@@ -112,6 +110,8 @@ def sign_in(request: HttpRequest, email: str, password: str) -> User:
     email = email.strip().lower()
     if not email or not password:
         raise InvalidRequestError("email and password are required")
+    if "\0" in email:
+        raise WrongPasswordError
     slow_down_failures(email, request)
     user = User.objects.filter(email=email, provider=Provider.LOCAL).first()
     if user is None:

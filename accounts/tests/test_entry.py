@@ -309,3 +309,30 @@ def test_unknown_paths_are_401_for_anonymous_and_404_for_others(anonymous, as_bo
     assert anonymous.get("/api/unknown").status_code == 401
     assert as_bob.get("/api/unknown").json()["error"]["message"] == "Resource not found"
     assert as_bob("PATCH", "/api/auth/me").status_code == 405
+
+
+def test_without_local_accounts_neither_door_registers_or_signs_in(bob, settings):
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"disable_local_auth": True})
+
+    assert register(Api()).json() == {"error": "local registration is disabled"}
+    assert (
+        Api().post("/api/auth/login", {"email": bob.email, "password": PASSWORD}).status_code == 403
+    )
+    data = {"email": "n@x.org", "password": GOOD, "password2": GOOD}
+    assert Api().client.post("/register", data).status_code == 422
+    assert not User.objects.filter(email__in=["n@x.org", "new@example.org"]).exists()
+
+
+def test_with_legacy_keys_alone_a_token_signs_a_browser_in(db, settings):
+    from accounts.runtime import auth_mode
+
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"auth": False})
+    auth_mode.cache_clear()
+    try:
+        api = Api()
+        assert api.get("/app").status_code == 302
+        assert api.post("/api/auth/token-login", {"token": "legacy-key-one"}).status_code == 200
+        assert api.get("/app").status_code == 200
+        assert api.get("/api/auth/status").json()["staticApiKeyRequired"] is True
+    finally:
+        auth_mode.cache_clear()

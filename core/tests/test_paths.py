@@ -35,6 +35,7 @@ def test_a_plain_path_is_decoded_once(raw, path):
         b"/v1/%0a",
         b"/%ff",
         b"/v1/%252e",
+        b"/v1/chat/completion%7%33",
         b"v1/models",
         b"http://elsewhere/v1/models",
         b"/v1/models;x=%2e",

@@ -11,6 +11,8 @@ import orjson
 
 from core.errors import EngineFailedError
 
+MAX_TOKENS = 10**12  # more than any engine counts; a column of the ledger holds it
+
 
 @dataclass(slots=True)
 class Asked:
@@ -93,7 +95,9 @@ def counted(usage: Any, prompt_key: str, completion_key: str) -> Tokens | None:
     if not isinstance(usage, dict):
         return None
     prompt, completion = usage.get(prompt_key) or 0, usage.get(completion_key) or 0
-    if type(prompt) is not int or type(completion) is not int or prompt < 0 or completion < 0:
+    if type(prompt) is not int or type(completion) is not int:
+        return None
+    if not (0 <= prompt <= MAX_TOKENS and 0 <= completion <= MAX_TOKENS):
         return None
     return Tokens(prompt, completion)
 

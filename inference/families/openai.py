@@ -27,11 +27,14 @@ def ask_for_running_usage(asked: Asked) -> None:
 class ChunkEditor(StreamEditor):
     """Chunks of chat completions and completions: usage is read, and shown only where asked for."""
 
-    __slots__ = ("_rename",)
+    __slots__ = ("_completions", "_n", "_prompts", "_rename")
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
         self._rename = asked.model != asked.served_model
+        self._n = asked.data.get("n") or 1
+        self._completions: dict[int, int] = {}
+        self._prompts: dict[int, int] = {}
 
     def feed(self, event: bytes) -> bytes:
         if event.startswith(_DONE):
@@ -46,13 +49,23 @@ class ChunkEditor(StreamEditor):
         if usage is not None:
             tokens = counted(usage, "prompt_tokens", "completion_tokens")
             if tokens is not None:
-                self.tokens = tokens
+                self.tokens = self._summed(chunk, tokens)
             if not self._shows(chunk):
                 if not chunk.get("choices"):
                     return b""
                 del chunk["usage"]
                 return self._written(chunk)
         return self._written(chunk) if self._rename else event
+
+    def _summed(self, chunk: dict[str, Any], tokens: Tokens) -> Tokens:
+        """Running counts are per choice (and per prompt of a list); only the last chunk sums them."""
+        choices = chunk.get("choices")
+        if not choices:
+            return tokens
+        index = choices[0].get("index") or 0
+        self._completions[index] = tokens.completion
+        self._prompts[index // self._n] = tokens.prompt
+        return Tokens(sum(self._prompts.values()), sum(self._completions.values()))
 
     def _shows(self, chunk: dict[str, Any]) -> bool:
         if chunk.get("choices"):

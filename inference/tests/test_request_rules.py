@@ -69,6 +69,20 @@ def test_templates_tensors_plugins_and_addresses_are_refused(rules, name, value)
             "content": [{"type": "image", "source": {"type": "url", "url": "http://x"}}],
         },
         {"type": "image_url", "image_url": {"url": 5}},
+        {
+            "type": "tool_result",
+            "content": {"type": "image", "source": {"type": "url", "url": "http://x"}},
+        },
+        {
+            "type": "document",
+            "source": {
+                "type": "content",
+                "content": [{"type": "image_url", "image_url": "http://x"}],
+            },
+        },
+        {"type": "image_embeds", "image_embeds": "AAAA"},
+        {"type": ["image"], "source": "x"},
+        {"type": "image", "source": {"type": []}},
         5,
     ],
 )
@@ -184,3 +198,21 @@ def test_the_engine_is_told_to_store_nothing_and_to_count_in_every_chunk():
     assert prepared("responses").data["store"] is False
     options = prepared(stream=True).data["stream_options"]
     assert options == {"include_usage": True, "continuous_usage_stats": True}
+
+
+def test_a_tools_answer_in_responses_is_followed_too():
+    item = {
+        "type": "function_call_output",
+        "call_id": "c",
+        "output": [{"type": "input_image", "image_url": "http://x"}],
+    }
+
+    with pytest.raises(NotSupportedError):
+        prepared("responses", input=[item])
+
+
+def test_content_that_is_an_object_is_refused():
+    with pytest.raises(GatehouseError):
+        prepared(
+            messages=[{"role": "user", "content": {"type": "image_url", "image_url": "http://x"}}]
+        )

@@ -95,3 +95,15 @@ def test_garbage_and_the_engines_own_errors_end_a_stream(rules, event):
         editor.feed(event)
 
     assert "/root" not in caught.value.message
+
+
+def test_running_counts_of_several_choices_and_prompts_are_summed():
+    asked = Asked({"n": 2, "prompt": ["a", "b"]}, "m", "m", stream=True)
+    editor = RULES["completions"].editor(asked)
+
+    for index, (prompt, completion) in enumerate([(3, 10), (3, 20), (4, 30), (4, 40)]):
+        usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+        chunk = {"choices": [{"index": index, "text": "x"}], "usage": usage}
+        editor.feed(b"data: " + orjson.dumps(chunk) + b"\n\n")
+
+    assert editor.tokens == Tokens(7, 100)

@@ -187,6 +187,35 @@ def test_heads_that_are_too_large_are_431_and_bodies_413(server):
         assert chunked.status_code == 413
 
 
+def test_a_body_that_nobody_asked_for_is_cut_off_before_the_gate(server):
+    with server.client() as client:
+        del client.headers["authorization"]
+        answer = client.post("/nowhere", content=(b"a" * 1024 * 1024 for _ in range(40)))
+
+    assert answer.status_code == 413
+
+
+def test_a_hang_up_stops_pipelined_requests_too(server, engine):
+    import json
+
+    aborted = engine.state()["aborted"]
+    body = json.dumps(ask(True, tokens=5000, tick=0.02)).encode()
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer %b\r\n"
+        % server.key.encode()
+    )
+    one = head + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+        len(body),
+        body,
+    )
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(one + one)
+        connection.recv(1000)
+
+    server.until(lambda: engine.state()["aborted"] >= aborted + 1, 2)
+    server.until(lambda: engine.state()["active"] == 0, 3)
+
+
 def test_every_answer_of_the_lane_says_our_own_share_of_the_time(server):
     with server.client() as client:
         answer = client.post(

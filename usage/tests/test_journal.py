@@ -108,3 +108,22 @@ def test_a_full_disk_is_an_error_and_leaves_no_half_record(tmp_path, monkeypatch
     monkeypatch.undo()
     journal.write({"k": FINAL, "id": "3"})
     assert [record and record["id"] for record in everything(tmp_path)] == ["1", None, "3"]
+
+
+def test_what_is_written_once_there_is_room_again_is_whole(tmp_path, monkeypatch):
+    journal, real = Journal(tmp_path), os.write
+    journal.write({"k": FINAL, "id": "1"})
+
+    def nearly_full(fd, data):
+        if len(data) < 20:
+            raise OSError(28, "No space left on device")
+        return real(fd, data[:15])
+
+    monkeypatch.setattr(os, "write", nearly_full)
+    for _ in range(2):
+        with pytest.raises(JournalError):
+            journal.write({"k": FINAL, "id": "2"})
+    monkeypatch.undo()
+    journal.write({"k": FINAL, "id": "3"})
+
+    assert [r["id"] for r in everything(tmp_path) if r] == ["1", "3"]
