@@ -30,8 +30,12 @@ class JournalError(Exception):
 
 
 def encode(record: Record) -> bytes:
-    """`1 <crc32 of the JSON, 8 hex> <JSON>\\n`."""
-    body = orjson.dumps(record)
+    """`1 <crc32 of the JSON, 8 hex> <JSON>`, ended by a newline."""
+    return line_of(orjson.dumps(record))
+
+
+def line_of(body: bytes) -> bytes:
+    """The line of a record that is JSON already."""
     return b"%b %08x %b\n" % (VERSION, zlib.crc32(body), body)
 
 
@@ -100,7 +104,11 @@ class Journal:
 
     def write(self, record: Record) -> None:
         """Append one record. Raises JournalError where it cannot be written."""
-        line = encode(record)
+        self.write_json(record["k"], record["id"], orjson.dumps(record))
+
+    def write_json(self, kind: str, event_id: str, body: bytes) -> None:
+        """Append one record that is JSON already, of the `kind` and `event_id` it holds."""
+        line = line_of(body)
         try:
             if self._fd < 0 or self._size >= self._segment_bytes:
                 self._start_segment()
@@ -108,11 +116,10 @@ class Journal:
         except OSError as exc:
             raise JournalError(str(exc)) from exc
         self._size += len(line)
-        kind = record["k"]
         if kind in {OPEN, PROGRESS}:
-            self._open[record["id"]] = line
+            self._open[event_id] = line
         elif kind == FINAL:
-            self._open.pop(record["id"], None)
+            self._open.pop(event_id, None)
 
     def close(self) -> None:
         """End the segment in good order; what is still open is settled by the drain."""

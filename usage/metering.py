@@ -24,20 +24,22 @@ class Event:
     """
 
     __slots__ = (
-        "_fields",
+        "_common",
         "_journal",
         "_next_progress",
         "_started",
         "completion_tokens",
         "delivered",
         "estimated",
+        "id",
         "prompt_tokens",
         "settled",
     )
 
     def __init__(self, journal: Journal, fields: dict[str, Any], started: float) -> None:
         self._journal = journal
-        self._fields = fields
+        self.id = str(fields["id"])
+        self._common = orjson.dumps(fields)[1:]  # what every record of it says, written once
         self._started = started
         self._next_progress = started + PROGRESS_EVERY_S
         self.prompt_tokens = 0
@@ -46,14 +48,10 @@ class Event:
         self.estimated = False
         self.settled = False
 
-    @property
-    def id(self) -> str:
-        return str(self._fields["id"])
-
     def open(self) -> None:
         """Write the `open` record. Raises UnavailableError where the journal cannot be written."""
         try:
-            self._journal.write({"k": OPEN, **self._fields})
+            self._journal.write_json(OPEN, self.id, b'{"k":"o",' + self._common)
         except JournalError as exc:
             raise UnavailableError(
                 "Usage cannot be recorded at the moment.", retry_after_s=10
@@ -79,18 +77,17 @@ class Event:
         self._write(FINAL, status, counted=counted)
 
     def _write(self, kind: str, status: int, *, counted: bool) -> None:
-        record = {
-            "k": kind,
-            **self._fields,
-            "p": self.prompt_tokens,
-            "c": self.completion_tokens,
-            "st": status,
-            "n": counted,
-            "est": self.estimated,
-            "d": int((time.perf_counter() - self._started) * 1000),
-        }
+        own = b'{"k":"%b","p":%d,"c":%d,"st":%d,"n":%b,"est":%b,"d":%d,' % (
+            kind.encode(),
+            self.prompt_tokens,
+            self.completion_tokens,
+            status,
+            b"true" if counted else b"false",
+            b"true" if self.estimated else b"false",
+            (time.perf_counter() - self._started) * 1000,
+        )
         try:
-            self._journal.write(record)
+            self._journal.write_json(kind, self.id, own + self._common)
         except JournalError:
             # The open record stands: the drain settles it by its last progress, as estimated.
             self.estimated = True

@@ -330,10 +330,10 @@ async def test_a_call_without_a_model_takes_the_default(rig):
 async def test_a_journal_that_cannot_be_written_is_503_before_forwarding(rig, stub, monkeypatch):
     from usage.journal import JournalError
 
-    def full(_record):
+    def full(*_arguments):
         raise JournalError("no space")
 
-    monkeypatch.setattr(rig.runtime.meter.journal, "write", full)
+    monkeypatch.setattr(rig.runtime.meter.journal, "write_json", full)
 
     with pytest.raises(UnavailableError) as caught:
         await rig.ask("chat-completions", body("chat-completions"))
