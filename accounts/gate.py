@@ -63,6 +63,7 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("home-keys", "POST"): "session",
     ("home-key-revoke", "POST"): "session",
     ("favicon", "GET"): "public",
+    ("favicon-ico", "GET"): "public",
     # models
     ("models", "GET"): "user",
     ("model", "GET"): "user",

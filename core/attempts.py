@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.files import exclusive
+
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -36,16 +38,25 @@ class Attempts:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._is_made = False
 
     def _connect(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, timeout=10, isolation_level=None)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS attempt (kind TEXT, who TEXT, at REAL, until REAL)"
-        )
-        connection.execute("CREATE INDEX IF NOT EXISTS attempt_who ON attempt (kind, who, at)")
-        return connection
+        if not self._is_made:
+            with exclusive(self._path.with_suffix(".lock")):  # SQLite waits for no lock while it
+                connection = self._open()  # changes to WAL
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS attempt (kind TEXT, who TEXT, at REAL, until REAL)"
+                )
+                connection.execute(
+                    "CREATE INDEX IF NOT EXISTS attempt_who ON attempt (kind, who, at)"
+                )
+                connection.close()
+            self._is_made = True
+        return self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=10, isolation_level=None)
 
     def take(self, kind: str, who: str, rate: Rate, *, now: float | None = None) -> float:
         """Count one attempt. 0.0 where it is admitted, else the seconds until the next one is.

@@ -74,6 +74,7 @@ _PAGES = [
     path("invite/<str:code>", account_pages.register_page, name="invite"),
     path("waiting", account_pages.waiting, name="waiting"),
     path("logout", account_pages.logout, name="logout"),
+    path("favicon.ico", RedirectView.as_view(url="/static/mark.svg"), name="favicon-ico"),
     path("favicon.svg", RedirectView.as_view(url="/static/mark.svg"), name="favicon"),
 ]
 
