@@ -47,7 +47,7 @@ bench: dev-env ## measure product, bare forwarder and engine in one run
 	@$(PY) -m bench.run
 
 bench-peers: dev-env ## the same beside other gateways
-	@$(PY) -m bench.run --peers
+	@$(PY) -m bench.run --peers --no-engine
 
 requirements: dev-env ## compile the pinned requirements anew
 	@sh requirements/compile.sh
