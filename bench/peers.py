@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.pairs import PAIRS, alternate, median, ratio
+from bench.pairs import alternate, median, ratio
 from bench.processes import MEASURED, ROOT, Process, free_port, load, wait_for
 
 FOLDER = ROOT / ".bench"
@@ -106,7 +106,9 @@ def nginx(engine: str, port: int) -> Process:
     return Process(["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], core=MEASURED)
 
 
-def measure(engine: str, ours_rps: float, ours: Callable[[], dict[str, Any]]) -> list[str]:
+def measure(
+    engine: str, ours_rps: float, ours: Callable[[], dict[str, Any]], n_pairs: int
+) -> list[str]:
     """Each peer against the product at 32 connections, in interleaved pairs."""
     lines = [
         "",
@@ -119,7 +121,7 @@ def measure(engine: str, ours_rps: float, ours: Callable[[], dict[str, Any]]) ->
     FOLDER.mkdir(exist_ok=True)
     for name, start in starters.items():
         try:
-            lines.append(_measured(name, start, engine, ours))
+            lines.append(_measured(name, start, engine, ours, n_pairs))
         except (OSError, subprocess.CalledProcessError, RuntimeError) as exc:
             lines.append(
                 f"| {name} | could not be measured: {type(exc).__name__} | | {ours_rps:,.0f} | | | |"
@@ -128,7 +130,11 @@ def measure(engine: str, ours_rps: float, ours: Callable[[], dict[str, Any]]) ->
 
 
 def _measured(
-    name: str, start: Callable[[str, int], Process], engine: str, ours: Callable[[], dict[str, Any]]
+    name: str,
+    start: Callable[[str, int], Process],
+    engine: str,
+    ours: Callable[[], dict[str, Any]],
+    n_pairs: int,
 ) -> str:
     port = free_port()
     process = start(engine, port)
@@ -145,7 +151,7 @@ def _measured(
         ]
         theirs = partial(load, f"{url}{CHAT}", 32, 3, *more)
         theirs()
-        mine, other = alternate(ours, theirs, PAIRS)
+        mine, other = alternate(ours, theirs, n_pairs)
     finally:
         process.stop()
     share, wanted = ratio(mine, other, "rps"), WANTED[name]

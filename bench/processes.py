@@ -21,13 +21,15 @@ MEASURED, LOAD = CORES[0], CORES[-1]
 class Process:
     """A program pinned to one core (or not), with its resident memory and CPU seconds."""
 
-    def __init__(self, command: list[str], *, core: int | None, **environment: str) -> None:
+    def __init__(
+        self, command: list[str], *, core: int | None, talks: bool = False, **environment: str
+    ) -> None:
         pinned = ["taskset", "-c", str(core)] if core is not None else []
         self._process = subprocess.Popen(
             [*pinned, *command],
             cwd=ROOT,
             env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if talks else subprocess.DEVNULL,  # an unread pipe would fill
             stderr=subprocess.DEVNULL,
             text=True,
         )
@@ -81,7 +83,7 @@ def _short(words: str) -> str:
 
 
 def stub_engine(core: int) -> tuple[Process, str]:
-    process = Process([sys.executable, "-m", "bench.stub_engine", "0"], core=core)
+    process = Process([sys.executable, "-m", "bench.stub_engine", "0"], core=core, talks=True)
     return process, f"http://127.0.0.1:{process.line().split()[1]}"
 
 

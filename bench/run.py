@@ -168,7 +168,10 @@ def main() -> None:
         for part in (bench.short_answers, bench.soak, bench.memory):
             print("\n".join(part()), flush=True)
         if arguments.peers:
-            print("\n".join(peers.measure(bench.engine, bench.rps, bench.runs(32)[0])), flush=True)
+            print(
+                "\n".join(peers.measure(bench.engine, bench.rps, bench.runs(32)[0], bench.n_pairs)),
+                flush=True,
+            )
     finally:
         bench.stop()
     if not arguments.no_engine:
