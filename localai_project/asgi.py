@@ -16,7 +16,6 @@ from django.core.asgi import get_asgi_application
 
 _django = get_asgi_application()
 
-from django.db import close_old_connections
 from django.urls import URLPattern, get_resolver
 
 from accounts.credentials import Kind, KnownPrincipals, Resolver
@@ -27,7 +26,7 @@ from accounts.middleware import host_rules, origin_rules
 from accounts.runtime import auth_mode, env, generations, keyring
 from core.call import Receive, Scope, Send
 from core.principal import Principal
-from inference.api.adapter import remote_engines, want_model
+from inference.api.adapter import remote_engines, want_model, with_database
 from inference.api.views import LaneView
 from inference.engine_rows import local_targets
 from inference.engine_table import MAX_WAITING, EngineTable, Target
@@ -95,16 +94,12 @@ class Worker:
         )
 
     async def _run(self, work: Any, *arguments: Any) -> Any:
-        """Work that asks the database, in a thread of ours that keeps its connection."""
-
-        def call() -> Any:
-            close_old_connections()
-            return work(*arguments)
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        """Work that asks the database, in a thread of ours."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, with_database, work, *arguments)
 
     def in_background(self, work: Any, *arguments: Any) -> None:
-        future = self._threads.submit(work, *arguments)
+        future = self._threads.submit(with_database, work, *arguments)
         future.add_done_callback(_log_failure)
 
     async def _load_principal(self, kind: Kind, secret: str) -> Principal | None:

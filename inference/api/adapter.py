@@ -7,9 +7,10 @@ doors to the same bytes.
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import cache
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
+from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
@@ -38,6 +39,14 @@ def _meter() -> Meter:
     return Meter(Journal(journal_folder()))
 
 
+def with_database(work: Callable[..., Any], *arguments: Any) -> Any:
+    """`work(*arguments)` in a thread of its own, whose connection does not outlive it."""
+    try:
+        return work(*arguments)
+    finally:
+        connections.close_all()
+
+
 def remote_engines() -> list[RemoteEngine]:
     """The remote engines of the settings, not yet asked."""
     items = [parse_item(item) for item in env().engines]
@@ -49,14 +58,14 @@ async def _make_runtime() -> Runtime:
         return None
 
     async def load_stored(response_id: str, user_id: str) -> dict[str, object] | None:
-        return await asyncio.to_thread(load, response_id, user_id)
+        return await asyncio.to_thread(with_database, load, response_id, user_id)
 
     table = EngineTable(engines_key=env().engines_key)
     remote = remote_engines()
     await asyncio.gather(*(engine.ask() for engine in remote))
     for engine in remote:
         engine.close()
-    local = await asyncio.to_thread(local_targets, env().local_models)
+    local = await asyncio.to_thread(with_database, local_targets, env().local_models)
     table.replace([*local, *(target for engine in remote for target in engine.targets)])
     return Runtime(
         resolve=nobody,
