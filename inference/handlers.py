@@ -50,6 +50,9 @@ async def infer(call: Call, answer: Answer, runtime: Runtime, endpoint: Endpoint
             await load_earlier(call, runtime, asked)
         rules = RULES[endpoint.rules]
         rules.prepare(asked)
+        if target.state != "ready" and runtime.refresh_engines is not None:
+            await runtime.refresh_engines()  # what the table says may be a moment old
+            target = runtime.engines.targets.get(target.name, target)
         if target.state == "stopped":
             runtime.want_model(target.name)
         target = await runtime.engines.ready(target, wait_s(call))

@@ -24,6 +24,7 @@ class Runtime:
     engines: EngineTable
     load_stored: LoadStored
     want_model: Callable[[str], None]
+    refresh_engines: Callable[[], Awaitable[None]] | None = None
     hosts: HostRules
     origins: OriginRules
     body_limit: int

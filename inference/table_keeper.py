@@ -29,6 +29,14 @@ class TableKeeper:
         self._generations = generations
         self._remote = remote
         self._local: list[Target] = []
+        self._seen = -1
+
+    async def refresh_if_moved(self) -> None:
+        """Read again at once where the counter moved: a caller is waiting for what just changed."""
+        now = self._generations.read(ENGINES)
+        if now != self._seen:
+            await self.refresh_local()
+            self._seen = now
 
     async def refresh_local(self) -> None:
         self._local = await self._load()
@@ -49,14 +57,14 @@ class TableKeeper:
 
     async def follow_local(self) -> None:
         """Until cancelled: read again when the engine process says that something changed."""
-        seen, read_at = -1, 0.0
+        read_at = 0.0
         loop = asyncio.get_running_loop()
         while True:
             now = self._generations.read(ENGINES)
-            if now != seen or loop.time() - read_at > READ_EVERY_S:
+            if now != self._seen or loop.time() - read_at > READ_EVERY_S:
                 try:
                     await self.refresh_local()
-                    seen, read_at = now, loop.time()
+                    self._seen, read_at = now, loop.time()
                 except Exception as exc:  # noqa: BLE001  # a busy database: what is known stays true
                     log.warning("engine table not read: %s", type(exc).__name__)
                     await asyncio.sleep(1)

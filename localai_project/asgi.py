@@ -85,6 +85,7 @@ class Worker:
             engines=self._table,
             load_stored=self._load_stored,
             want_model=lambda name: self.in_background(want_model, name),
+            refresh_engines=self._keeper.refresh_if_moved,
             hosts=host_rules(),
             origins=origin_rules(),
             body_limit=env().upload_limit * 1024 * 1024,
