@@ -24,13 +24,13 @@ class Runtime:
     engines: EngineTable
     load_stored: LoadStored
     want_model: Callable[[str], None]
-    refresh_engines: Callable[[], Awaitable[None]] | None = None
     hosts: HostRules
     origins: OriginRules
     body_limit: int
     opaque_errors: bool = False
     check_origin: bool = True
     own_netlocs: frozenset[bytes] = frozenset()
+    refresh_engines: Callable[[], Awaitable[None]] | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
