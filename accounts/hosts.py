@@ -4,6 +4,7 @@ import socket
 from urllib.parse import urlsplit
 
 from accounts.runtime import env
+from core.interfaces import interface_addresses
 
 LOOPBACK_NAMES = {"localhost", "127.0.0.1", "[::1]"}
 
@@ -25,13 +26,4 @@ def allowed_hosts() -> set[str]:
 
 
 def own_names() -> set[str]:
-    import psutil
-
-    names = {socket.gethostname(), socket.getfqdn()}
-    for addresses in psutil.net_if_addrs().values():
-        names |= {
-            a.address.partition("%")[0]
-            for a in addresses
-            if a.family in {socket.AF_INET, socket.AF_INET6}
-        }
-    return names
+    return {socket.gethostname(), socket.getfqdn(), *interface_addresses()}

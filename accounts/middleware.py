@@ -8,16 +8,17 @@ from collections.abc import Callable
 from typing import cast
 from urllib.parse import quote, urlencode
 
-import uuid_utils
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import Resolver404, ResolverMatch, resolve
 
 from accounts.credentials import lookups, without_accounts
 from accounts.csrf import refuse_foreign_origin
 from accounts.gate import admit, methods_of, requirement_for
+from accounts.hosts import allowed_hosts
 from accounts.limits import take_sign_in
 from accounts.lookup import load_principal, touch_key
 from accounts.runtime import auth_mode, env, keyring
+from core.call import correlation_id_for
 from core.drf import error_response
 from core.envelopes import Family
 from core.errors import (
@@ -38,8 +39,6 @@ LIMITED = {"auth-register", "auth-login", "auth-token-login"}
 
 
 def host_rules() -> HostRules:
-    from accounts.hosts import allowed_hosts
-
     return HostRules(frozenset(allowed_hosts()))
 
 
@@ -55,9 +54,8 @@ def raw_headers(request: HttpRequest) -> dict[bytes, bytes]:
     }
 
 
-def find_principal(request: HttpRequest) -> Principal | None:
+def find_principal(headers: dict[bytes, bytes]) -> Principal | None:
     """Who is calling, asked of the database: the slow door remembers nobody."""
-    headers = raw_headers(request)
     for kind, wanted in lookups(auth_mode(), keyring("session"), headers):
         principal = load_principal(kind, wanted)
         if principal is not None:
@@ -77,8 +75,7 @@ class FrontMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("x-correlation-id", "")
-        usable = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
-        correlation_id = given if usable else str(uuid_utils.uuid7())
+        correlation_id = correlation_id_for(given.encode()).decode()
         response = self._answer(request)
         response["X-Correlation-ID"] = correlation_id
         if not response.streaming and "Content-Length" not in response:
@@ -123,7 +120,8 @@ class GateMiddleware:
         page = False
         try:
             match = self._match(request)
-            gated.principal = find_principal(request)
+            headers = raw_headers(request)
+            gated.principal = find_principal(headers)
             if match is None:
                 if gated.principal is None:  # unknown paths are 401 for nobody (contract 4.2)
                     raise UnauthenticatedError
@@ -134,7 +132,7 @@ class GateMiddleware:
             requirement = requirement_for(name, method)
             if requirement is None and gated.principal is not None and methods_of(name):
                 raise MethodNotAllowedError
-            refuse_foreign_origin(raw_headers(request), method, name)
+            refuse_foreign_origin(headers, method, name)
             admit(gated.principal, requirement)
             if name in LIMITED:
                 take_sign_in(request)

@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
-import orjson
 import uuid_utils
 
-from core.envelopes import Family, envelope, error_headers, stream_error
+from core.envelopes import Family, error_body, error_headers, stream_error
 from core.errors import GatehouseError, InvalidRequestError, TooLargeError, UnavailableError
 from core.principal import Principal
 
@@ -66,7 +65,7 @@ class Call:
         self.principal: Principal | None = None
         self.started = time.perf_counter()
         self.engine_wait_s = 0.0
-        self.correlation_id = _correlation_id(headers.get(b"x-correlation-id"))
+        self.correlation_id = correlation_id_for(headers.get(b"x-correlation-id"))
 
     async def read_body(self, limit: int) -> bytes:
         """The whole body. Raises TooLargeError past `limit` bytes, ClientGoneError on hang-up."""
@@ -142,7 +141,7 @@ class BoundedBody:
         return message
 
 
-def _correlation_id(given: bytes | None) -> bytes:
+def correlation_id_for(given: bytes | None) -> bytes:
     """The caller's id where it is short and printable, else a new one (surface, section 0)."""
     if given is not None and 0 < len(given) <= 128 and given.isascii():
         text = given.decode("ascii")
@@ -199,6 +198,5 @@ class Answer:
         if self.started:
             await self.end(stream_error(error, family))
             return
-        hidden = opaque and (error.http_status in {401, 403, 404} or error.http_status >= 500)
-        body = b"" if hidden else orjson.dumps(envelope(error, family))
+        body = error_body(error, family, opaque=opaque)
         await self.json(error.http_status, body, error_headers(error))

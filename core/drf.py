@@ -12,7 +12,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.response import Response
 
-from core.envelopes import Family, envelope, error_headers
+from core.envelopes import Family, envelope, error_body, error_headers
 from core.errors import (
     GatehouseError,
     InvalidRequestError,
@@ -98,9 +98,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
 
 def error_response(error: GatehouseError, family: Family, *, opaque: bool = False) -> HttpResponse:
     """The same outside a DRF view."""
-    hidden = opaque and (error.http_status in {401, 403, 404} or error.http_status >= 500)
     response = HttpResponse(
-        b"" if hidden else orjson.dumps(envelope(error, family)),
+        error_body(error, family, opaque=opaque),
         status=error.http_status,
         content_type="application/json",
     )

@@ -52,6 +52,12 @@ def envelope(error: GatehouseError, family: Family) -> dict[str, Any]:
     return {"error": inner, **error.extra}
 
 
+def error_body(error: GatehouseError, family: Family, *, opaque: bool) -> bytes:
+    """The body of `error` as bytes; none for what LOCALAI_OPAQUE_ERRORS hides (C-17)."""
+    hidden = opaque and (error.http_status in {401, 403, 404} or error.http_status >= 500)
+    return b"" if hidden else orjson.dumps(envelope(error, family))
+
+
 def error_headers(error: GatehouseError) -> list[tuple[bytes, bytes]]:
     """The headers that belong to an error: a challenge with 401, a true `Retry-After`."""
     headers = []

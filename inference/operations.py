@@ -50,27 +50,20 @@ def resume_interrupted() -> None:
 def register_model(entry: Entry) -> None:
     """The row of a model whose directory is whole."""
     first = not Model.objects.filter(is_default=True).exists()
+    described = {
+        "description": entry.description,
+        "source": f"pypi:{entry.wheel.requirement}",
+        "checksum": entry.wheel.sha256,
+        "backend": entry.backend,
+        "directory": str(model_folder(entry.name, env().models_path)),
+        "options": entry.options,
+        "capabilities": sorted(entry.capabilities),
+    }
+    is_default = first and "chat" in entry.capabilities
     Model.objects.update_or_create(
         name=entry.name,
-        defaults={
-            "description": entry.description,
-            "source": f"pypi:{entry.wheel.requirement}",
-            "checksum": entry.wheel.sha256,
-            "backend": entry.backend,
-            "directory": str(model_folder(entry.name, env().models_path)),
-            "options": entry.options,
-            "capabilities": sorted(entry.capabilities),
-        },
-        create_defaults={
-            "description": entry.description,
-            "source": f"pypi:{entry.wheel.requirement}",
-            "checksum": entry.wheel.sha256,
-            "backend": entry.backend,
-            "directory": str(model_folder(entry.name, env().models_path)),
-            "options": entry.options,
-            "capabilities": sorted(entry.capabilities),
-            "is_default": first and "chat" in entry.capabilities,
-        },
+        defaults=described,
+        create_defaults={**described, "is_default": is_default},
     )
     generations().bump(ENGINES)
 

@@ -17,7 +17,6 @@ from accounts.wording import plain_words
 from core.errors import GatehouseError
 from core.http import GatedRequest
 from inference.models import Model
-from inference.remote_engines import parse_item
 from inference.setup_steps import setup_steps
 
 EXPIRIES = (("", "Never"), ("30d", "In 30 days"), ("90d", "In 90 days"), ("1y", "In a year"))
@@ -31,7 +30,7 @@ def _context(request: HttpRequest, **extra: Any) -> dict[str, Any]:
         keys = ApiKey.objects.filter(user_id=principal.user_id).order_by("-created_at")
     steps = setup_steps()
     model = Model.objects.filter(is_default=True).first()
-    remote = [name for name, _ in map(parse_item, env().engines) if name]
+    remote = [name for name, _ in env().engine_items if name]
     configured = [*env().local_models, *remote]
     return {
         "principal": principal,

@@ -12,14 +12,6 @@ log = logging.getLogger("gatehouse.engines")
 ASK_EVERY_S = 5.0
 
 
-def parse_item(item: str) -> tuple[str, str]:
-    """`name=url` or `url` of LOCALAI_ENGINES as (name or empty, url)."""
-    name, equals, url = item.partition("=")
-    if equals and "/" not in name:
-        return name.strip(), url.strip().rstrip("/")
-    return "", item.rstrip("/")
-
-
 class RemoteEngine:
     """One item of the setting: its name where it has one, its address, what it listed last."""
 

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.attempts import Rate
 from core.durations import parse_duration
+from core.interfaces import interface_addresses
 from core.keyring import MIN_SECRET_CHARS
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -196,6 +197,11 @@ class Env(BaseSettings):
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     @property
+    def engine_items(self) -> list[tuple[str, str]]:
+        """The remote engines as (name or empty, url)."""
+        return [engine_item(item) for item in self.engines]
+
+    @property
     def local_models(self) -> list[str]:
         """Models to install and load here; none by default where all engines are remote."""
         if self.models is not None:
@@ -235,15 +241,7 @@ def own_addresses() -> list[str]:
         found |= {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)}
     except OSError:
         found.add("0.0.0.0")  # unknown counts as public
-    import psutil
-
-    for addresses in psutil.net_if_addrs().values():
-        found |= {
-            a.address.partition("%")[0]
-            for a in addresses
-            if a.family in {socket.AF_INET, socket.AF_INET6}
-        }
-    return sorted(found)
+    return sorted(found | interface_addresses())
 
 
 def _is(host: str, what: str) -> bool:

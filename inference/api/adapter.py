@@ -24,7 +24,7 @@ from core.http import GatedRequest
 from inference.engine_rows import local_targets
 from inference.engine_table import EngineTable
 from inference.models import Model
-from inference.remote_engines import RemoteEngine, parse_item
+from inference.remote_engines import RemoteEngine
 from inference.runtime import Runtime
 from inference.stored_responses import load
 from usage.drain import journal_folder
@@ -49,8 +49,7 @@ def with_database(work: Callable[..., Any], *arguments: Any) -> Any:
 
 def remote_engines() -> list[RemoteEngine]:
     """The remote engines of the settings, not yet asked."""
-    items = [parse_item(item) for item in env().engines]
-    return [RemoteEngine(name, url, env().engines_key) for name, url in items]
+    return [RemoteEngine(name, url, env().engines_key) for name, url in env().engine_items]
 
 
 async def _make_runtime() -> Runtime:
