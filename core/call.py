@@ -6,7 +6,7 @@ Both doors make these: the lane from an ASGI scope, the Django adapter from an H
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 import uuid_utils
@@ -14,13 +14,14 @@ import uuid_utils
 from core.envelopes import Family, error_body, error_headers, stream_error
 from core.errors import GatehouseError, InvalidRequestError, TooLargeError, UnavailableError
 from core.principal import Principal
+from core.response_headers import SECURITY_HEADERS, Headers
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
 
+CONNECTION = "gatehouse.connection"
 BODY_TIMEOUT_S = 60.0
 
 
@@ -150,14 +151,28 @@ def correlation_id_for(given: bytes | None) -> bytes:
     return str(uuid_utils.uuid7()).encode()
 
 
+class Connection(Protocol):
+    """What our own server offers an application beyond ASGI, under CONNECTION in the scope."""
+
+    loop: asyncio.AbstractEventLoop
+    on_hang_up: Callable[[], None] | None
+
+    def reply(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Write a whole answer at once, with the headers of every answer; False where ASGI has to."""
+
+
 class Answer:
-    """Writes one response through ASGI's `send`; knows whether its first byte is out."""
+    """Writes one response, with the headers that every response has; knows whether it began.
 
-    __slots__ = ("_headers", "_send", "ended", "started", "status")
+    Through ASGI's `send`, and whole answers past it where `connection` is our own server's.
+    """
 
-    def __init__(self, send: Send, headers: Headers) -> None:
+    __slots__ = ("_connection", "_headers", "_send", "ended", "started", "status")
+
+    def __init__(self, send: Send, headers: Headers, connection: Connection | None = None) -> None:
         self._send = send
         self._headers = headers
+        self._connection = connection
         self.started = False
         self.ended = False
         self.status = 0
@@ -169,7 +184,7 @@ class Answer:
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": self._headers + headers,
+                "headers": SECURITY_HEADERS + self._headers + headers,
             }
         )
 
@@ -181,14 +196,17 @@ class Answer:
         await self._send({"type": "http.response.body", "body": body})
 
     async def json(self, status: int, body: bytes, headers: Headers | None = None) -> None:
-        await self.start(
-            status,
-            [
-                (b"content-type", b"application/json"),
-                (b"content-length", b"%d" % len(body)),
-                *(headers or ()),
-            ],
-        )
+        own = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            *(headers or ()),
+        ]
+        connection = self._connection
+        if connection is not None and connection.reply(status, self._headers + own, body):
+            self.started = self.ended = True
+            self.status = status
+            return
+        await self.start(status, own)
         await self.end(body)
 
     async def fail(self, error: GatehouseError, family: Family, *, opaque: bool = False) -> None:

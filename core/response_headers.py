@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from core.call import Headers
-
+Headers = list[tuple[bytes, bytes]]
 CSP = (
     b"default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     b"connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -15,6 +14,7 @@ SECURITY_HEADERS: Headers = [
     (b"x-frame-options", b"SAMEORIGIN"),
     (b"referrer-policy", b"strict-origin-when-cross-origin"),
 ]
+SECURITY_BLOCK = b"".join(b"%b: %b\r\n" % pair for pair in SECURITY_HEADERS)
 PREFLIGHT_HEADERS: Headers = [
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
     (

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from core.deadline import Deadline
 from core.errors import EngineFailedError, EngineTimeoutError, GatehouseError
 
 CONNECT_S, FIRST_BYTE_S, BETWEEN_BYTES_S = 5.0, 600.0, 120.0
@@ -46,6 +47,7 @@ class _Connection(asyncio.Protocol):
         self.keep = False
         self.paused = False
         self.error: GatehouseError | None = None
+        self.deadline = Deadline(self.loop, self._late)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
@@ -100,6 +102,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
+        self.deadline.close()
         if not self.complete and self.error is None:
             self.error = EngineFailedError("The engine closed the connection.")
         self._wake()
@@ -116,13 +119,12 @@ class _Connection(asyncio.Protocol):
 
     async def wait(self, timeout_s: float) -> None:
         """Until something arrives or is lost. Raises EngineTimeoutError after `timeout_s`."""
-        loop = self.loop
-        waiter = self.waiter = loop.create_future()
-        timer = loop.call_later(timeout_s, self._late)
+        waiter = self.waiter = self.loop.create_future()
+        self.deadline.set(timeout_s)
         try:
             await waiter
         finally:
-            timer.cancel()
+            self.deadline.clear()
             self.waiter = None
 
     def _late(self) -> None:

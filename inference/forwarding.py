@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from core.call import Answer, Call, Headers
+from core.call import Answer, Call
 from core.errors import (
     EngineFailedError,
     EngineRefusedError,
@@ -18,6 +18,7 @@ from core.errors import (
     NotSupportedError,
     RateLimitedError,
 )
+from core.response_headers import Headers
 from inference.endpoints import Endpoint
 from inference.engine_client import EngineClient, EngineResponse
 from inference.engine_table import Desk, Target

@@ -55,7 +55,8 @@ async def infer(call: Call, answer: Answer, runtime: Runtime, endpoint: Endpoint
             target = runtime.engines.targets.get(target.name, target)
         if target.state == "stopped":
             runtime.want_model(target.name)
-        target = await runtime.engines.ready(target, wait_s(call))
+        if target.state != "ready":
+            target = await runtime.engines.ready(target, wait_s(call))
         desk = runtime.engines.desk(target)
         event = runtime.meter.admit(
             call, endpoint=call.path, model=named, served_model=target.served_model

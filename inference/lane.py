@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from accounts.gate import Requirement, admit
-from core.call import Answer, BoundedBody, Call, ClientGoneError, Receive, Scope, Send
+from core.call import (
+    CONNECTION,
+    Answer,
+    BoundedBody,
+    Call,
+    ClientGoneError,
+    Connection,
+    Receive,
+    Scope,
+    Send,
+)
 from core.cross_site import refuse_foreign
 from core.envelopes import Family
 from core.errors import (
@@ -22,12 +32,10 @@ from core.errors import (
     UnavailableError,
 )
 from core.paths import canonical_path
-from core.response_headers import PREFLIGHT_HEADERS, SECURITY_HEADERS
+from core.response_headers import PREFLIGHT_HEADERS
 from inference.runtime import Runtime
 
 log = logging.getLogger("gatehouse.lane")
-# A key of the scope: our server calls what is put there when the caller hangs up (no task needed).
-ON_DISCONNECT = "gatehouse.on_disconnect"
 Handler = Callable[[Call, Answer, Runtime], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -87,7 +95,7 @@ class Lane:
             try:
                 path = canonical_path(raw_path)
             except GatehouseError as exc:
-                await _answer(send, runtime, b"").fail(exc, "openai")
+                await Answer(send, []).fail(exc, "openai")
                 return
             found = self._routes.match(path)
             if found is None:
@@ -105,8 +113,11 @@ class Lane:
             client=client[0] if client else "",
         )
         call.kwargs = kwargs
-        answer = _answer(send, runtime, call.correlation_id, headers.get(b"origin"))
-        await self._serve(scope, call, answer, runtime, route)
+        own_headers = runtime.origins.headers(headers.get(b"origin"))
+        own_headers.append((b"x-correlation-id", call.correlation_id))
+        connection: Connection | None = scope.get(CONNECTION)
+        answer = Answer(send, own_headers, connection)
+        await self._serve(connection, call, answer, runtime, route)
 
     async def _slow_door(
         self, scope: Scope, receive: Receive, send: Send, runtime: Runtime
@@ -116,10 +127,15 @@ class Lane:
         try:
             await self._django(scope, body, send)
         except (TooLargeError, UnavailableError) as exc:
-            await _answer(send, runtime, b"").fail(exc, "openai", opaque=runtime.opaque_errors)
+            await Answer(send, []).fail(exc, "openai", opaque=runtime.opaque_errors)
 
     async def _serve(
-        self, scope: Scope, call: Call, answer: Answer, runtime: Runtime, route: Route
+        self,
+        connection: Connection | None,
+        call: Call,
+        answer: Answer,
+        runtime: Runtime,
+        route: Route,
     ) -> None:
         try:
             if not runtime.hosts.permits(call.headers.get(b"host")):
@@ -139,8 +155,8 @@ class Lane:
                 if runtime.check_origin:
                     refuse_foreign(call.headers, runtime.own_netlocs, even_without_cookie=False)
                 work = partial(route.handler, call, answer, runtime)
-                if ON_DISCONNECT in scope:
-                    await _while_called(scope, work)
+                if connection is not None:
+                    await _while_called(connection, work)
                 else:
                     await _while_connected(call, work)
         except ClientGoneError:
@@ -164,23 +180,14 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
     return headers
 
 
-def _answer(
-    send: Send, runtime: Runtime, correlation_id: bytes, origin: bytes | None = None
-) -> Answer:
-    headers = [*SECURITY_HEADERS, *runtime.origins.headers(origin)]
-    if correlation_id:
-        headers.append((b"x-correlation-id", correlation_id))
-    return Answer(send, headers)
-
-
 async def _preflight(answer: Answer, runtime: Runtime) -> None:
     await answer.start(204, PREFLIGHT_HEADERS if runtime.origins.enabled else [])
     await answer.end()
 
 
-async def _while_called(scope: Scope, work: Callable[[], Awaitable[None]]) -> None:
+async def _while_called(connection: Connection, work: Callable[[], Awaitable[None]]) -> None:
     """As `_while_connected`, where the server itself calls us when the caller hangs up."""
-    task = asyncio.current_task()
+    task = asyncio.current_task(connection.loop)
     assert task is not None  # noqa: S101
     gone = False
 
@@ -189,7 +196,7 @@ async def _while_called(scope: Scope, work: Callable[[], Awaitable[None]]) -> No
         gone = True
         task.cancel()
 
-    scope[ON_DISCONNECT] = hung_up
+    connection.on_hang_up = hung_up
     try:
         await work()
     except asyncio.CancelledError:
@@ -198,7 +205,7 @@ async def _while_called(scope: Scope, work: Callable[[], Awaitable[None]]) -> No
         task.uncancel()
         raise ClientGoneError from None
     finally:
-        scope[ON_DISCONNECT] = None
+        connection.on_hang_up = None
 
 
 async def _while_connected(call: Call, work: Callable[[], Awaitable[None]]) -> None:

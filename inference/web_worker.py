@@ -1,16 +1,22 @@
 """The gunicorn worker: uvicorn with the loop, parser and limits that the lane was measured with."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn_worker import UvicornWorker
 
-from core.call import Scope
+from core.call import CONNECTION, Scope
+from core.deadline import Deadline
 from core.envelopes import envelope
 from core.errors import TooLargeError
-from inference.lane import ON_DISCONNECT
+from core.response_headers import SECURITY_BLOCK, Headers
 
 MAX_HEAD_BYTES = 32 * 1024
 TOO_LARGE = "The headers of the request are too large."
@@ -21,27 +27,78 @@ class _HeadTooLargeError(Exception):
     """Raised into the parser, which then gives the connection up."""
 
 
+class Exchange:
+    """One request and its answer on a connection of ours (`core.call.Connection`)."""
+
+    __slots__ = ("_protocol", "cycle", "loop", "on_hang_up")
+
+    def __init__(self, protocol: "BoundedProtocol", cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self.cycle = cycle
+        self.loop = protocol.loop
+        self.on_hang_up: Callable[[], None] | None = None
+
+    def hung_up(self) -> None:
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        if self.on_hang_up is not None:
+            self.on_hang_up()
+
+    def reply(self, status: int, headers: Headers, body: bytes) -> bool:
+        """A whole answer in one write, where uvicorn makes two; False where `send` has to do it.
+
+        `headers` are ours or checked before, and have the body's length: nothing here looks again.
+        """
+        cycle = self.cycle
+        if cycle.response_started or cycle.flow.write_paused or cycle.scope["method"] == "HEAD":
+            return False
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if cycle.disconnected:
+            return True
+        parts = [STATUS_LINE[status], self._protocol.default_block(), SECURITY_BLOCK]
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        if not cycle.keep_alive:
+            parts.append(b"connection: close\r\n")
+        parts += (b"\r\n", body)
+        cycle.transport.write(b"".join(parts))
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+        return True
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """Bounds what uvicorn does not: the size of a request's head, and the time of a first one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._cycles: list[RequestResponseCycle] = []
+        self._head_due = Deadline(self.loop, self._head_is_late)
+        self._exchanges: list[Exchange] = []
+        self._default_headers: list[tuple[bytes, bytes]] = []
+        self._default_block = b""
+
+    def default_block(self) -> bytes:
+        """uvicorn's headers of every answer (the date); it makes a new list once a second."""
+        headers = self.server_state.default_headers
+        if headers is not self._default_headers:
+            self._default_headers = headers
+            self._default_block = b"".join(b"%b: %b\r\n" % pair for pair in headers)
+        return self._default_block
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._start_timer()
+        self._head_due.set(HEAD_TIMEOUT_S)
+
+    def _head_is_late(self) -> None:
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
-        self._start_timer()
+        self._head_due.set(HEAD_TIMEOUT_S)
         super().on_message_begin()
-
-    def _start_timer(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
@@ -52,28 +109,24 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._stop_timer()
-        cast("Scope", self.scope)[ON_DISCONNECT] = None  # says that we call whoever is put there
+        self._head_due.clear()
+        before = self.cycle
         super().on_headers_complete()
-        if self._cycles and self._cycles[0].response_complete:
-            self._cycles.clear()
-        self._cycles.append(self.cycle)  # more than one where requests are pipelined
+        if self.cycle is before:  # an upgrade, which we do not do here
+            return
+        exchanges = self._exchanges
+        if exchanges and exchanges[0].cycle.response_complete:
+            exchanges.clear()
+        exchange = Exchange(self, self.cycle)
+        exchanges.append(exchange)  # more than one where requests are pipelined
+        cast("Scope", self.scope)[CONNECTION] = exchange
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
-        unfinished = [cycle for cycle in self._cycles if not cycle.response_complete]
+        self._head_due.close()
+        unfinished = [each for each in self._exchanges if not each.cycle.response_complete]
         super().connection_lost(exc)
-        for cycle in unfinished:
-            cycle.disconnected = True
-            cycle.message_event.set()
-            on_disconnect = cast("Scope", cycle.scope).get(ON_DISCONNECT)
-            if on_disconnect is not None:
-                on_disconnect()
-
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        for exchange in unfinished:
+            exchange.hung_up()
 
     def _count(self, n_bytes: int) -> None:
         self._head_bytes += n_bytes

@@ -1,28 +1,29 @@
 """The append-only journal between the inference path and the database (docs/journal.md).
 
-One segment per worker, held by a file lock for as long as the worker lives. A record is one line,
-written with one `write` to an O_APPEND descriptor, so that a `kill -9` right after it loses
-nothing. Imports no models: the lane writes here.
+One segment per worker, held by a file lock for as long as the worker lives. Its space is reserved
+when it starts, and a record is one line copied into its shared mapping: the kernel has it then, so a
+`kill -9` right after it loses nothing (decision 006). Imports no models: the lane writes here.
 """
 
 import fcntl
-import logging
+import mmap
 import os
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-log = logging.getLogger("gatehouse.journal")
 VERSION = b"1"
 SEGMENT_BYTES = 8 * 1024 * 1024
-MAX_RECORD_BYTES = 4 * 1024 * 1024
+BLOCK_BYTES = 256 * 1024
+FINAL_EXTRA_BYTES = 256  # a final record is at most so much longer than the open one
 SUFFIX = ".journal"
 OPEN, PROGRESS, FINAL, CLOSED, RESPONSE = "o", "p", "f", "c", "r"
 
 Record = dict[str, Any]
+_STILL_OPEN = (b'{"k":"o",', b'{"k":"p",')
+_UNREAD: Record = {"k": OPEN}
 
 
 class JournalError(Exception):
@@ -39,8 +40,11 @@ def line_of(body: bytes) -> bytes:
     return b"%b %08x %b\n" % (VERSION, zlib.crc32(body), body)
 
 
-def decode(line: bytes) -> Record | None:
-    """The record of one line without its newline, or None where it is torn or not ours."""
+def decode(line: bytes, *, ended: bool = False) -> Record | None:
+    """The record of one line without its newline, or None where it is torn or not ours.
+
+    Where only what has `ended` is of interest, an open record comes without its fields.
+    """
     version, _, rest = line.partition(b" ")
     checksum, _, body = rest.partition(b" ")
     if version != VERSION or len(checksum) != 8:
@@ -48,10 +52,48 @@ def decode(line: bytes) -> Record | None:
     try:
         if int(checksum, 16) != zlib.crc32(body):
             return None
+        if ended and body.startswith(_STILL_OPEN):
+            return _UNREAD
         record = orjson.loads(body)
     except ValueError:
         return None
     return record if isinstance(record, dict) else None
+
+
+_CLOSING = encode({"k": CLOSED})
+
+
+class _Segment:
+    """A file of reserved space, mapped and locked; what is not written yet is zeros."""
+
+    def __init__(self, path: Path, n_bytes: int) -> None:
+        draft = path.with_suffix(".draft")
+        self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.posix_fallocate(self._fd, 0, n_bytes)  # a full disk is an error here, never a SIGBUS
+            self._map = mmap.mmap(self._fd, n_bytes)
+            draft.rename(path)  # under its name only once locked, or a drain would take it for dead
+        except OSError:
+            os.close(self._fd)
+            draft.unlink(missing_ok=True)
+            raise
+        self._used = 0
+        self._n_bytes = n_bytes
+
+    def has_room(self, n_bytes: int) -> bool:
+        return self._used + n_bytes <= self._n_bytes
+
+    def append(self, line: bytes) -> None:
+        end = self._used + len(line)
+        self._map[self._used : end] = line
+        self._used = end
+
+    def close(self) -> None:
+        """Give back the space that was not used, and the lock."""
+        self._map.close()
+        os.ftruncate(self._fd, self._used)
+        os.close(self._fd)
 
 
 class Journal:
@@ -60,47 +102,26 @@ class Journal:
     def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self._folder = folder
         self._segment_bytes = segment_bytes
-        self._fd = -1
-        self._size = 0
+        self._segment: _Segment | None = None
         self._serial = 0
         self._name = f"{os.getpid()}-{os.urandom(4).hex()}"
-        self._torn = False
         self._open: dict[str, bytes] = {}
+        self._owed = len(_CLOSING)  # room kept free for what ends all that is open
 
-    def _start_segment(self) -> None:
+    def _start_segment(self, n_bytes: int) -> _Segment:
+        """A new segment with room for `n_bytes`, and with what is still under way in it."""
+        carried = b"".join(self._open.values())
+        least = len(carried) + n_bytes + self._owed
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"{self._name}-{self._serial:06d}{SUFFIX}"
-        draft = path.with_suffix(".draft")
-        fd = os.open(
-            draft, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
-        )
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        draft.rename(
-            path
-        )  # seen under its name only once locked, or a drain would take it for dead
+        segment = _Segment(path, max(self._segment_bytes, least))
         self._serial += 1
-        carried = b"".join(self._open.values())  # what is still under way moves along
-        if carried and os.write(fd, carried) != len(carried):
-            path.unlink()
-            os.close(fd)
-            raise JournalError("the disk is full")
-        old, self._fd, self._size, self._torn = self._fd, fd, len(carried), False
-        if old >= 0:
-            closing = encode({"k": CLOSED})
-            if os.write(old, closing) != len(closing):
-                log.warning("a journal segment was closed without its last line: the disk is full")
-            os.close(old)
-
-    def _append(self, line: bytes) -> None:
-        """One whole line or an error; the torn rest of a failed one is ended by the next, and rejected."""
-        whole = b"\n" + line if self._torn else line
-        written = 0
-        try:
-            written = os.write(self._fd, whole)
-        finally:
-            self._torn = written != len(whole) and (written > 0 or self._torn)
-        if written != len(whole):
-            raise JournalError("the disk is full")
+        segment.append(carried)
+        if self._segment is not None:
+            self._segment.append(_CLOSING)
+            self._segment.close()
+        self._segment = segment
+        return segment
 
     def write(self, record: Record) -> None:
         """Append one record. Raises JournalError where it cannot be written."""
@@ -109,23 +130,31 @@ class Journal:
     def write_json(self, kind: str, event_id: str, body: bytes) -> None:
         """Append one record that is JSON already, of the `kind` and `event_id` it holds."""
         line = line_of(body)
-        try:
-            if self._fd < 0 or self._size >= self._segment_bytes:
-                self._start_segment()
-            self._append(line)
-        except OSError as exc:
-            raise JournalError(str(exc)) from exc
-        self._size += len(line)
-        if kind in {OPEN, PROGRESS}:
-            self._open[event_id] = line
-        elif kind == FINAL:
+        before = self._open.get(event_id)
+        # What was admitted can be settled, however full the disk is by then (S-53).
+        room = len(line)
+        if kind != FINAL or before is None:
+            room += len(line) + FINAL_EXTRA_BYTES + self._owed
+        segment = self._segment
+        if segment is None or not segment.has_room(room):
+            try:
+                segment = self._start_segment(room)
+            except OSError as exc:
+                raise JournalError(str(exc)) from exc
+        segment.append(line)
+        if before is not None:
+            self._owed -= len(before) + FINAL_EXTRA_BYTES
+        if kind == FINAL:
             self._open.pop(event_id, None)
+        elif kind in {OPEN, PROGRESS}:
+            self._open[event_id] = line
+            self._owed += len(line) + FINAL_EXTRA_BYTES
 
     def close(self) -> None:
         """End the segment in good order; what is still open is settled by the drain."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
 
 
 def segments(folder: Path) -> list[Path]:
@@ -145,24 +174,37 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def read_from(path: Path, offset: int, *, limit: int) -> tuple[list[Record | None], int]:
+def was_closed(path: Path) -> bool:
+    """Whether the segment was ended in good order: its open records moved to the next one."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(_CLOSING)))
+        return file.read() == _CLOSING
+
+
+def read_from(
+    path: Path, offset: int, *, limit: int, held: bool = False, ended: bool = False
+) -> tuple[list[Record | None], int]:
     """Up to `limit` whole lines from `offset`, and the offset after them.
 
-    A line that cannot be read comes as None; one without its newline is left for the next time.
+    `ended` as in `decode`. A line that cannot be read comes as None. One without its newline is left
+    for the next time, and so is an unreadable last one of a segment that is `held`: it may be under
+    the writer's hands.
     """
     records: list[Record | None] = []
+    ends: list[int] = []
     with path.open("rb") as file:
         file.seek(offset)
-        for line in _whole_lines(file.readline(MAX_RECORD_BYTES) for _ in iter(int, 1)):
-            records.append(decode(line[:-1]))
-            offset += len(line)
-            if len(records) >= limit:
+        rest = b""
+        while len(records) < limit and (block := file.read(BLOCK_BYTES)):
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines[: limit - len(records)]:
+                offset += len(line) + 1
+                records.append(decode(line, ended=ended))
+                ends.append(offset)
+            if rest[:1] == b"\0":  # reserved, not written yet
                 break
-    return records, offset
-
-
-def _whole_lines(lines: Iterator[bytes]) -> Iterator[bytes]:
-    for line in lines:
-        if not line.endswith(b"\n"):
-            return
-        yield line
+    if held:
+        while records and records[-1] is None:
+            records.pop()
+            ends.pop()
+    return records, ends[-1] if ends else offset

@@ -3,6 +3,7 @@
 Plain and synchronous, so that a cancelled task cannot lose it: each call is one `write`.
 """
 
+import logging
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from core.call import Call
 from core.errors import UnavailableError
 from usage.journal import FINAL, OPEN, PROGRESS, RESPONSE, Journal, JournalError
 
+log = logging.getLogger("gatehouse.journal")
 PROGRESS_EVERY_S = 1.0
 
 
@@ -89,8 +91,8 @@ class Event:
         try:
             self._journal.write_json(kind, self.id, own + self._common)
         except JournalError:
-            # The open record stands: the drain settles it by its last progress, as estimated.
-            self.estimated = True
+            # A final record has its room kept free (usage.journal); progress is for a kill only.
+            log.warning("a %s record of the journal could not be written", kind)
 
 
 class Meter:

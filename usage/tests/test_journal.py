@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from usage.journal import (
+    BLOCK_BYTES,
     FINAL,
     OPEN,
+    RESPONSE,
     Journal,
     JournalError,
     decode,
@@ -94,36 +96,93 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
         Journal(blocker).write({"k": OPEN, "id": "1"})
 
 
-def test_a_full_disk_is_an_error_and_leaves_no_half_record(tmp_path, monkeypatch):
-    journal = Journal(tmp_path)
-    journal.write({"k": FINAL, "id": "1"})
-    real = os.write
-    monkeypatch.setattr(
-        os, "write", lambda fd, data: real(fd, data[:5]) if len(data) > 5 else real(fd, data)
-    )
+def no_space(*_arguments):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_refuses_what_is_new_and_settles_what_is_open(tmp_path, monkeypatch):
+    """S-53: whatever was admitted has its room, also when no further segment can be made."""
+    monkeypatch.setattr(os, "posix_fallocate", no_space)
+    with pytest.raises(JournalError):
+        Journal(tmp_path).write({"k": OPEN, "id": "0"})
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+
+    journal, admitted = Journal(tmp_path, segment_bytes=20_000), []
+    journal.write({"k": OPEN, "id": "first"})
+    monkeypatch.setattr(os, "posix_fallocate", no_space)
+
+    def admit_until_full():
+        for i in range(1000):
+            journal.write({"k": OPEN, "id": str(i), "fill": "x" * 100})
+            admitted.append(str(i))
 
     with pytest.raises(JournalError):
-        journal.write({"k": FINAL, "id": "2"})
-
+        admit_until_full()
+    assert len(admitted) > 20
+    for event_id in admitted:
+        journal.write({"k": FINAL, "id": event_id, "fill": "x" * 300})
     monkeypatch.undo()
-    journal.write({"k": FINAL, "id": "3"})
-    assert [record and record["id"] for record in everything(tmp_path)] == ["1", None, "3"]
+    journal.write({"k": OPEN, "id": "after"})
+
+    records = everything(tmp_path)
+    assert None not in records
+    assert [r["id"] for r in records if r["k"] == FINAL] == admitted
+    assert [records[0]["id"], records[-1]["id"]] == ["first", "after"]
 
 
-def test_what_is_written_once_there_is_room_again_is_whole(tmp_path, monkeypatch):
-    journal, real = Journal(tmp_path), os.write
-    journal.write({"k": FINAL, "id": "1"})
+def test_a_record_larger_than_a_segment_gets_a_larger_segment(tmp_path):
+    journal = Journal(tmp_path, segment_bytes=300)
+    journal.write({"k": OPEN, "id": "1"})
+    journal.write({"k": RESPONSE, "id": "2", "body": "x" * 2 * BLOCK_BYTES})
 
-    def nearly_full(fd, data):
-        if len(data) < 20:
-            raise OSError(28, "No space left on device")
-        return real(fd, data[:15])
+    last = read_from(segments(tmp_path)[-1], 0, limit=10)[0]
 
-    monkeypatch.setattr(os, "write", nearly_full)
-    for _ in range(2):
-        with pytest.raises(JournalError):
-            journal.write({"k": FINAL, "id": "2"})
-    monkeypatch.undo()
-    journal.write({"k": FINAL, "id": "3"})
+    assert [r["id"] for r in last] == ["1", "2"]
 
-    assert [r["id"] for r in everything(tmp_path) if r] == ["1", "3"]
+
+def test_a_line_still_under_the_writers_hands_is_left_and_a_spoilt_one_is_not(tmp_path):
+    path = tmp_path / "x.journal"
+    lines = [encode({"k": FINAL, "id": str(i)}) for i in range(3)]
+    half = lines[1][:12] + b"\0" * (len(lines[1]) - 13) + b"\n"
+    reserved = b"\0" * 3 * BLOCK_BYTES
+
+    path.write_bytes(lines[0] + half + reserved)
+    records, offset = read_from(path, 0, limit=10, held=True)
+    assert [r["id"] for r in records] == ["0"]
+    assert offset == len(lines[0])
+
+    path.write_bytes(lines[0] + half + lines[2] + reserved)
+    assert [r and r["id"] for r in read_from(path, 0, limit=10, held=True)[0]] == ["0", None, "2"]
+    path.write_bytes(lines[0] + half + reserved)
+    assert [r and r["id"] for r in read_from(path, 0, limit=10)[0]] == ["0", None]
+
+
+def test_a_reader_beside_the_writer_sees_every_record_once_and_whole(tmp_path):
+    program = (
+        "import sys, pathlib; from usage.journal import Journal;"
+        "j = Journal(pathlib.Path(sys.argv[1]), segment_bytes=200_000);"
+        "[j.write({'k': 'f', 'id': str(i), 'fill': 'x' * (i % 700)}) for i in range(20_000)];"
+        "print('done', flush=True); sys.stdin.read()"
+    )
+    root = Path(__file__).parent.parent.parent
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    seen, offsets = [], {}
+    with subprocess.Popen(
+        command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        done = False
+        while True:
+            fresh = 0
+            for path in segments(tmp_path):
+                records, offsets[path] = read_from(
+                    path, offsets.get(path, 0), limit=500, held=is_held(path)
+                )
+                seen += [r["id"] for r in records if r is None or r["k"] == FINAL]
+                fresh += len(records)
+            if done and not fresh:
+                break
+            done = done or len(seen) > 19_000
+        writer.stdin.close()
+
+    assert sorted(seen, key=int) == [str(i) for i in range(20_000)]
