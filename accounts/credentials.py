@@ -116,18 +116,23 @@ class KnownPrincipals:
         self._limit = limit
         self._known: dict[bytes, _Known] = {}
 
-    async def find(self, kind: Kind, secret: str) -> Principal | None:
-        """The principal of a usable credential, or None. `load` runs off the event loop."""
-        key = self._keyring.cache_key(f"{kind}\0{secret}".encode())
+    def recall(self, kind: Kind, secret: str) -> tuple[Principal | None] | None:
+        """What is remembered of a credential (perhaps that it is nobody's), or None for nothing."""
+        known = self._known.get(self._keyring.cache_key(f"{kind}\0{secret}".encode()))
         read = self._generations.read
-        known = self._known.get(key)
         if (
             known is not None
             and known.generation == read(known.slot)
             and known.everybody == read(RIGHTS)
             and time.monotonic() < known.until
         ):
-            return known.principal
+            return (known.principal,)
+        return None
+
+    async def find(self, kind: Kind, secret: str) -> Principal | None:
+        """The principal of a usable credential, or None, remembered. `load` runs off the loop."""
+        key = self._keyring.cache_key(f"{kind}\0{secret}".encode())
+        read = self._generations.read
         everybody, credentials, changes = read(RIGHTS), read(CREDENTIALS), read(CHANGES)
         principal = await self._load(kind, secret)
         if principal is None:
@@ -181,7 +186,8 @@ class Resolver:
     async def resolve(self, headers: dict[bytes, bytes]) -> Principal | None:
         """The first credential that validates, or None."""
         for kind, wanted in lookups(self._mode, self._sessions, headers):
-            principal = await self._known.find(kind, wanted)
+            remembered = self._known.recall(kind, wanted)
+            principal = remembered[0] if remembered else await self._known.find(kind, wanted)
             if principal is not None:
                 return principal
         return without_accounts(self._mode, headers)

@@ -155,7 +155,8 @@ class Connection(Protocol):
     """What our own server offers an application beyond ASGI, under CONNECTION in the scope."""
 
     loop: asyncio.AbstractEventLoop
-    on_hang_up: Callable[[], None] | None
+    gone: bool  # the caller hung up; whoever is in `task` was cancelled for it
+    task: asyncio.Task[Any] | None
 
     def reply(self, status: int, headers: Headers, body: bytes) -> bool:
         """Write a whole answer at once, with the headers of every answer; False where ASGI has to."""

@@ -8,7 +8,6 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from accounts.gate import Requirement, admit
 from core.call import (
@@ -86,6 +85,9 @@ class Lane:
         if scope["type"] != "http":
             await self._django(scope, receive, send)
             return
+        connection: Connection | None = scope.pop(CONNECTION, None)  # a cycle, if it stayed
+        if connection is None:
+            raise RuntimeError("this application runs on its own worker, inference.web_worker")
         runtime = self._runtime()
         raw_path = scope.get("raw_path") or scope["path"].encode()
         kwargs: dict[str, str] = {}
@@ -115,9 +117,7 @@ class Lane:
         call.kwargs = kwargs
         own_headers = runtime.origins.headers(headers.get(b"origin"))
         own_headers.append((b"x-correlation-id", call.correlation_id))
-        connection: Connection | None = scope.get(CONNECTION)
-        answer = Answer(send, own_headers, connection)
-        await self._serve(connection, call, answer, runtime, route)
+        await self._serve(connection, call, Answer(send, own_headers, connection), runtime, route)
 
     async def _slow_door(
         self, scope: Scope, receive: Receive, send: Send, runtime: Runtime
@@ -130,35 +130,18 @@ class Lane:
             await Answer(send, []).fail(exc, "openai", opaque=runtime.opaque_errors)
 
     async def _serve(
-        self,
-        connection: Connection | None,
-        call: Call,
-        answer: Answer,
-        runtime: Runtime,
-        route: Route,
+        self, connection: Connection, call: Call, answer: Answer, runtime: Runtime, route: Route
     ) -> None:
+        """Answer one call; the server cancels the task where its caller hangs up meanwhile."""
+        if connection.gone:
+            return
+        task = connection.task = asyncio.current_task(connection.loop)
         try:
-            if not runtime.hosts.permits(call.headers.get(b"host")):
-                raise InvalidRequestError("This server does not answer to that host name.")
-            if call.method == "OPTIONS":
-                await _preflight(answer, runtime)
-                return
-            call.principal = await runtime.resolve(call.headers)
-            method = "GET" if call.method == "HEAD" else call.method
-            requirement = route.requirements.get(method)
-            if requirement is None and call.principal is not None:
-                raise MethodNotAllowedError
-            admit(call.principal, requirement)
-            if method == "GET":
-                await route.handler(call, answer, runtime)
-            else:
-                if runtime.check_origin:
-                    refuse_foreign(call.headers, runtime.own_netlocs, even_without_cookie=False)
-                work = partial(route.handler, call, answer, runtime)
-                if connection is not None:
-                    await _while_called(connection, work)
-                else:
-                    await _while_connected(call, work)
+            await _admitted(call, answer, runtime, route)
+        except asyncio.CancelledError:
+            if not connection.gone or task is None:
+                raise
+            task.uncancel()
         except ClientGoneError:
             return
         except GatehouseError as exc:
@@ -167,6 +150,26 @@ class Lane:
             log.exception("unexpected error on %s", route.name)
             error = UnavailableError("The server could not answer this request.", status=500)
             await answer.fail(error, route.family, opaque=runtime.opaque_errors)
+        finally:
+            connection.task = None
+
+
+async def _admitted(call: Call, answer: Answer, runtime: Runtime, route: Route) -> None:
+    """Who is calling, may they, and then the handler. Raises GatehouseError."""
+    if not runtime.hosts.permits(call.headers.get(b"host")):
+        raise InvalidRequestError("This server does not answer to that host name.")
+    if call.method == "OPTIONS":
+        await _preflight(answer, runtime)
+        return
+    call.principal = await runtime.resolve(call.headers)
+    method = "GET" if call.method == "HEAD" else call.method
+    requirement = route.requirements.get(method)
+    if requirement is None and call.principal is not None:
+        raise MethodNotAllowedError
+    admit(call.principal, requirement)
+    if method != "GET" and runtime.check_origin:
+        refuse_foreign(call.headers, runtime.own_netlocs, even_without_cookie=False)
+    await route.handler(call, answer, runtime)
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:
@@ -183,64 +186,3 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
 async def _preflight(answer: Answer, runtime: Runtime) -> None:
     await answer.start(204, PREFLIGHT_HEADERS if runtime.origins.enabled else [])
     await answer.end()
-
-
-async def _while_called(connection: Connection, work: Callable[[], Awaitable[None]]) -> None:
-    """As `_while_connected`, where the server itself calls us when the caller hangs up."""
-    task = asyncio.current_task(connection.loop)
-    assert task is not None  # noqa: S101
-    gone = False
-
-    def hung_up() -> None:
-        nonlocal gone
-        gone = True
-        task.cancel()
-
-    connection.on_hang_up = hung_up
-    try:
-        await work()
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        task.uncancel()
-        raise ClientGoneError from None
-    finally:
-        connection.on_hang_up = None
-
-
-async def _while_connected(call: Call, work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work`, and cancel it the moment the caller hangs up.
-
-    The body is read by `work` first; afterwards the only message left is the disconnect.
-    """
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101
-    receive = call.receive
-    watch: asyncio.Task[None] | None = None
-    gone = False
-
-    async def listen() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            continue
-        gone = True
-        task.cancel()
-
-    async def first_body() -> object:
-        nonlocal watch
-        message = await receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            watch = asyncio.get_running_loop().create_task(listen())
-        return message
-
-    call.receive = first_body  # type: ignore[assignment]
-    try:
-        await work()
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        task.uncancel()
-        raise ClientGoneError from None
-    finally:
-        if watch is not None:
-            watch.cancel()

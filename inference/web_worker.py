@@ -1,7 +1,6 @@
 """The gunicorn worker: uvicorn with the loop, parser and limits that the lane was measured with."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import orjson
@@ -21,6 +20,7 @@ from core.response_headers import SECURITY_BLOCK, Headers
 MAX_HEAD_BYTES = 32 * 1024
 TOO_LARGE = "The headers of the request are too large."
 HEAD_TIMEOUT_S = 30.0
+MAX_PIPELINED = 8
 
 
 class _HeadTooLargeError(Exception):
@@ -30,19 +30,20 @@ class _HeadTooLargeError(Exception):
 class Exchange:
     """One request and its answer on a connection of ours (`core.call.Connection`)."""
 
-    __slots__ = ("_protocol", "cycle", "loop", "on_hang_up")
+    __slots__ = ("_protocol", "cycle", "gone", "loop", "task")
 
     def __init__(self, protocol: "BoundedProtocol", cycle: RequestResponseCycle) -> None:
         self._protocol = protocol
         self.cycle = cycle
         self.loop = protocol.loop
-        self.on_hang_up: Callable[[], None] | None = None
+        self.gone = False
+        self.task: asyncio.Task[Any] | None = None
 
     def hung_up(self) -> None:
-        self.cycle.disconnected = True
+        self.gone = self.cycle.disconnected = True
         self.cycle.message_event.set()
-        if self.on_hang_up is not None:
-            self.on_hang_up()
+        if self.task is not None:
+            self.task.cancel()
 
     def reply(self, status: int, headers: Headers, body: bytes) -> bool:
         """A whole answer in one write, where uvicorn makes two; False where `send` has to do it.
@@ -116,9 +117,11 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         exchanges = self._exchanges
         if exchanges and exchanges[0].cycle.response_complete:
-            exchanges.clear()
+            exchanges[:] = [each for each in exchanges if not each.cycle.response_complete]
         exchange = Exchange(self, self.cycle)
         exchanges.append(exchange)  # more than one where requests are pipelined
+        if self.pipeline and len(self.pipeline) <= MAX_PIPELINED:
+            self.flow.resume_reading()  # who does not read does not notice a hang-up
         cast("Scope", self.scope)[CONNECTION] = exchange
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import re
 import threading
+from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import SyncToAsync
 from django.db import connections
 
+from core.call import CONNECTION
 from tests.people import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,6 +84,9 @@ class LaneClient:
             "raw_path": path.encode(),
             "query_string": b"",
             "headers": [*self.headers, (b"content-type", b"application/json")],
+            CONNECTION: SimpleNamespace(
+                loop=asyncio.get_running_loop(), gone=False, task=None, reply=lambda *_: False
+            ),
             "client": ("127.0.0.1", 1),
         }
         await self.application(scope, receive, send)

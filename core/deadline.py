@@ -1,0 +1,53 @@
+"""A time-out that is cheap to move: setting one is two attribute writes, not a timer."""
+
+import asyncio
+from collections.abc import Callable
+
+TICK_S = 5.0
+
+
+class Deadline:
+    """Calls `expired` once the time set last has come. For a time-out that hardly ever happens.
+
+    One timer a `TICK_S` looks whether it is time, only while something is set. It is as exact as
+    the loop's own: the last look is at the deadline itself.
+    """
+
+    __slots__ = ("_at", "_expired", "_loop", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[], None]) -> None:
+        self._loop = loop
+        self._expired = expired
+        self._at: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, seconds: float) -> None:
+        """`expired` is due in `seconds`, instead of whenever it was due before."""
+        self._at = self._loop.time() + seconds
+        if self._timer is None:
+            self._timer = self._loop.call_later(min(seconds, TICK_S), self._look)
+        elif seconds < TICK_S:  # perhaps before the next look
+            self._timer.cancel()
+            self._timer = self._loop.call_later(seconds, self._look)
+
+    def clear(self) -> None:
+        """Nothing is due. The timer, where there is one, finds that out by itself."""
+        self._at = None
+
+    def close(self) -> None:
+        """As `clear`, and give back the timer."""
+        self._at = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._at is None:
+            return
+        left_s = self._at - self._loop.time()
+        if left_s > 0:
+            self._timer = self._loop.call_later(min(left_s, TICK_S), self._look)
+            return
+        self._at = None
+        self._expired()

@@ -1,0 +1,187 @@
+"""Our server's protocol: one write an answer, the same bytes as uvicorn's own, bounds, hang-ups."""
+
+import asyncio
+import socket
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+import uvicorn
+
+from core.call import CONNECTION, Answer
+from inference import web_worker
+from inference.web_worker import MAX_HEAD_BYTES, BoundedProtocol
+
+BODY = b'{"answer": 42}'
+
+
+class App:
+    """`/direct` answers past ASGI, `/plain` by it, `/slow` waits for its caller to hang up."""
+
+    def __init__(self) -> None:
+        self.ends: list[str] = []
+
+    async def __call__(self, scope, receive, send) -> None:
+        connection = scope.pop(CONNECTION)
+        if scope["path"] == "/slow":
+            await self._wait(connection)
+            return
+        direct = connection if scope["path"] == "/direct" else None
+        await Answer(send, [(b"x-correlation-id", b"1")], direct).json(200, BODY)
+
+    async def _wait(self, connection) -> None:
+        task = connection.task = asyncio.current_task()
+        try:
+            await asyncio.sleep(20)
+            self.ends.append("finished")
+        except asyncio.CancelledError:
+            self.ends.append("gone" if connection.gone else "cancelled")
+            task.uncancel()
+
+
+@pytest.fixture
+def serve():
+    """Start an app on the protocol; returns a function that opens a socket to it."""
+    servers = []
+
+    def start(app):
+        listener = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(
+            app, http=BoundedProtocol, ws="none", lifespan="off", server_header=False
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        servers.append((server, thread, listener))
+        return lambda: socket.create_connection(listener.getsockname(), timeout=5)
+
+    yield start
+    for server, thread, listener in servers:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
+
+
+def ask(connection, path, *, method="GET", version="1.1", more="") -> None:
+    connection.sendall(f"{method} {path} HTTP/{version}\r\nhost: x\r\n{more}\r\n".encode())
+
+
+def read_until(connection, end: bytes, times: int = 1) -> bytes:
+    found = b""
+    while found.count(end) < times:
+        piece = connection.recv(65536)
+        if not piece:
+            break
+        found += piece
+    return found
+
+
+def undated(raw: bytes) -> list[bytes]:
+    return [line for line in raw.split(b"\r\n") if not line.startswith(b"date:")]
+
+
+def test_an_answer_past_asgi_has_the_bytes_that_asgi_gives(serve):
+    connect = serve(App())
+    with connect() as one:
+        ask(one, "/plain")
+        plain = read_until(one, BODY)
+        ask(one, "/direct")
+        direct = read_until(one, BODY)
+
+    assert sorted(undated(direct)) == sorted(undated(plain))
+    assert undated(direct)[0] == b"HTTP/1.1 200 OK"
+    assert direct.endswith(b"\r\n\r\n" + BODY)
+    assert b"\r\ndate: " in direct
+    assert b"content-security-policy: default-src" in direct
+
+
+def test_it_leaves_in_one_piece(serve):
+    with serve(App())() as one:
+        ask(one, "/direct")
+
+        assert one.recv(65536).endswith(BODY)
+
+
+def test_http_1_0_and_close_end_the_connection(serve):
+    connect = serve(App())
+    for version, more in (("1.0", ""), ("1.1", "connection: close\r\n")):
+        with connect() as one:
+            ask(one, "/direct", version=version, more=more)
+            raw = read_until(one, b"never")
+
+        assert b"connection: close\r\n" in raw
+        assert raw.endswith(BODY)
+
+
+def test_head_has_no_body_and_the_connection_goes_on(serve):
+    with serve(App())() as one:
+        ask(one, "/direct", method="HEAD")
+        head = read_until(one, b"\r\n\r\n")
+        ask(one, "/direct")
+        whole = read_until(one, BODY)
+
+    assert BODY not in head
+    assert b"content-length: 14" in head
+    assert whole.endswith(BODY)
+
+
+def test_pipelined_requests_are_answered_in_their_order(serve):
+    with serve(App())() as one:
+        one.sendall(
+            b"".join(b"GET /%b HTTP/1.1\r\nhost: x\r\n\r\n" % p for p in (b"direct", b"plain") * 5)
+        )
+        raw = read_until(one, BODY, 10)
+
+    assert raw.count(b"HTTP/1.1 200 OK") == raw.count(BODY) == 10
+
+
+@pytest.mark.parametrize(("before", "after"), [([], []), (["/direct"], ["/direct"])])
+def test_a_caller_who_hangs_up_cancels_what_runs_for_it(serve, before, after):
+    """Also with requests before and behind it on the same connection."""
+    app = App()
+    connect = serve(app)
+    with connect() as one:
+        for path in [*before, "/slow"]:
+            ask(one, path)
+        time.sleep(0.2)
+        for path in after:
+            ask(one, path)
+        time.sleep(0.2)
+        began = time.monotonic()
+    while not app.ends and time.monotonic() - began < 5:
+        time.sleep(0.01)
+
+    assert app.ends == ["gone"]
+    assert time.monotonic() - began < 1
+
+
+def test_a_head_that_is_too_large_is_431(serve):
+    with serve(App())() as one:
+        one.sendall(
+            b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * (MAX_HEAD_BYTES + 10) + b"\r\n\r\n"
+        )
+
+        assert read_until(one, b"never").startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("requests_before", [0, 1])
+def test_a_head_that_does_not_come_to_its_end_is_given_up(serve, monkeypatch, requests_before):
+    """The first request of a connection and every later one, dripped or not sent at all."""
+    monkeypatch.setattr(web_worker, "HEAD_TIMEOUT_S", 0.5)
+    with serve(App())() as one:
+        for _ in range(requests_before):
+            ask(one, "/direct")
+            read_until(one, BODY)
+        began = time.monotonic()
+        with suppress(OSError):
+            for piece in (b"GET /direct HTTP/1.1\r\n", b"host: ", *[b"x"] * 40):
+                one.sendall(piece)
+                one.settimeout(0.05)
+                try:
+                    assert one.recv(100) == b""
+                    break
+                except TimeoutError:
+                    continue
+
+        assert 0.4 < time.monotonic() - began < 1.5
