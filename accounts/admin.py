@@ -1,5 +1,6 @@
 """Django's admin site for those who approve: people, keys (never the secret), invites."""
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -9,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
 from accounts import api_keys, people
+from accounts.audit import actor_of
 from accounts.models import ApiKey, Invite, Role, Status, User
 from core.errors import GatehouseError
 
@@ -49,19 +51,19 @@ class UserAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Approve or enable", permissions=["view"])
     def approve(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
-        self._each(request, chosen, lambda user: people.set_status(user.pk, Status.ACTIVE))
+        self._each(request, chosen, partial(people.set_status, status=Status.ACTIVE))
 
     @admin.action(description="Disable", permissions=["view"])
     def disable(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
-        self._each(request, chosen, lambda user: people.set_status(user.pk, Status.DISABLED))
+        self._each(request, chosen, partial(people.set_status, status=Status.DISABLED))
 
     @admin.action(description="Make admin", permissions=["view"])
     def make_admin(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
-        self._each(request, chosen, lambda user: people.set_role(user.pk, Role.ADMIN))
+        self._each(request, chosen, partial(people.set_role, role=Role.ADMIN))
 
     @admin.action(description="Make user", permissions=["view"])
     def make_user(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
-        self._each(request, chosen, lambda user: people.set_role(user.pk, Role.USER))
+        self._each(request, chosen, partial(people.set_role, role=Role.USER))
 
     def _each(self, request: HttpRequest, chosen: QuerySet[User], change: Any) -> None:
         """Apply one change to each, oneself left out; say what did not work."""
@@ -71,7 +73,7 @@ class UserAdmin(ReadOnlyAdmin):
                 self.message_user(request, "Your own account is left as it is.", messages.WARNING)
                 continue
             try:
-                change(user)
+                change(user.pk, by=actor_of(request))
             except GatehouseError as exc:
                 self.message_user(request, f"{user.email}: {exc.message}", messages.ERROR)
             else:
@@ -87,12 +89,12 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     search_fields = ("name", "prefix", "user__email")
     fields = ("id", "name", "prefix", "user", "created_at", "last_used_at", "expires_at")
 
-    def delete_model(self, _request: HttpRequest, obj: ApiKey) -> None:
-        api_keys.revoke(obj.pk, owner_id=obj.user_id)
+    def delete_model(self, request: HttpRequest, obj: ApiKey) -> None:
+        api_keys.revoke(obj.pk, owner_id=obj.user_id, by=actor_of(request))
 
-    def delete_queryset(self, _request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         for key in queryset:
-            api_keys.revoke(key.pk, owner_id=key.user_id)
+            self.delete_model(request, key)
 
 
 @admin.register(Invite)

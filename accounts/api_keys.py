@@ -4,6 +4,9 @@ import secrets
 from datetime import datetime
 from uuid import UUID
 
+from django.db import transaction
+
+from accounts.audit import Actor, Subject, record
 from accounts.changes import change_of_rights, credentials_added
 from accounts.credentials import KEY_PREFIX
 from accounts.models import ApiKey, User
@@ -12,7 +15,8 @@ from accounts.runtime import keyring
 PREFIX_CHARS = 12
 
 
-def create(user: User, *, name: str, expires_at: datetime | None) -> tuple[ApiKey, str]:
+@transaction.atomic
+def create(user: User, *, name: str, expires_at: datetime | None, by: Actor) -> tuple[ApiKey, str]:
     """A new key and its secret, which is seen only this once."""
     secret = KEY_PREFIX + secrets.token_hex(32)
     digest = keyring("api-key").digest(secret)
@@ -26,7 +30,7 @@ def create(user: User, *, name: str, expires_at: datetime | None) -> tuple[ApiKe
         role=user.role,
         expires_at=expires_at,
     )
-    credentials_added()
+    record("api_key_created", by, Subject(key.pk, name), after={"prefix": key.prefix})
     return key, secret
 
 
@@ -39,8 +43,18 @@ def find(secret: str, *, now: datetime) -> ApiKey | None:
     return key if key is not None and key.is_usable(now) and key.user.is_active else None
 
 
-def revoke(key_id: UUID, *, owner_id: UUID | str) -> bool:
+def revoke(key_id: UUID, *, owner_id: UUID | str, by: Actor) -> bool:
     """End a key of `owner_id`; False where there is none. Refused from the next request on."""
     with change_of_rights(owner_id):
-        deleted, _ = ApiKey.objects.filter(pk=key_id, user_id=owner_id).delete()
-    return deleted > 0
+        key = ApiKey.objects.filter(pk=key_id, user_id=owner_id).first()
+        if key is None:
+            return False
+        key.delete()
+        record("api_key_revoked", by, Subject(key_id, key.name), before={"prefix": key.prefix})
+    return True
+
+
+def revoke_all(user: User, *, by: Actor) -> None:
+    """End every key of `user` (S-06)."""
+    for key_id in list(user.api_keys.values_list("pk", flat=True)):
+        revoke(key_id, owner_id=user.pk, by=by)

@@ -1,5 +1,7 @@
 """The features a person may have, and who has them by default (contract 4.3)."""
 
+from collections.abc import Mapping
+
 AGENT_FEATURES = {
     "agents": "Agents",
     "skills": "Skills",
@@ -36,11 +38,22 @@ ALL_FEATURES = (*AGENT_FEATURES, *GENERAL_FEATURES, *API_FEATURES)
 DEFAULT_FEATURES = frozenset(API_FEATURES)
 
 
-def effective_permissions(role: str) -> dict[str, bool]:
-    """Every known feature and whether a person of `role` has it; admins have all."""
-    return {name: role == "admin" or name in DEFAULT_FEATURES for name in ALL_FEATURES}
+def effective_permissions(role: str, stored: Mapping[str, bool]) -> dict[str, bool]:
+    """Every known feature, and whether it is there: admins have all, others as `stored` or by default."""
+    return {
+        name: role == "admin" or bool(stored.get(name, name in DEFAULT_FEATURES))
+        for name in ALL_FEATURES
+    }
 
 
-def features_of(role: str) -> frozenset[str]:
+def features_of(role: str, stored: Mapping[str, bool]) -> frozenset[str]:
     """The names of the features that a person of `role` has."""
-    return frozenset(name for name, has in effective_permissions(role).items() if has)
+    return frozenset(name for name, has in effective_permissions(role, stored).items() if has)
+
+
+def feature_list(features: Mapping[str, str]) -> list[dict[str, object]]:
+    """One group of E-16: key, label and what a new account has."""
+    return [
+        {"key": key, "label": label, "default": key in DEFAULT_FEATURES}
+        for key, label in features.items()
+    ]

@@ -9,11 +9,14 @@ A requirement is a string:
     session          a person's own account, by a session that no key made (C-11, S-28)
     admin            an admin, by any credential
 
+`duty:` before one of them lets in a session that has a duty left (a new password after an admin's
+reset, a second factor to set up); everywhere else such a session is refused.
+
 A (URL name, method) without a line here is refused to everybody, and a test walks the whole URL
 configuration and fails on one. HEAD counts as GET, OPTIONS is answered before the gate.
 """
 
-from core.errors import ForbiddenError, UnauthenticatedError
+from core.errors import ForbiddenError, ModelNotAllowedError, UnauthenticatedError
 from core.principal import Principal
 
 Requirement = str
@@ -35,14 +38,27 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("auth-register", "POST"): "public",
     ("auth-login", "POST"): "public",
     ("auth-token-login", "POST"): "public",
-    ("auth-logout", "POST"): "user",
-    ("auth-me", "GET"): "user",
+    ("auth-logout", "POST"): "duty:user",
+    ("auth-me", "GET"): "duty:user",
+    ("auth-profile", "PUT"): "session",
+    ("auth-password", "PUT"): "duty:session",
+    ("auth-sessions", "GET"): "session",
+    ("auth-sessions", "DELETE"): "session",
+    ("auth-session", "DELETE"): "session",
     ("auth-api-keys", "GET"): "account",
     ("auth-api-keys", "POST"): "session",
     ("auth-api-key", "DELETE"): "session",
     ("auth-usage", "GET"): "user",
     ("auth-admin-usage", "GET"): "admin",
+    ("auth-admin-features", "GET"): "admin",
     ("auth-admin-users", "GET"): "admin",
+    ("auth-admin-user", "DELETE"): "admin",
+    ("auth-admin-user-password", "PUT"): "admin",
+    ("auth-admin-user-permissions", "GET"): "admin",
+    ("auth-admin-user-permissions", "PUT"): "admin",
+    ("auth-admin-user-models", "PUT"): "admin",
+    ("auth-admin-audit", "GET"): "admin",
+    ("auth-invite-check", "GET"): "public",
     ("auth-admin-user-role", "PUT"): "admin",
     ("auth-admin-user-status", "PUT"): "admin",
     ("auth-admin-invites", "GET"): "admin",
@@ -59,7 +75,9 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("waiting", "GET"): "public",
     ("home", "GET"): "user",
     ("home-setup", "GET"): "user",
-    ("logout", "POST"): "user",
+    ("logout", "POST"): "duty:user",
+    ("password", "GET"): "duty:session",
+    ("password", "POST"): "duty:session",
     ("home-keys", "POST"): "session",
     ("home-key-revoke", "POST"): "session",
     ("favicon", "GET"): "public",
@@ -75,6 +93,12 @@ GATE: dict[tuple[str, str], Requirement] = {
 }
 # Everything under Django's admin site, by its namespace. (Static files are WhiteNoise's, before the gate.)
 GATE_PREFIXES: dict[str, Requirement] = {"admin:": "admin", "admin-root": "admin"}
+
+
+_DUTIES = {
+    "password": "Set a new password first: PUT /api/auth/password.",
+    "factor": "Set up a second factor first.",
+}
 
 
 def requirement_for(url_name: str, method: str) -> Requirement | None:
@@ -104,10 +128,14 @@ def admit(principal: Principal | None, requirement: Requirement | None) -> None:
         return
     if principal is None:
         raise UnauthenticatedError
-    if requirement == "user":
-        return
     if requirement is None:
         raise ForbiddenError("This address is closed.")
+    if requirement.startswith("duty:"):
+        requirement = requirement[5:]
+    elif principal.duty is not None:
+        raise ForbiddenError(_DUTIES[principal.duty])
+    if requirement == "user":
+        return
     if requirement.startswith("feature:"):
         name = requirement[8:]
         if principal.is_admin or name in principal.features:
@@ -129,3 +157,20 @@ def _admit_account(principal: Principal, requirement: Requirement) -> None:
         raise ForbiddenError("This needs a signed-in session; an API key may not do it.")
     if requirement not in {"account", "session"}:
         raise ForbiddenError("This address is closed.")
+
+
+def admit_model(principal: Principal | None, model: str) -> None:
+    """Return where `principal` may use `model`; else raise ModelNotAllowedError (contract 4.3).
+
+    The one resolver's answer is what comes in here, so that what is judged is what is served (W-09).
+    """
+    if principal is None or not principal.may_use(model):
+        shown = model if len(model) <= 100 else model[:100] + "…"
+        raise ModelNotAllowedError(f"access denied to model: {shown}", param="model")
+
+
+def is_there(url_name: str, *, accounts: bool, legacy_keys: bool) -> bool:
+    """Whether a route exists in this mode (G-07): without accounts there are hardly any of theirs."""
+    if accounts or not url_name.startswith("auth-") or url_name == "auth-status":
+        return True
+    return url_name == "auth-token-login" and legacy_keys

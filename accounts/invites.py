@@ -2,10 +2,14 @@
 
 import secrets
 from datetime import datetime, timedelta
+from uuid import UUID
 
+from django.db import transaction
+
+from accounts.audit import Actor, Subject, record
 from accounts.models import Invite, User
 from accounts.runtime import keyring
-from core.errors import InvalidRequestError
+from core.errors import InvalidRequestError, NotFoundError
 
 DEFAULT_HOURS, MAX_HOURS = 168, 8760
 PREFIX_CHARS = 8
@@ -15,7 +19,8 @@ class InviteError(InvalidRequestError):
     message = "invalid or expired invite code"
 
 
-def create(*, created_by: User | None, hours: int, now: datetime) -> tuple[Invite, str]:
+@transaction.atomic
+def create(*, created_by: User | None, hours: int, now: datetime, by: Actor) -> tuple[Invite, str]:
     """A new invite and its code, which is seen only this once."""
     code = secrets.token_hex(32)
     digest = keyring("invite").digest(code)
@@ -27,7 +32,20 @@ def create(*, created_by: User | None, hours: int, now: datetime) -> tuple[Invit
         created_at=now,
         expires_at=now + timedelta(hours=hours),
     )
+    record("invite_created", by, Subject(invite.pk, invite.prefix), after={"hours": hours})
     return invite, code
+
+
+@transaction.atomic
+def revoke(invite_id: UUID, *, by: Actor) -> None:
+    """Take an unused invite back. Raises InvalidRequestError for a used one, NotFoundError."""
+    invite = Invite.objects.filter(pk=invite_id).first()
+    if invite is None:
+        raise NotFoundError("invite not found")
+    deleted, _ = Invite.objects.filter(pk=invite_id, used_at__isnull=True).delete()
+    if not deleted:
+        raise InvalidRequestError("cannot revoke a used invite")
+    record("invite_revoked", by, Subject(invite_id, invite.prefix))
 
 
 def find_usable(code: str, *, now: datetime) -> Invite | None:

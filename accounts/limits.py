@@ -11,6 +11,10 @@ from core.errors import RateLimitedError
 FAILURE_WINDOW_S = 15 * 60.0
 FAILURES_BEFORE_SLOW = 10
 SLOWED = Rate(1, 30.0)
+SIGN_IN_ROUTES = {"auth-register", "auth-login", "auth-token-login", "auth-password"}
+# Routes with a counter of their own, 60 a minute and address.
+OTHER_LIMITED = {"auth-invite-check": "invite-check"}
+OTHER_RATE = Rate(60, 60.0)
 
 
 def client_address(peer: str, forwarded_for: str) -> str:
@@ -52,8 +56,20 @@ def sign_in_rate() -> Rate:
 
 
 def take_sign_in(request: HttpRequest) -> None:
-    """Count one try of register, login or token-login from this address, or refuse it."""
-    wait_s = attempts().take("sign-in", address_of(request), sign_in_rate())
+    """Count one try of register, login, token-login or password from this address, or refuse it."""
+    _take("sign-in", sign_in_rate(), request)
+
+
+def take_for(url_name: str, request: HttpRequest) -> None:
+    """Count one request of a route that has a limit (contract 2.7, S-10). Raises RateLimitedError."""
+    if url_name in SIGN_IN_ROUTES:
+        take_sign_in(request)
+    elif url_name in OTHER_LIMITED and sign_in_rate().count:
+        _take(OTHER_LIMITED[url_name], OTHER_RATE, request)
+
+
+def _take(kind: str, rate: Rate, request: HttpRequest) -> None:
+    wait_s = attempts().take(kind, address_of(request), rate)
     if wait_s:
         raise RateLimitedError(retry_after_s=wait_s)
 

@@ -4,16 +4,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.db import OperationalError
-from django.db.models import Q
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from accounts.credentials import Kind, is_legacy_key
 from accounts.features import features_of
-from accounts.models import ApiKey, Status, User
+from accounts.models import ApiKey, Session, Status, User
 from accounts.runtime import auth_mode, keyring
 from core.principal import LEGACY, Principal, Source
 
@@ -53,11 +51,11 @@ def _of_session(session_key: str, now: datetime) -> Principal | None:
         return None
     key_id = data.get(SESSION_API_KEY)
     if key_id is None:
-        return _principal(user, "web", session_key=session_key)
+        return _principal(user, "web", session=row)
     key = ApiKey.objects.filter(pk=key_id, user=user).first()
     if key is None or not key.is_usable(now):
         return None  # the session ends with the key that made it (S-28)
-    return _principal(user, "web", key=key, session_key=session_key)
+    return _principal(user, "web", key=key, session=row)
 
 
 def _of_legacy_session(marker: str) -> Principal | None:
@@ -81,26 +79,32 @@ def _hash_holds(user: User, given: str) -> bool:
 
 
 def _principal(
-    user: User, source: Source, *, key: ApiKey | None = None, session_key: str | None = None
+    user: User, source: Source, *, key: ApiKey | None = None, session: Session | None = None
 ) -> Principal:
+    last_used_at = session.last_used_at if session else key.last_used_at if key else None
     return Principal(
         user_id=str(user.pk),
         name=user.display_name,
         email=user.email,
         role="admin" if user.role == "admin" else "user",
         source=source,
-        features=features_of(user.role),
+        features=features_of(user.role, user.permissions),
         key_id=str(key.pk) if key else None,
         key_name=key.name if key else None,
-        session_key=session_key,
+        session_key=session.session_key if session else None,
+        models=frozenset(user.allowed_models) if user.models_restricted else None,
+        duty="password" if user.must_change_password and source == "web" and key is None else None,
+        stale=last_used_at is None or last_used_at < timezone.now() - LAST_USED_GRAIN,
     )
 
 
-def touch_key(key_id: str) -> None:
-    """Write a key's last use, once a minute at most; a busy database loses it, not the request."""
+def touch(principal: Principal) -> None:
+    """Write when a credential was last used; a busy database loses it, not the request."""
     now = timezone.now()
-    stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now - LAST_USED_GRAIN)
     try:
-        ApiKey.objects.filter(stale, pk=key_id).update(last_used_at=now)
+        if principal.session_key is not None:
+            Session.objects.filter(pk=principal.session_key).update(last_used_at=now)
+        elif principal.key_id is not None:
+            ApiKey.objects.filter(pk=principal.key_id).update(last_used_at=now)
     except OperationalError:
         return

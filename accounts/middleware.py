@@ -13,10 +13,10 @@ from django.urls import Resolver404, ResolverMatch, resolve
 
 from accounts.credentials import lookups, without_accounts
 from accounts.csrf import refuse_foreign_origin
-from accounts.gate import admit, methods_of, requirement_for
+from accounts.gate import admit, is_there, methods_of, requirement_for
 from accounts.hosts import allowed_hosts
-from accounts.limits import take_sign_in
-from accounts.lookup import load_principal, touch_key
+from accounts.limits import take_for
+from accounts.lookup import load_principal, touch
 from accounts.runtime import auth_mode, env, keyring
 from core.call import correlation_id_for
 from core.drf import error_response
@@ -26,6 +26,7 @@ from core.errors import (
     GatehouseError,
     InvalidRequestError,
     MethodNotAllowedError,
+    NotFoundError,
     UnauthenticatedError,
 )
 from core.http import GatedRequest
@@ -35,7 +36,6 @@ from core.response_headers import PREFLIGHT_HEADERS, SECURITY_HEADERS, HostRules
 
 log = logging.getLogger("gatehouse.web")
 GetResponse = Callable[[HttpRequest], HttpResponse]
-LIMITED = {"auth-register", "auth-login", "auth-token-login"}
 
 
 def host_rules() -> HostRules:
@@ -59,8 +59,8 @@ def find_principal(headers: dict[bytes, bytes]) -> Principal | None:
     for kind, wanted in lookups(auth_mode(), keyring("session"), headers):
         principal = load_principal(kind, wanted)
         if principal is not None:
-            if principal.key_id is not None:
-                touch_key(principal.key_id)
+            if principal.stale:
+                touch(principal)
             return principal
     return without_accounts(auth_mode(), headers)
 
@@ -129,13 +129,17 @@ class GateMiddleware:
             page = is_page(match)
             family = getattr(getattr(match.func, "cls", None), "family", "openai")
             name, method = match.view_name or "", request.method or ""
+            mode = auth_mode()
+            if not is_there(name, accounts=mode.accounts, legacy_keys=bool(mode.legacy_keys)):
+                if gated.principal is None:
+                    raise UnauthenticatedError
+                raise NotFoundError
             requirement = requirement_for(name, method)
             if requirement is None and gated.principal is not None and methods_of(name):
                 raise MethodNotAllowedError
             refuse_foreign_origin(headers, method, name)
             admit(gated.principal, requirement)
-            if name in LIMITED:
-                take_sign_in(request)
+            take_for(name, request)
         except GatehouseError as exc:
             return self._refuse(gated, exc, page=page, family=family)
         return self._get_response(request)
@@ -155,7 +159,8 @@ class GateMiddleware:
             query = urlencode({"next": request.get_full_path()})
             return HttpResponseRedirect(f"/login?{query}")
         if page and isinstance(error, ForbiddenError) and request.method == "GET":
-            return HttpResponseRedirect("/app?notice=admins_only")
+            duty = request.principal.duty if request.principal else None
+            return HttpResponseRedirect(f"/{duty}" if duty else "/app?notice=admins_only")
         nested: Family = "openai" if family == "flat" and error.http_status != 429 else family
         return error_response(error, nested, opaque=env().opaque_errors)
 

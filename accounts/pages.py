@@ -1,8 +1,9 @@
 """The pages before somebody is known: sign-in, registration, invite, waiting; and sign-out."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
@@ -10,15 +11,17 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import sessions
-from accounts.api.entry import sign_in, sign_in_with_token
+from accounts import own_account, sessions
+from accounts.audit import actor_of
 from accounts.limits import take_sign_in
 from accounts.models import User
 from accounts.passwords import PasswordError
 from accounts.registration import Registration, needs_setup_token, register
 from accounts.runtime import auth_mode, env
+from accounts.sign_in import sign_in, sign_in_with_token
 from accounts.wording import plain_words
-from core.errors import GatehouseError
+from core.errors import GatehouseError, InvalidRequestError
+from core.http import GatedRequest
 
 Page = Callable[..., HttpResponse]
 HOME = "/app"
@@ -100,7 +103,7 @@ def register_page(request: HttpRequest, code: str = "") -> HttpResponse:
     )
     try:
         take_sign_in(request)
-        outcome = register(asked, now=timezone.now())
+        outcome = register(asked, now=timezone.now(), by=actor_of(request))
     except PasswordError as exc:
         error = (exc.message, "")
         return _register_form(request, form, error=error, may_acknowledge=exc.overridable)
@@ -110,7 +113,7 @@ def register_page(request: HttpRequest, code: str = "") -> HttpResponse:
         return HttpResponseRedirect("/waiting")
     if outcome.user is None:
         return HttpResponseRedirect("/login")
-    sessions.begin(request, outcome.user)
+    sessions.begin(request, outcome.user, method="registration")
     return HttpResponseRedirect(HOME)
 
 
@@ -136,6 +139,38 @@ def _register_form(
 def waiting(request: HttpRequest) -> HttpResponse:
     """Somebody whose account waits for approval has no session; the page says what to expect."""
     return render(request, "accounts/waiting.html", context(request))
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def password_page(request: HttpRequest) -> HttpResponse:
+    """A new password, also for whoever was given one by an admin and has to replace it."""
+    principal = cast("GatedRequest", request).principal
+    assert principal is not None  # noqa: S101  # the gate saw to it
+    user = User.objects.get(pk=principal.user_id)
+    shown = context(request, must=user.must_change_password)
+    if request.method == "GET":
+        return render(request, "accounts/password.html", shown)
+    new = request.POST.get("password", "")
+    try:
+        own_account.refuse_without_password(user)
+        if new != request.POST.get("password2", ""):
+            raise InvalidRequestError("the two passwords differ")
+        take_sign_in(request)
+        own_account.change_password(
+            request,
+            user,
+            current=request.POST.get("current", ""),
+            new=new,
+            acknowledged=request.POST.get("acknowledge") == "on",
+            revoke_api_keys=request.POST.get("revoke_api_keys") == "on",
+        )
+    except GatehouseError as exc:
+        shown["may_acknowledge"] = isinstance(exc, PasswordError) and exc.overridable
+        shown["error"] = plain_words(exc)
+        return render(request, "accounts/password.html", shown, status=422)
+    messages.success(request, "Your password is changed. Other devices are signed out.")
+    return HttpResponseRedirect(HOME)
 
 
 @page

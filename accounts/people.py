@@ -1,46 +1,119 @@
-"""What an admin does to accounts: roles and states, under the rule of the last admin (S-08)."""
+"""What an admin does to accounts: roles, states, rights, passwords; never the last admin's (S-08)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
+from accounts.audit import Action, Actor, Subject, record
 from accounts.changes import change_of_rights
-from accounts.models import Role, SignUpLock, Status, User
+from accounts.features import ALL_FEATURES
+from accounts.models import Provider, Role, Session, SignUpLock, Status, User
+from accounts.passwords import check_password_rules
 from core.errors import InvalidRequestError, NotFoundError
 
 
-def set_role(user_id: UUID, role: str) -> User:
+def set_role(user_id: UUID, role: str, *, by: Actor) -> User:
     """Raises NotFoundError for an unknown id, InvalidRequestError for the last active admin."""
-    with change_of_rights(user_id):
-        user = _locked(user_id)
+    with _change(user_id) as user:
         if role != Role.ADMIN:
-            _refuse_last_admin(user)
-        User.objects.filter(pk=user.pk).update(role=role)
-    user.role = role
+            refuse_last_admin(user)
+        _set(user, "role_changed", by, role=role)
     return user
 
 
-def set_status(user_id: UUID, status: str) -> User:
+def set_status(user_id: UUID, status: str, *, by: Actor) -> User:
     """As `set_role`; disabling blocks sessions and keys at once without deleting them (E-19)."""
-    with change_of_rights(user_id):
-        user = _locked(user_id)
+    with _change(user_id) as user:
         if status != Status.ACTIVE:
-            _refuse_last_admin(user)
-        User.objects.filter(pk=user.pk).update(status=status)
-    user.status = status
+            refuse_last_admin(user)
+        _set(user, "status_changed", by, status=status)
     return user
 
 
-def _locked(user_id: UUID) -> User:
-    """The account, under the lock that admins are counted under."""
-    SignUpLock.objects.select_for_update().get_or_create(id=1)
+def set_permissions(user_id: UUID, permissions: dict[str, bool], *, by: Actor) -> User:
+    """Replace the stored map: what is not in it has its default (E-23).
+
+    Raises InvalidRequestError for a feature that does not exist (S-21), NotFoundError.
+    """
+    unknown = sorted(set(permissions) - set(ALL_FEATURES))
+    if unknown:
+        raise InvalidRequestError(f"unknown feature: {unknown[0][:100]}", param="permissions")
+    with _change(user_id) as user:
+        _set(user, "permissions_changed", by, permissions=permissions)
+    return user
+
+
+def set_models(user_id: UUID, *, restricted: bool, models: list[str], by: Actor) -> User:
+    """Which models this account may use, where it is `restricted` (E-24)."""
+    with _change(user_id) as user:
+        _set(user, "models_changed", by, models_restricted=restricted, allowed_models=models)
+    return user
+
+
+def reset_password(user_id: UUID, password: str, *, acknowledged: bool, by: Actor) -> User:
+    """Give a local account a new password that has to be changed at the next sign-in (E-20).
+
+    Its sessions end, its keys stay. Raises NotFoundError, InvalidRequestError, PasswordError.
+    """
+    user = _found(user_id)
+    if user.provider != Provider.LOCAL:
+        raise InvalidRequestError("password reset is only available for local accounts")
+    check_password_rules(
+        password, acknowledged=acknowledged, for_admin=user.role == Role.ADMIN, hints=[user.email]
+    )
+    user.set_password(password)  # slow by design, so before the transaction
+    with change_of_rights(user_id):
+        User.objects.filter(pk=user_id).update(password=user.password, must_change_password=True)
+        Session.objects.filter(user_id=user_id).delete()
+        record("password_reset_by_admin", by, subject(user))
+    return user
+
+
+def delete(user_id: UUID, *, by: Actor) -> User:
+    """Remove an account with its keys, sessions and the invites it made, within a transaction.
+
+    An invite it used stays used (W-04). Raises NotFoundError, InvalidRequestError.
+    """
+    with _change(user_id) as user:
+        refuse_last_admin(user)
+        user.invites_made.all().delete()
+        record("user_deleted", by, subject(user), before={"role": user.role, "status": user.status})
+        User.objects.filter(pk=user.pk).delete()
+    return user
+
+
+def subject(user: User) -> Subject:
+    return Subject(user.pk, user.email)
+
+
+@contextmanager
+def _change(user_id: UUID) -> Iterator[User]:
+    """The account, in a transaction that changes its rights, under the lock admins are counted under."""
+    with change_of_rights(user_id):
+        SignUpLock.objects.select_for_update().get_or_create(id=1)
+        yield _found(user_id)
+
+
+def _set(user: User, action: Action, by: Actor, **fields: Any) -> None:
+    before = {name: getattr(user, name) for name in fields}
+    User.objects.filter(pk=user.pk).update(**fields)
+    record(action, by, subject(user), before=before, after=fields)
+    for name, value in fields.items():
+        setattr(user, name, value)
+
+
+def _found(user_id: UUID) -> User:
     user = User.objects.filter(pk=user_id).first()
     if user is None:
         raise NotFoundError("user not found")
     return user
 
 
-def _refuse_last_admin(user: User) -> None:
+def refuse_last_admin(user: User) -> None:
+    """Raise InvalidRequestError where `user` is the only active admin there is (S-08)."""
     if user.role != Role.ADMIN or user.status != Status.ACTIVE:
         return
     others = User.objects.filter(role=Role.ADMIN, status=Status.ACTIVE).exclude(pk=user.pk)
     if not others.exists():
-        raise InvalidRequestError("the last active admin cannot be demoted or disabled")
+        raise InvalidRequestError("the last active admin cannot be demoted, disabled or deleted")

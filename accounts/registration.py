@@ -12,6 +12,7 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
 from accounts import invites
+from accounts.audit import Actor, Subject, record
 from accounts.models import Invite, Role, SignUpLock, Status, User
 from accounts.passwords import check_password_rules
 from accounts.runtime import env
@@ -56,7 +57,7 @@ def normalised_email(text: str) -> str:
     return email
 
 
-def register(asked: Registration, *, now: datetime) -> Outcome:
+def register(asked: Registration, *, now: datetime, by: Actor) -> Outcome:
     """Make the account that `asked` describes, in the mode this server is in.
 
     Raises InvalidRequestError (address, password, invite) and ForbiddenError (set-up token). An
@@ -79,7 +80,11 @@ def register(asked: Registration, *, now: datetime) -> Outcome:
     draft.set_password(asked.password)  # slow by design, so before the transaction
     try:
         with transaction.atomic():
-            return _save(draft, asked, now=now)
+            outcome = _save(draft, asked, now=now)
+            if outcome.user is not None:
+                after = {"role": draft.role, "status": draft.status, "provider": draft.provider}
+                record("register", by, Subject(draft.pk, draft.email), after=after)
+            return outcome
     except IntegrityError:
         return Outcome(None, pending=_would_wait(asked.invite_code))
 

@@ -50,7 +50,15 @@ def ask(url: str, streams: int, *more: str) -> dict[str, Any]:
         str(streams),
         "0.01",
     ]
-    command += ["--stream", "--ignore-eos", "--model", CHAT, "--tokens", str(TOKENS[streams]), *more]
+    command += [
+        "--stream",
+        "--ignore-eos",
+        "--model",
+        CHAT,
+        "--tokens",
+        str(TOKENS[streams]),
+        *more,
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     found["tokens_per_s"] = streams * TOKENS[streams] / found["seconds"]

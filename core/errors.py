@@ -106,6 +106,10 @@ class ForbiddenError(GatehouseError):
     message = "Admin access required"
 
 
+class ModelNotAllowedError(ForbiddenError):
+    reason: Reason = "model_not_allowed"
+
+
 class NotFoundError(GatehouseError):
     status = 404
     reason: Reason = "invalid_request"

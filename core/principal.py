@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Source = Literal["web", "apikey", "legacy"]
+Duty = Literal["password", "factor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,9 @@ class Principal:
 
     `user_id` is a UUID as text, or `legacy-api-key`, or `local` where authentication is off.
     `key_id` is set when an API key, or a session made from one (S-28), is the credential.
-    `features` are the names of the features this caller has; admins have all.
+    `features` are the names of the features this caller has; admins have all. `models` are the only
+    ones it may use, or None for all. `duty` is what a session has to do before anything else.
+    `stale` says that the credential's last use is due to be written down.
     """
 
     user_id: str
@@ -24,10 +27,17 @@ class Principal:
     key_id: str | None = None
     key_name: str | None = None
     session_key: str | None = None
+    models: frozenset[str] | None = None
+    duty: Duty | None = None
+    stale: bool = False
 
     @property
     def is_admin(self) -> bool:
         return self.role == "admin"
+
+    def may_use(self, model: str) -> bool:
+        """Whether the allow-list lets this caller at `model` (contract 4.3; exact names)."""
+        return self.models is None or self.is_admin or model in self.models
 
     @property
     def has_account(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from accounts.gate import admit_model
 from core.call import Answer, Call, ClientGoneError
 from core.errors import (
     GatehouseError,
@@ -16,6 +17,7 @@ from core.errors import (
     ModelNotFoundError,
     NotFoundError,
 )
+from core.principal import Principal
 from inference import forwarding
 from inference.endpoints import Endpoint
 from inference.engine_table import MAX_MODEL_NAME, Desk, EngineTable, Target
@@ -43,8 +45,12 @@ async def infer(call: Call, answer: Answer, runtime: Runtime, endpoint: Endpoint
         data = parse(await call.read_body(runtime.body_limit))
         name = model_name(call, data)
         named = name or ""
+        if name is not None:
+            admit_model(call.principal, name)  # before it is looked for: names tell nothing
         target = runtime.engines.find(name, endpoint.capability)
         named = target.name
+        if name is None:
+            admit_model(call.principal, named)
         asked = Asked(data, named, target.served_model, stream=bool(data.get("stream")))
         if endpoint.rules == "responses":
             await load_earlier(call, runtime, asked)
@@ -217,9 +223,10 @@ def _store(exchange: Exchange, runtime: Runtime, body: dict[str, Any] | None) ->
     )
 
 
-def list_models(engines: EngineTable) -> dict[str, Any]:
-    """`GET /v1/models`: everything that may be named, loading or not."""
-    data = [model_object(target) for target in engines.targets.values()]
+def list_models(engines: EngineTable, principal: Principal) -> dict[str, Any]:
+    """`GET /v1/models`: everything that `principal` may name, loading or not."""
+    found = (target for target in engines.targets.values() if principal.may_use(target.name))
+    data = [model_object(target) for target in found]
     return {"object": "list", "data": data}
 
 
@@ -228,10 +235,13 @@ def model_object(target: Target) -> dict[str, Any]:
 
 
 async def serve_models(call: Call, answer: Answer, runtime: Runtime) -> None:
-    await answer.json(200, orjson.dumps(list_models(runtime.engines)), [forwarding.overhead(call)])
+    assert call.principal is not None  # noqa: S101  # the gate came first
+    body = orjson.dumps(list_models(runtime.engines, call.principal))
+    await answer.json(200, body, [forwarding.overhead(call)])
 
 
 async def serve_model(call: Call, answer: Answer, runtime: Runtime) -> None:
+    admit_model(call.principal, call.kwargs["model"])
     target = runtime.engines.find(call.kwargs["model"], "")
     await answer.json(200, orjson.dumps(model_object(target)), [forwarding.overhead(call)])
 

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts import api_keys
 from accounts.api.keys import create_key
+from accounts.audit import actor_of
 from accounts.models import ApiKey
 from accounts.pages import HOME, page
 from accounts.runtime import env
@@ -71,7 +72,7 @@ def make_key(request: HttpRequest) -> HttpResponse:
     assert principal is not None  # noqa: S101
     data = {"name": request.POST.get("name", ""), "expiresIn": request.POST.get("expires") or None}
     try:
-        key, secret = create_key(principal.user_id, data)
+        key, secret = create_key(principal.user_id, data, by=actor_of(request))
     except GatehouseError as exc:
         shown = _context(request, key_error=plain_words(exc), key_name=data["name"])
         return render(request, "inference/home.html", shown, status=422)
@@ -83,6 +84,6 @@ def make_key(request: HttpRequest) -> HttpResponse:
 def revoke_key(request: HttpRequest, key_id: UUID) -> HttpResponse:
     principal = cast("GatedRequest", request).principal
     assert principal is not None  # noqa: S101
-    if api_keys.revoke(key_id, owner_id=principal.user_id):
+    if api_keys.revoke(key_id, owner_id=principal.user_id, by=actor_of(request)):
         messages.success(request, "The key is revoked.")
     return HttpResponseRedirect(HOME)

@@ -21,7 +21,7 @@ from django.urls import URLPattern, get_resolver
 from accounts.credentials import Kind, KnownPrincipals, Resolver
 from accounts.csrf import own_netlocs
 from accounts.gate import GATE
-from accounts.lookup import load_principal, touch_key
+from accounts.lookup import load_principal, touch
 from accounts.middleware import host_rules, origin_rules
 from accounts.runtime import auth_mode, env, generations, keyring
 from core.call import Receive, Scope, Send
@@ -105,8 +105,8 @@ class Worker:
 
     async def _load_principal(self, kind: Kind, secret: str) -> Principal | None:
         found: Principal | None = await self._run(load_principal, kind, secret)
-        if found is not None and found.key_id is not None:
-            self.in_background(touch_key, found.key_id)
+        if found is not None and found.stale:
+            self.in_background(touch, found)
         return found
 
     async def _load_targets(self) -> list[Target]:

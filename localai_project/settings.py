@@ -115,6 +115,7 @@ PASSWORD_HASHERS = ["accounts.passwords.BoundedArgon2Hasher"]
 LOGIN_URL = "/login"
 LOGIN_REDIRECT_URL = "/app"
 _https = GATEHOUSE.public_url.startswith("https:")
+SESSION_ENGINE = "accounts.session_store"
 SESSION_COOKIE_NAME = "session"
 SESSION_COOKIE_AGE = 30 * 24 * 3600
 SESSION_COOKIE_HTTPONLY = True

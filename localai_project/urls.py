@@ -5,9 +5,10 @@ from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
 from accounts import pages as account_pages
+from accounts.api import account, audit, entry, invites, keys
 from accounts.api import admin as admin_api
-from accounts.api import entry, keys
 from inference import pages as inference_pages
+from inference.api import accounts as inference_accounts
 from inference.api import health, views
 from usage import api as usage_api
 
@@ -40,6 +41,15 @@ _ACCOUNTS = [
     path("api/auth/token-login", entry.TokenLoginView.as_view(), name="auth-token-login"),
     path("api/auth/logout", entry.LogoutView.as_view(), name="auth-logout"),
     path("api/auth/me", usage_api.MeView.as_view(), name="auth-me"),
+    path("api/auth/profile", account.ProfileView.as_view(), name="auth-profile"),
+    path("api/auth/password", account.PasswordView.as_view(), name="auth-password"),
+    path("api/auth/sessions", account.SessionsView.as_view(), name="auth-sessions"),
+    path("api/auth/sessions/<uuid:session_id>", account.SessionView.as_view(), name="auth-session"),
+    path(
+        "api/auth/invite/<str:code>/check",
+        invites.InviteCheckView.as_view(),
+        name="auth-invite-check",
+    ),
     path("api/auth/api-keys", keys.ApiKeysView.as_view(), name="auth-api-keys"),
     path("api/auth/api-keys/<uuid:key_id>", keys.ApiKeyView.as_view(), name="auth-api-key"),
     path("api/auth/usage", usage_api.UsageView.as_view(), name="auth-usage"),
@@ -55,10 +65,34 @@ _ACCOUNTS = [
         admin_api.UserStatusView.as_view(),
         name="auth-admin-user-status",
     ),
-    path("api/auth/admin/invites", admin_api.InvitesView.as_view(), name="auth-admin-invites"),
+    path(
+        "api/auth/admin/users/<uuid:user_id>", usage_api.UserView.as_view(), name="auth-admin-user"
+    ),
+    path(
+        "api/auth/admin/users/<uuid:user_id>/password",
+        admin_api.UserPasswordView.as_view(),
+        name="auth-admin-user-password",
+    ),
+    path(
+        "api/auth/admin/users/<uuid:user_id>/permissions",
+        admin_api.UserPermissionsView.as_view(),
+        name="auth-admin-user-permissions",
+    ),
+    path(
+        "api/auth/admin/users/<uuid:user_id>/models",
+        admin_api.UserModelsView.as_view(),
+        name="auth-admin-user-models",
+    ),
+    path(
+        "api/auth/admin/features",
+        inference_accounts.FeaturesView.as_view(),
+        name="auth-admin-features",
+    ),
+    path("api/auth/admin/audit", audit.AuditView.as_view(), name="auth-admin-audit"),
+    path("api/auth/admin/invites", invites.InvitesView.as_view(), name="auth-admin-invites"),
     path(
         "api/auth/admin/invites/<uuid:invite_id>",
-        admin_api.InviteView.as_view(),
+        invites.InviteView.as_view(),
         name="auth-admin-invite",
     ),
 ]
@@ -73,6 +107,7 @@ _PAGES = [
     path("register", account_pages.register_page, name="register"),
     path("invite/<str:code>", account_pages.register_page, name="invite"),
     path("waiting", account_pages.waiting, name="waiting"),
+    path("password", account_pages.password_page, name="password"),
     path("logout", account_pages.logout, name="logout"),
     path("favicon.ico", RedirectView.as_view(url="/static/mark.svg"), name="favicon-ico"),
     path("favicon.svg", RedirectView.as_view(url="/static/mark.svg"), name="favicon"),

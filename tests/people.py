@@ -71,9 +71,10 @@ def make_user(db: None) -> Callable[..., Any]:
 @pytest.fixture
 def make_key(db: None) -> Callable[..., tuple[Any, str]]:
     from accounts import api_keys
+    from accounts.audit import CLI
 
     def make(user: Any, *, name: str = "key", expires_at: Any = None) -> tuple[Any, str]:
-        return api_keys.create(user, name=name, expires_at=expires_at)
+        return api_keys.create(user, name=name, expires_at=expires_at, by=CLI)
 
     return make
 

@@ -1,14 +1,20 @@
 """Who am I, who is there, and what was used: E-06, E-14, E-17, E-28."""
 
+from uuid import UUID
+
+from django.db import transaction
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import people
 from accounts.api.base import AccountView
 from accounts.api.shapes import caller, listed_user
+from accounts.audit import actor_of
 from accounts.features import effective_permissions
 from accounts.models import User
 from usage.drain import drain
+from usage.events import forget_user
 from usage.reports import usage_report
 
 
@@ -19,7 +25,9 @@ class MeView(AccountView):
         principal = self.principal(request)
         user = User.objects.get(pk=principal.user_id) if principal.has_account else None
         body = caller(principal, user)
-        body["permissions"] = effective_permissions(principal.role)
+        body["permissions"] = effective_permissions(
+            principal.role, user.permissions if user else {}
+        )
         body["quotas"] = []  # there are no rules yet
         return Response(body)
 
@@ -30,6 +38,17 @@ class UsersView(AccountView):
     def get(self, _request: Request) -> Response:
         users = User.objects.order_by("created_at")
         return Response({"users": [listed_user(user) for user in users]})
+
+
+class UserView(AccountView):
+    """E-21: the account goes, its usage stays as nobody's (S-19)."""
+
+    def delete(self, request: Request, user_id: UUID) -> Response:
+        self.refuse_self(request, user_id, "cannot delete yourself")
+        with transaction.atomic():
+            people.delete(user_id, by=actor_of(request._request))  # noqa: SLF001
+            forget_user(user_id)
+        return Response({"message": "user deleted"})
 
 
 class UsageView(AccountView):

@@ -1,28 +1,32 @@
-"""What admins ask and change: E-18, E-19, E-30 to E-32. (E-17 will show quotas: it is in usage.)"""
+"""What admins change about an account: E-18 to E-20, E-22 to E-24. (E-17 and E-21 are in usage.)"""
 
 from typing import Any
 from uuid import UUID
 
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import invites, people
+from accounts import people
 from accounts.api.base import AccountView
-from accounts.api.shapes import listed_invite, timestamp
-from accounts.models import Invite, Role, Status, User
-from core.drf import read_json
+from accounts.api.entry import text_with_nul
+from accounts.api.shapes import allowed_models
+from accounts.audit import actor_of
+from accounts.features import effective_permissions
+from accounts.models import Role, Status, User
+from core.drf import flag, read_json
 from core.errors import InvalidRequestError, NotFoundError
+
+MAX_MODELS = 1000
+MAX_MODEL_CHARS = 255
 
 
 class UserRoleView(AccountView):
     """E-18."""
 
     def put(self, request: Request, user_id: UUID) -> Response:
-        if str(user_id) == self.principal(request).user_id:
-            raise InvalidRequestError("cannot change your own role")
+        self.refuse_self(request, user_id, "cannot change your own role")
         role = _choice(request, "role", {Role.ADMIN, Role.USER}, "'admin' or 'user'")
-        people.set_role(user_id, role)
+        people.set_role(user_id, role, by=actor_of(request._request))  # noqa: SLF001
         return Response({"message": "role updated"})
 
 
@@ -30,11 +34,10 @@ class UserStatusView(AccountView):
     """E-19."""
 
     def put(self, request: Request, user_id: UUID) -> Response:
-        if str(user_id) == self.principal(request).user_id:
-            raise InvalidRequestError("cannot change your own status")
+        self.refuse_self(request, user_id, "cannot change your own status")
         allowed = {Status.ACTIVE, Status.DISABLED}
         status = _choice(request, "status", allowed, "'active' or 'disabled'")
-        people.set_status(user_id, status)
+        people.set_status(user_id, status, by=actor_of(request._request))  # noqa: SLF001
         return Response({"message": "status updated"})
 
 
@@ -46,46 +49,65 @@ def _choice(request: Request, name: str, allowed: set[Any], words: str) -> str:
     return value
 
 
-class InvitesView(AccountView):
-    """E-30 and E-31."""
+class UserPasswordView(AccountView):
+    """E-20."""
 
-    def get(self, request: Request) -> Response:
-        found = Invite.objects.select_related("created_by", "used_by").order_by("-created_at")
-        return Response({"invites": [listed_invite(invite) for invite in found]})
-
-    def post(self, request: Request) -> Response:
-        hours = invite_hours(read_json(request._request))  # noqa: SLF001
-        principal = self.principal(request)
-        by = User.objects.filter(pk=principal.user_id).first() if principal.has_account else None
-        invite, code = invites.create(created_by=by, hours=hours, now=timezone.now())
-        body = {
-            "id": str(invite.pk),
-            "code": code,
-            "expiresAt": timestamp(invite.expires_at),
-            "createdAt": timestamp(invite.created_at),
-        }
-        return Response(body, status=201)
-
-
-def invite_hours(data: dict[str, Any]) -> int:
-    """`expiresInHours`: 1 to 8760, 168 where it is missing (S-22)."""
-    hours = data.get("expiresInHours")
-    if hours is None:
-        return invites.DEFAULT_HOURS
-    if isinstance(hours, bool) or not isinstance(hours, int) or not 1 <= hours <= invites.MAX_HOURS:
-        raise InvalidRequestError(
-            f"expiresInHours must be between 1 and {invites.MAX_HOURS}", param="expiresInHours"
+    def put(self, request: Request, user_id: UUID) -> Response:
+        self.refuse_self(
+            request,
+            user_id,
+            "cannot reset your own password via this endpoint, use self-service password change",
         )
-    return hours
+        if not User.objects.filter(pk=user_id).exists():
+            raise NotFoundError("user not found")
+        data = read_json(request._request)  # noqa: SLF001
+        people.reset_password(
+            user_id,
+            text_with_nul(data, "password"),
+            acknowledged=flag(data, "acknowledge_weak_password"),
+            by=actor_of(request._request),  # noqa: SLF001
+        )
+        return Response({"message": "password reset successfully"})
 
 
-class InviteView(AccountView):
-    """E-32."""
+class UserPermissionsView(AccountView):
+    """E-22 and E-23."""
 
-    def delete(self, _request: Request, invite_id: UUID) -> Response:
-        deleted, _ = Invite.objects.filter(pk=invite_id, used_at__isnull=True).delete()
-        if not deleted:
-            if Invite.objects.filter(pk=invite_id).exists():
-                raise InvalidRequestError("cannot revoke a used invite")
-            raise NotFoundError("invite not found")
-        return Response({"message": "invite revoked"})
+    def get(self, _request: Request, user_id: UUID) -> Response:
+        user = User.objects.filter(pk=user_id).first()
+        if user is None:
+            raise NotFoundError("user not found")
+        effective = effective_permissions(user.role, user.permissions)
+        return Response({"user_id": str(user_id), "permissions": effective})
+
+    def put(self, request: Request, user_id: UUID) -> Response:
+        invalid = "invalid request body"
+        wanted = read_json(request._request, invalid=invalid)  # noqa: SLF001
+        if any(not isinstance(value, bool) for value in wanted.values()):
+            raise InvalidRequestError(invalid)
+        people.set_permissions(user_id, wanted, by=actor_of(request._request))  # noqa: SLF001
+        message = "permissions updated"
+        return Response({"message": message, "user_id": str(user_id), "permissions": wanted})
+
+
+class UserModelsView(AccountView):
+    """E-24."""
+
+    def put(self, request: Request, user_id: UUID) -> Response:
+        invalid = "invalid request body"
+        data = read_json(request._request, invalid=invalid)  # noqa: SLF001
+        restricted = flag(data, "enabled", invalid=invalid)
+        models = data.get("models") or []
+        if not isinstance(models, list) or len(models) > MAX_MODELS:
+            raise InvalidRequestError(invalid, param="models")
+        if not all(isinstance(name, str) and 0 < len(name) <= MAX_MODEL_CHARS for name in models):
+            raise InvalidRequestError(invalid, param="models")
+        if any("\0" in name for name in models):
+            raise InvalidRequestError(invalid, param="models")
+        by = actor_of(request._request)  # noqa: SLF001
+        user = people.set_models(
+            user_id, restricted=restricted, models=list(dict.fromkeys(models)), by=by
+        )
+        message = "model allowlist updated"
+        body = {"message": message, "user_id": str(user_id), "allowed_models": allowed_models(user)}
+        return Response(body)

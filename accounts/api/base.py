@@ -1,11 +1,13 @@
 """The base of the account endpoints: flat errors (G-01), JSON only, no rules of DRF's own."""
 
 from typing import cast
+from uuid import UUID
 
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from core.envelopes import Family
+from core.errors import InvalidRequestError
 from core.http import GatedRequest
 from core.principal import Principal
 
@@ -21,3 +23,8 @@ class AccountView(APIView):
         principal = cast("GatedRequest", request._request).principal  # noqa: SLF001  # DRF's own name
         assert principal is not None  # noqa: S101  # the gate saw to it
         return principal
+
+    def refuse_self(self, request: Request, user_id: UUID, message: str) -> None:
+        """Raise InvalidRequestError where the admin means their own account."""
+        if str(user_id) == self.principal(request).user_id:
+            raise InvalidRequestError(message)

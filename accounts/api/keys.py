@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from accounts import api_keys
 from accounts.api.base import AccountView
 from accounts.api.shapes import listed_key
+from accounts.audit import Actor, actor_of
 from accounts.models import ApiKey, User
 from accounts.runtime import default_key_lifetime
 from core.drf import read_json, text
@@ -63,7 +64,7 @@ def _moment(given: str, *, now: datetime) -> datetime:
     return moment
 
 
-def create_key(user_id: str, data: dict[str, Any]) -> tuple[ApiKey, str]:
+def create_key(user_id: str, data: dict[str, Any], *, by: Actor) -> tuple[ApiKey, str]:
     """A key for `user_id` as the body of E-11 asks for it."""
     now = timezone.now()
     name = key_name(text(data, "name", invalid="name is required"))
@@ -71,7 +72,7 @@ def create_key(user_id: str, data: dict[str, Any]) -> tuple[ApiKey, str]:
     user = User.objects.get(pk=user_id)
     if user.api_keys.count() >= MAX_KEYS:
         raise ConflictError(f"An account holds at most {MAX_KEYS} keys; revoke one first.")
-    return api_keys.create(user, name=name, expires_at=expires_at)
+    return api_keys.create(user, name=name, expires_at=expires_at, by=by)
 
 
 class ApiKeysView(AccountView):
@@ -83,7 +84,8 @@ class ApiKeysView(AccountView):
 
     def post(self, request: Request) -> Response:
         data = read_json(request._request, invalid="name is required")  # noqa: SLF001
-        key, secret = create_key(self.principal(request).user_id, data)
+        by = actor_of(request._request)  # noqa: SLF001
+        key, secret = create_key(self.principal(request).user_id, data, by=by)
         body = {"key": secret, **listed_key(key)}
         del body["lastUsed"]
         return Response(body, status=201)
@@ -93,6 +95,7 @@ class ApiKeyView(AccountView):
     """E-13."""
 
     def delete(self, request: Request, key_id: UUID) -> Response:
-        if not api_keys.revoke(key_id, owner_id=self.principal(request).user_id):
+        by = actor_of(request._request)  # noqa: SLF001
+        if not api_keys.revoke(key_id, owner_id=self.principal(request).user_id, by=by):
             raise NotFoundError("API key not found")
         return Response({"message": "API key revoked"})

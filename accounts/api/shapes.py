@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Any
 
+from accounts.devices import device_of
 from accounts.features import effective_permissions
-from accounts.models import ApiKey, Invite, User
+from accounts.models import ApiKey, AuditRecord, Invite, Session, User
 from core.principal import Principal
 
 
@@ -37,8 +38,29 @@ def listed_user(user: User) -> dict[str, Any]:
         "status": user.status,
         "provider": user.provider,
         "createdAt": timestamp(user.created_at),
-        "permissions": effective_permissions(user.role),
-        "allowed_models": {"enabled": False},
+        "permissions": effective_permissions(user.role, user.permissions),
+        "allowed_models": allowed_models(user),
+    }
+
+
+def allowed_models(user: User) -> dict[str, Any]:
+    """The allow-list as E-17 and E-24 show it: `models` only where there are any."""
+    found: dict[str, Any] = {"enabled": user.models_restricted}
+    if user.allowed_models:
+        found["models"] = user.allowed_models
+    return found
+
+
+def listed_session(session: Session, *, current: str | None) -> dict[str, Any]:
+    """An item of `GET /api/auth/sessions` (S-25); never the session key."""
+    return {
+        "id": str(session.public_id),
+        "createdAt": timestamp(session.created_at),
+        "lastUsed": timestamp(session.last_used_at),
+        "expiresAt": timestamp(session.expire_date),
+        "address": session.address,
+        "device": device_of(session.user_agent),
+        "current": session.session_key == current,
     }
 
 
@@ -72,3 +94,18 @@ def listed_invite(invite: Invite) -> dict[str, Any]:
 
 def _person(user: User | None) -> dict[str, str] | None:
     return {"id": str(user.pk), "name": user.display_name} if user else None
+
+
+def listed_audit(row: AuditRecord) -> dict[str, Any]:
+    """An item of `GET /api/auth/admin/audit`."""
+    return {
+        "id": row.pk,
+        "at": timestamp(row.at),
+        "action": row.action,
+        "actor": {"id": row.actor_id, "name": row.actor_name},
+        "source": row.source,
+        "address": row.address,
+        "subject": {"id": row.subject_id, "name": row.subject_name},
+        "before": row.before,
+        "after": row.after,
+    }

@@ -1,10 +1,9 @@
 """Section 2.1: where a credential may come from, and in which order."""
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, Session, User
 from tests.people import Api, sign_in
 
 

@@ -6,18 +6,6 @@ from accounts import limits, runtime
 from tests.people import PASSWORD, Api
 
 
-@pytest.fixture
-def limited(settings, tmp_path):
-    def set_to(**fields):
-        settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"data_path": tmp_path, **fields})
-        for cached in (runtime.attempts, runtime.trusted_networks):
-            cached.cache_clear()
-
-    yield set_to
-    for cached in (runtime.attempts, runtime.trusted_networks):
-        cached.cache_clear()
-
-
 def wrong(api, **headers):
     body = {"email": "bob@example.org", "password": "wrong"}
     return api.post("/api/auth/login", body, **headers)

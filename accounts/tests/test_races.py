@@ -10,6 +10,7 @@ from django.db import connections
 from django.utils import timezone
 
 from accounts import invites, people
+from accounts.audit import CLI
 from accounts.models import Invite, Role, SignUpLock, Status, User
 from accounts.registration import Registration, register
 from core.errors import GatehouseError
@@ -40,7 +41,7 @@ def asked(i: int, **more: Any) -> Registration:
 
 
 def test_w02_of_several_first_registrations_one_becomes_admin():
-    outcomes = together(lambda i: register(asked(i), now=timezone.now()))
+    outcomes = together(lambda i: register(asked(i), now=timezone.now(), by=CLI))
 
     assert not [each for each in outcomes if isinstance(each, Exception)]
     assert User.objects.filter(role=Role.ADMIN).count() == 1
@@ -48,18 +49,18 @@ def test_w02_of_several_first_registrations_one_becomes_admin():
 
 
 def test_w02_of_several_registrations_of_one_address_one_account_comes():
-    register(asked(99), now=timezone.now())
+    register(asked(99), now=timezone.now(), by=CLI)
 
-    together(lambda _: register(asked(1), now=timezone.now()))
+    together(lambda _: register(asked(1), now=timezone.now(), by=CLI))
 
     assert User.objects.filter(email="p1@example.org").count() == 1
 
 
 def test_w03_an_invite_serves_one_of_several():
-    register(asked(99), now=timezone.now())
-    _, code = invites.create(created_by=None, hours=1, now=timezone.now())
+    register(asked(99), now=timezone.now(), by=CLI)
+    _, code = invites.create(created_by=None, hours=1, now=timezone.now(), by=CLI)
 
-    outcomes = together(lambda i: register(asked(i, invite_code=code), now=timezone.now()))
+    outcomes = together(lambda i: register(asked(i, invite_code=code), now=timezone.now(), by=CLI))
 
     assert sum(isinstance(each, GatehouseError) for each in outcomes) == N - 1
     assert Invite.objects.get().used_by is not None
@@ -72,6 +73,6 @@ def test_s08_two_admins_who_disable_each_other_leave_one():
         User.objects.create(email=f"a{i}@x.org", role="admin", status="active") for i in range(N)
     ]
 
-    together(lambda i: people.set_status(admins[i].pk, Status.DISABLED))
+    together(lambda i: people.set_status(admins[i].pk, Status.DISABLED, by=CLI))
 
     assert User.objects.filter(role=Role.ADMIN, status=Status.ACTIVE).count() == 1

@@ -32,14 +32,23 @@ PATHS = {
 class Rig:
     """One runtime over a folder; `ask` runs one request and returns (status, body)."""
 
-    def __init__(self, folder: Path, url: str = "http://127.0.0.1:9", **target: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        url: str = "http://127.0.0.1:9",
+        more: tuple[str, ...] = (),
+        **target: Any,
+    ) -> None:
         self.folder = folder
         self.sent: list[dict[str, Any]] = []
         self.wanted: list[str] = []
         self.stored: dict[str, Any] = {}
+        self.principal = BOB
         table = EngineTable(max_waiting=4)
         fields = {"state": "ready", "capabilities": frozenset({"chat"}), **target}
-        table.replace([Target("m", fields.pop("served_model", "m"), url, **fields)])
+        served = fields.pop("served_model", "m")
+        others = [Target(name, name, url, **fields) for name in more]
+        table.replace([Target("m", served, url, **fields), *others])
         self.runtime = Runtime(
             resolve=self._resolve,
             meter=Meter(Journal(folder)),
@@ -71,12 +80,15 @@ class Rig:
         call = Call(
             method="POST", path=PATHS[name], query=b"", headers=given, receive=receive, client=""
         )
-        call.principal = BOB
+        call.principal = self.principal
         return call, Answer(send, [])
 
-    async def ask(self, name: str, body: Any, **headers: str) -> tuple[int, bytes]:
+    async def ask(
+        self, name: str, body: Any, *, query: bytes = b"", **headers: str
+    ) -> tuple[int, bytes]:
         """Raises the GatehouseError that the lane would say."""
         call, answer = self.call(name, body, **headers)
+        call.query = query
         await infer(call, answer, self.runtime, ENDPOINTS[name])
         return self.sent[0]["status"], self.body()
 

@@ -7,12 +7,11 @@ import threading
 import time
 from typing import Any
 
-from django.contrib.sessions.models import Session
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Session
 from core.files import AlreadyHeldError, HeldLock
 from inference import stored_responses
 from usage.drain import background_lock, drain_quietly

@@ -1,7 +1,6 @@
-"""Accounts, API keys and invites. Sessions are Django's own rows (see `accounts.sessions`)."""
+"""Accounts: one row per person, and the lock that admins are counted under."""
 
 import uuid
-from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -62,6 +61,14 @@ class User(AbstractBaseUser):
     provider = models.CharField(max_length=8, choices=Provider, default=Provider.LOCAL)
     subject = models.CharField(max_length=255, null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    email_verified_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # E-23: what was set, by feature; what is missing has its default (accounts.features)
+    permissions = models.JSONField(default=dict, blank=True)
+    # E-24: only these may be used, where the restriction is on
+    models_restricted = models.BooleanField(default=False)
+    allowed_models = models.JSONField(default=list, blank=True)
+    # after an admin's reset (E-20): a session may do nothing but set a new password
+    must_change_password = models.BooleanField(default=False)
 
     objects = UserManager()
 
@@ -118,73 +125,6 @@ class User(AbstractBaseUser):
 
     def has_module_perms(self, _app_label: str) -> bool:
         return self.is_staff
-
-
-class ApiKey(models.Model):
-    """A credential of one account. Only its prefix and an HMAC of it are stored (contract 2.5)."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    user = models.ForeignKey(User, models.CASCADE, related_name="api_keys")
-    name = models.CharField(max_length=100)
-    prefix = models.CharField(max_length=12)
-    digest = models.CharField(max_length=64, unique=True)
-    digest_key_id = models.CharField(max_length=8)
-    role = models.CharField(max_length=8, choices=Role)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    last_used_at = models.DateTimeField(null=True, blank=True)
-    expires_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        verbose_name = "API key"
-        indexes: ClassVar = [
-            # E-12 lists the caller's keys, newest first
-            models.Index(fields=["user", "-created_at"], name="apikey_by_owner"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.prefix}…)"
-
-    def is_usable(self, now: datetime) -> bool:
-        return self.expires_at is None or now < self.expires_at
-
-
-class Invite(models.Model):
-    """A link that registers one account. Used means `used_at`, whoever was deleted since (W-04)."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    prefix = models.CharField(max_length=8)
-    digest = models.CharField(max_length=64, unique=True)
-    digest_key_id = models.CharField(max_length=8)
-    created_by = models.ForeignKey(
-        User, models.SET_NULL, null=True, blank=True, related_name="invites_made"
-    )
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    expires_at = models.DateTimeField()
-    used_at = models.DateTimeField(null=True, blank=True)
-    used_by = models.ForeignKey(
-        User, models.SET_NULL, null=True, blank=True, related_name="invites_used"
-    )
-
-    class Meta:
-        constraints: ClassVar = [
-            models.CheckConstraint(
-                condition=Q(used_by__isnull=True) | Q(used_at__isnull=False),
-                name="invite_used_by_means_used_at",
-            ),
-        ]
-        indexes: ClassVar = [
-            # E-31 lists invites, newest first
-            models.Index(fields=["-created_at"], name="invite_by_age"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.prefix}…"
-
-    def state(self, now: datetime) -> str:
-        """`used`, `expired` or `available`."""
-        if self.used_at is not None:
-            return "used"
-        return "expired" if self.expires_at <= now else "available"
 
 
 class SignUpLock(models.Model):

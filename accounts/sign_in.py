@@ -1,0 +1,83 @@
+"""Letting somebody in by password or by key, whichever page or endpoint they use (E-03, E-04)."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts import api_keys, sessions
+from accounts.api.shapes import brief_user
+from accounts.audit import Subject, actor_of, record
+from accounts.credentials import is_legacy_key
+from accounts.limits import note_failure, note_success, slow_down_failures
+from accounts.models import Provider, Status, User
+from accounts.registration import burn_password
+from accounts.runtime import auth_mode, env
+from core.errors import ForbiddenError, GatehouseError, InvalidRequestError
+from core.principal import LEGACY
+
+
+class WrongPasswordError(GatehouseError):
+    """401 with the one text that tells neither which part was wrong."""
+
+    status = 401
+    reason = "unauthenticated"
+    message = "invalid email or password"
+
+
+class InvalidTokenError(GatehouseError):
+    status = 401
+    reason = "unauthenticated"
+    message = "invalid token"
+
+
+def sign_in(request: HttpRequest, email: str, password: str) -> User:
+    """Sign the person with this address and password in on this browser, or raise.
+
+    Unknown address and wrong password take the same time and say the same (W-21).
+    """
+    if env().disable_local_auth:
+        raise ForbiddenError("local login is disabled, please use OAuth")
+    email = email.strip().lower()
+    if not email or not password:
+        raise InvalidRequestError("email and password are required")
+    if "\0" in email:
+        raise WrongPasswordError
+    slow_down_failures(email, request)
+    user = User.objects.filter(email=email, provider=Provider.LOCAL).first()
+    if user is None:
+        burn_password(password)
+    if user is None or not user.check_password(password):
+        note_failure(email, request)
+        _record_refusal(request, user, "wrong_password" if user else "unknown_address")
+        raise WrongPasswordError
+    if user.status != Status.ACTIVE:
+        _record_refusal(request, user, f"account_{user.status}")
+        pending = user.status == Status.PENDING
+        raise ForbiddenError("account pending admin approval" if pending else "account disabled")
+    note_success(email, request)
+    sessions.begin(request, user, method="password")
+    return user
+
+
+def _record_refusal(request: HttpRequest, user: User | None, why: str) -> None:
+    """An address without an account is not written down: people type passwords there, too."""
+    about = Subject(user.pk, user.email) if user else Subject("", "")
+    record("sign_in_failed", actor_of(request), about, after={"reason": why})
+
+
+def sign_in_with_token(request: HttpRequest, token: str) -> dict[str, Any]:
+    """E-04: an API key or a legacy key for a browser session; the `user` object of the answer."""
+    token = token.strip()
+    if not token:
+        raise InvalidRequestError("token is required")
+    if env().auth:
+        key = api_keys.find(token, now=timezone.now())
+        if key is not None:
+            sessions.begin(request, key.user, method="api_key", api_key=key)
+            return brief_user(key.user)
+    if is_legacy_key(token.encode(), auth_mode().legacy_keys):
+        sessions.begin_legacy(request, token)
+        return {"id": LEGACY.user_id, "name": LEGACY.name, "role": LEGACY.role}
+    _record_refusal(request, None, "invalid_token")
+    raise InvalidTokenError
