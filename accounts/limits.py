@@ -13,7 +13,11 @@ FAILURES_BEFORE_SLOW = 10
 SLOWED = Rate(1, 30.0)
 SIGN_IN_ROUTES = {"auth-register", "auth-login", "auth-token-login", "auth-password"}
 # Routes with a counter of their own, 60 a minute and address.
-OTHER_LIMITED = {"auth-invite-check": "invite-check"}
+OTHER_LIMITED = {
+    "auth-invite-check": "invite-check",
+    "auth-social-login": "social-login",
+    "auth-social-callback": "social-callback",
+}
 OTHER_RATE = Rate(60, 60.0)
 
 

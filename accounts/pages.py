@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -19,12 +20,15 @@ from accounts.passwords import PasswordError
 from accounts.registration import Registration, needs_setup_token, register
 from accounts.runtime import auth_mode, env
 from accounts.sign_in import sign_in, sign_in_with_token
-from accounts.wording import plain_words
+from accounts.social.availability import offered
+from accounts.social.logout import end_session_url
+from accounts.wording import plain_words, social_words
 from core.errors import GatehouseError, InvalidRequestError
 from core.http import GatedRequest
 
 Page = Callable[..., HttpResponse]
 HOME = "/app"
+PROVIDER_NAMES = {"github": "GitHub", "oidc": "SSO"}
 
 
 def page(view: Page) -> Page:
@@ -32,6 +36,12 @@ def page(view: Page) -> Page:
     marked = never_cache(view)
     marked.is_page = True  # type: ignore[attr-defined]
     return marked
+
+
+def going_on(request: HttpRequest, url: str) -> HttpResponse:
+    """To another server after a form of ours: `form-action 'self'` forbids a redirect there."""
+    host = urlsplit(url).netloc
+    return render(request, "accounts/continue.html", {"url": url, "host": host})
 
 
 def next_path(request: HttpRequest) -> str:
@@ -47,6 +57,7 @@ def context(request: HttpRequest, **extra: Any) -> dict[str, Any]:
         "registration_mode": env().registration_mode,
         "first_run": env().auth and not User.objects.exists(),
         "next": next_path(request),
+        "providers": [(name, PROVIDER_NAMES[name]) for name in offered()] if env().auth else [],
         "local_auth": env().auth and not env().disable_local_auth,
         **extra,
     }
@@ -59,10 +70,14 @@ def login(request: HttpRequest) -> HttpResponse:
     if request.method == "GET":
         if getattr(request, "principal", None) is not None:
             return HttpResponseRedirect(next_path(request))
-        if env().auth and not User.objects.exists():
+        shown = context(request)
+        if shown["first_run"] and shown["local_auth"] and "error" not in request.GET:
             return HttpResponseRedirect("/register")
-        with_key = "key" in request.GET or not context(request)["local_auth"]
-        return render(request, "accounts/login.html", context(request, with_key=with_key))
+        with_key = "key" in request.GET or not (shown["local_auth"] or shown["providers"])
+        error = social_words(request.GET.get("error", ""))
+        return render(
+            request, "accounts/login.html", {**shown, "with_key": with_key, "error": error}
+        )
     with_key = bool(request.POST.get("token"))
     try:
         take_sign_in(request)
@@ -176,5 +191,7 @@ def password_page(request: HttpRequest) -> HttpResponse:
 @page
 @require_POST
 def logout(request: HttpRequest) -> HttpResponse:
+    """Sign out here, and at the provider the session came from (S-43)."""
+    elsewhere = end_session_url(request)
     sessions.end(request)
-    return HttpResponseRedirect("/login")
+    return going_on(request, elsewhere) if elsewhere else HttpResponseRedirect("/login")

@@ -8,17 +8,19 @@ from uuid import UUID
 from accounts.audit import Action, Actor, Subject, record
 from accounts.changes import change_of_rights
 from accounts.features import ALL_FEATURES
-from accounts.models import Provider, Role, Session, SignUpLock, Status, User
+from accounts.models import Provider, Role, RoleSource, Session, SignUpLock, Status, User
 from accounts.passwords import check_password_rules
 from core.errors import InvalidRequestError, NotFoundError
 
 
-def set_role(user_id: UUID, role: str, *, by: Actor) -> User:
+def set_role(user_id: UUID, role: str, *, by: Actor, source: RoleSource = RoleSource.HAND) -> User:
     """Raises NotFoundError for an unknown id, InvalidRequestError for the last active admin."""
     with _change(user_id) as user:
         if role != Role.ADMIN:
             refuse_last_admin(user)
         _set(user, "role_changed", by, role=role)
+        User.objects.filter(pk=user.pk).update(role_source=source)
+        user.role_source = source
     return user
 
 

@@ -13,7 +13,8 @@ from django.db import IntegrityError, transaction
 
 from accounts import invites
 from accounts.audit import Actor, Subject, record
-from accounts.models import Invite, Role, SignUpLock, Status, User
+from accounts.changes import rights_changed
+from accounts.models import Invite, Role, Session, SignUpLock, Status, User
 from accounts.passwords import check_password_rules
 from accounts.runtime import env
 from core.errors import ForbiddenError, InvalidRequestError
@@ -21,6 +22,25 @@ from core.files import secret_from_file
 
 MAX_NAME_CHARS = 200
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
+
+
+class InviteRequiredError(InvalidRequestError):
+    message = "an invite code is required to register"
+
+
+class SetupTokenError(ForbiddenError):
+    message = (
+        "the set-up token is required for the first account; "
+        "`manage.py setuptoken` on the server shows it"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a newcomer brings besides the account itself; strings as they came, trimmed."""
+
+    invite_code: str = ""
+    setup_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,33 +98,68 @@ def register(asked: Registration, *, now: datetime, by: Actor) -> Outcome:
     )
     draft = User(email=email, name=name)
     draft.set_password(asked.password)  # slow by design, so before the transaction
+    terms = Terms(asked.invite_code.strip(), asked.setup_token)
     try:
         with transaction.atomic():
-            outcome = _save(draft, asked, now=now)
-            if outcome.user is not None:
-                after = {"role": draft.role, "status": draft.status, "provider": draft.provider}
-                record("register", by, Subject(draft.pk, draft.email), after=after)
-            return outcome
+            return admit_newcomer(draft, terms, now=now, by=by)
     except IntegrityError:
-        return Outcome(None, pending=_would_wait(asked.invite_code))
+        return Outcome(None, pending=_would_wait(terms.invite_code))
 
 
-def _save(draft: User, asked: Registration, *, now: datetime) -> Outcome:
+def admit_newcomer(draft: User, terms: Terms, *, now: datetime, by: Actor) -> Outcome:
+    """Save `draft` with the role and status that mode and `terms` give it, by any way of signing up.
+
+    Inside a transaction. `draft.email_verified_at` says whether its address is proven. Raises
+    InviteRequiredError, InviteError, SetupTokenError; IntegrityError where another was faster. An
+    address that is taken leaves everything as it was, the invite included.
+    """
     SignUpLock.objects.select_for_update().get_or_create(id=1)
+    invite = None
     if not has_admin():
-        check_setup_token(asked.setup_token)
+        check_setup_token(terms.setup_token)
         draft.role, draft.status = Role.ADMIN, Status.ACTIVE
-        draft.save(force_insert=True)
-        return Outcome(draft, pending=False)
-    invite = _invite_for(asked.invite_code.strip(), now=now)
-    if User.objects.filter(email=draft.email).exists():
-        return Outcome(None, pending=_would_wait(asked.invite_code))
-    active = env().registration_mode == "open" or invite is not None
-    draft.status = Status.ACTIVE if active else Status.PENDING
+    elif is_proven_admin(draft):
+        draft.role, draft.status = Role.ADMIN, Status.ACTIVE
+    else:
+        invite = _invite_for(terms.invite_code, now=now)
+        active = env().registration_mode == "open" or invite is not None
+        draft.status = Status.ACTIVE if active else Status.PENDING
+    if not _make_room(draft, now=now, by=by):
+        return Outcome(None, pending=_would_wait(terms.invite_code))
     draft.save(force_insert=True)
     if invite is not None:
         invites.consume(invite, user=draft, now=now)
-    return Outcome(draft, pending=not active)
+    after = {"role": draft.role, "status": draft.status, "provider": draft.provider}
+    record("register", by, Subject(draft.pk, draft.email), after=after)
+    return Outcome(draft, pending=draft.status == Status.PENDING)
+
+
+def _make_room(draft: User, *, now: datetime, by: Actor) -> bool:
+    """Whether nobody has the address, or had it without ever proving it while `draft` does (S-32).
+
+    Who is displaced keeps neither keys nor sessions nor the address; admins are never displaced.
+    """
+    there = User.objects.filter(email=draft.email).first()
+    if there is None:
+        return True
+    if draft.email_verified_at is None or there.email_verified_at is not None:
+        return False
+    if there.role == Role.ADMIN:
+        return False
+    rights_changed(there.pk)
+    record("user_displaced", by, Subject(there.pk, there.email), before={"status": there.status})
+    Session.objects.filter(user=there).delete()
+    there.api_keys.all().delete()
+    User.objects.filter(pk=there.pk).update(
+        email=f"{there.pk}@displaced.invalid", status=Status.DISABLED, subject=None
+    )
+    return True
+
+
+def is_proven_admin(user: User) -> bool:
+    """Whether this is LOCALAI_ADMIN_EMAIL's account, by an address that is proven (S-01)."""
+    named = env().admin_email.strip().lower()
+    return bool(named) and user.email == named and user.email_verified_at is not None
 
 
 def _invite_for(code: str, *, now: datetime) -> Invite | None:
@@ -114,7 +169,7 @@ def _invite_for(code: str, *, now: datetime) -> Invite | None:
         return None
     if not code:
         if mode == "invite":
-            raise InvalidRequestError("an invite code is required to register", param="inviteCode")
+            raise InviteRequiredError(param="inviteCode")
         return None
     invite = invites.find_usable(code, now=now)
     if invite is None:
@@ -149,10 +204,7 @@ def check_setup_token(given: str) -> None:
         return
     wanted = secret_from_file(setup_token_path())
     if not hmac.compare_digest(given.strip().encode(), wanted.encode()):
-        raise ForbiddenError(
-            "the set-up token is required for the first account; "
-            "`manage.py setuptoken` on the server shows it"
-        )
+        raise SetupTokenError
 
 
 def burn_password(password: str) -> None:

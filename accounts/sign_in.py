@@ -5,13 +5,13 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import api_keys, sessions
+from accounts import api_keys, people, sessions
 from accounts.api.shapes import brief_user
-from accounts.audit import Subject, actor_of, record
+from accounts.audit import Actor, Subject, actor_of, record
 from accounts.credentials import is_legacy_key
 from accounts.limits import note_failure, note_success, slow_down_failures
-from accounts.models import Provider, Status, User
-from accounts.registration import burn_password
+from accounts.models import Provider, Role, Status, User
+from accounts.registration import burn_password, is_proven_admin
 from accounts.runtime import auth_mode, env
 from core.errors import ForbiddenError, GatehouseError, InvalidRequestError
 from core.principal import LEGACY
@@ -23,6 +23,14 @@ class WrongPasswordError(GatehouseError):
     status = 401
     reason = "unauthenticated"
     message = "invalid email or password"
+
+
+class AccountPendingError(ForbiddenError):
+    message = "account pending admin approval"
+
+
+class AccountDisabledError(ForbiddenError):
+    message = "account disabled"
 
 
 class InvalidTokenError(GatehouseError):
@@ -51,13 +59,25 @@ def sign_in(request: HttpRequest, email: str, password: str) -> User:
         note_failure(email, request)
         _record_refusal(request, user, "wrong_password" if user else "unknown_address")
         raise WrongPasswordError
+    note_success(email, request)
+    enter(request, user, method="password")
+    return user
+
+
+def enter(request: HttpRequest, user: User, *, method: str) -> None:
+    """Sign in somebody who has just proven who they are, by whichever method.
+
+    Raises AccountPendingError and AccountDisabledError. LOCALAI_ADMIN_EMAIL's account becomes an
+    admin here, where its address is proven (S-01).
+    """
+    if is_proven_admin(user) and user.role != Role.ADMIN and user.status != Status.DISABLED:
+        setting = Actor("", "LOCALAI_ADMIN_EMAIL", "setting", actor_of(request).address)
+        user.role = people.set_role(user.pk, Role.ADMIN, by=setting).role
+        user.status = people.set_status(user.pk, Status.ACTIVE, by=setting).status
     if user.status != Status.ACTIVE:
         _record_refusal(request, user, f"account_{user.status}")
-        pending = user.status == Status.PENDING
-        raise ForbiddenError("account pending admin approval" if pending else "account disabled")
-    note_success(email, request)
-    sessions.begin(request, user, method="password")
-    return user
+        raise AccountPendingError if user.status == Status.PENDING else AccountDisabledError
+    sessions.begin(request, user, method=method)
 
 
 def _record_refusal(request: HttpRequest, user: User | None, why: str) -> None:

@@ -7,7 +7,6 @@ wants. Names and meanings of LocalAI's own settings are kept (contract, section 
 import difflib
 import ipaddress
 import os
-import socket
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +16,9 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core.addresses import is_address, is_private, own_addresses, split_address
 from core.attempts import Rate
 from core.durations import parse_duration
-from core.interfaces import interface_addresses
 from core.keyring import MIN_SECRET_CHARS
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -56,6 +55,18 @@ class Env(BaseSettings):
     admin_email: str = ""
     registration_mode: Literal["open", "approval", "invite"] = "approval"
     disable_local_auth: bool = False
+    github_client_id: str = Field("", validation_alias="GITHUB_CLIENT_ID")
+    github_client_secret: str = Field("", validation_alias="GITHUB_CLIENT_SECRET")
+    github_url: str = "https://github.com"
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = ""
+    oidc_name: str = "SSO"
+    oidc_token_auth_method: Literal["", "client_secret_basic", "client_secret_post"] = ""
+    oidc_audience: str = ""
+    oidc_jwt_types: CommaList = ["at+jwt"]
+    oidc_groups_claim: str = "groups"
+    oidc_admin_groups: CommaList = []
     default_api_key_expiry: str = ""
     auth_rate_limit: str = "5/m"
     trusted_proxies: CommaList = []
@@ -80,6 +91,8 @@ class Env(BaseSettings):
         "cors_allow_origins",
         "engines",
         "models",
+        "oidc_jwt_types",
+        "oidc_admin_groups",
         mode="before",
     )
     @classmethod
@@ -127,6 +140,19 @@ class Env(BaseSettings):
             raise ValueError("wants an http:// or https:// address")
         return value.rstrip("/")
 
+    @field_validator("github_url", "oidc_issuer")
+    @classmethod
+    def _provider_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
+            raise ValueError("wants an http:// or https:// address")
+        return value
+
+    @field_validator("oidc_jwt_types")
+    @classmethod
+    def _jwt_types(cls, value: list[str]) -> list[str]:
+        return [item.lower().removeprefix("application/") for item in value]
+
     @field_validator("auth_database_url")
     @classmethod
     def _database(cls, value: str) -> str:
@@ -155,6 +181,27 @@ class Env(BaseSettings):
                 raise ValueError("wants name=http://host:port or http://host:port, comma-separated")
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _providers_mean_accounts(cls, data: Any) -> Any:
+        """A configured provider switches accounts on (contract, section 10)."""
+        if data.get("GITHUB_CLIENT_ID") or data.get("oidc_client_id"):
+            data["auth"] = True
+        return data
+
+    @model_validator(mode="after")
+    def _providers(self) -> "Env":
+        if self.oidc_client_id and not self.oidc_issuer:
+            raise ValueError("LOCALAI_OIDC_CLIENT_ID: wants LOCALAI_OIDC_ISSUER beside it")
+        if self.oidc_audience and self.oidc_audience == self.oidc_client_id:
+            raise ValueError(
+                "LOCALAI_OIDC_AUDIENCE: is the client id, so every id token would be a key; wants "
+                "the audience of an API of its own"
+            )
+        if self.oidc_audience and not self.oidc_issuer:
+            raise ValueError("LOCALAI_OIDC_AUDIENCE: wants LOCALAI_OIDC_ISSUER beside it")
+        return self
+
     @model_validator(mode="after")
     def _public_bind(self) -> "Env":
         open_door = not self.auth and not self.api_key
@@ -174,7 +221,7 @@ class Env(BaseSettings):
     @property
     def binds_loopback(self) -> bool:
         host = self.listen[0]
-        return host == "localhost" or (bool(host) and _is(host, "is_loopback"))
+        return host == "localhost" or (bool(host) and is_address(host, "is_loopback"))
 
     @property
     def binds_privately(self) -> bool:
@@ -183,8 +230,8 @@ class Env(BaseSettings):
         if self.binds_loopback:
             return True
         if host in {"", "0.0.0.0", "::"}:
-            return all(_is_private(address) for address in own_addresses())
-        return _is_private(host)
+            return all(is_private(address) for address in own_addresses())
+        return is_private(host)
 
     @property
     def public_url(self) -> str:
@@ -209,18 +256,6 @@ class Env(BaseSettings):
         return [] if self.engines else [DEFAULT_CHAT_MODEL]
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """`host:port`, `:port` (all interfaces) or `[::1]:port`. Raises ValueError on anything else."""
-    host, colon, port = address.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError("wants host:port, :port or [::1]:port")
-    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError("wants host:port, :port or [::1]:port")
-    return host, int(port)
-
-
 def engine_item(item: str) -> tuple[str, str]:
     """`name=url` or `url` of LOCALAI_ENGINES as (name or empty, url)."""
     name, equals, url = item.partition("=")
@@ -234,36 +269,17 @@ def engine_item(item: str) -> tuple[str, str]:
     )
 
 
-def own_addresses() -> list[str]:
-    """The machine's own addresses, as its resolver and its routes know them."""
-    found = {"127.0.0.1"}
-    try:
-        found |= {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)}
-    except OSError:
-        found.add("0.0.0.0")  # unknown counts as public
-    return sorted(found | interface_addresses())
-
-
-def _is(host: str, what: str) -> bool:
-    try:
-        return bool(getattr(ipaddress.ip_address(host), what))
-    except ValueError:
-        return False
-
-
-def _is_private(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    shared = address.version == 4 and address in ipaddress.ip_network("100.64.0.0/10")
-    return (address.is_private or address.is_link_local or shared) and not address.is_unspecified
-
-
 _KNOWN = {"LOCALAI_" + name.upper() for name in Env.model_fields if name != "auth_database_url"} | {
     "LOCALAI_AUTH_DATABASE_URL"
 }
-_SECRET = {"auth_hmac_secret", "api_key", "engines_key", "auth_database_url"}
+_SECRET = {
+    "auth_hmac_secret",
+    "api_key",
+    "engines_key",
+    "auth_database_url",
+    "github_client_secret",
+    "oidc_client_secret",
+}
 
 
 def unknown_names(environ: dict[str, str] | None = None) -> list[str]:

@@ -4,9 +4,11 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
+from accounts import account_pages as account_page
 from accounts import pages as account_pages
 from accounts.api import account, audit, entry, invites, keys
 from accounts.api import admin as admin_api
+from accounts.social import views as social
 from inference import pages as inference_pages
 from inference.api import accounts as inference_accounts
 from inference.api import health, views
@@ -45,6 +47,13 @@ _ACCOUNTS = [
     path("api/auth/password", account.PasswordView.as_view(), name="auth-password"),
     path("api/auth/sessions", account.SessionsView.as_view(), name="auth-sessions"),
     path("api/auth/sessions/<uuid:session_id>", account.SessionView.as_view(), name="auth-session"),
+    *[
+        path(
+            f"api/auth/{provider}/{step}", view, {"provider": provider}, name=f"auth-social-{step}"
+        )
+        for provider in ("github", "oidc")
+        for step, view in (("login", social.start), ("callback", social.callback))
+    ],
     path(
         "api/auth/invite/<str:code>/check",
         invites.InviteCheckView.as_view(),
@@ -103,6 +112,16 @@ _PAGES = [
     path("app/setup", inference_pages.setup_panel, name="home-setup"),
     path("app/keys", inference_pages.make_key, name="home-keys"),
     path("app/keys/<uuid:key_id>/revoke", inference_pages.revoke_key, name="home-key-revoke"),
+    path("app/account", account_page.account, name="account"),
+    path("app/account/link/<str:provider>", account_page.link, name="account-link"),
+    path("app/account/unlink/<str:provider>", account_page.unlink, name="account-unlink"),
+    path(
+        "app/account/sessions/<uuid:session_id>/end",
+        account_page.end_session,
+        name="account-session-end",
+    ),
+    path("app/providers", account_page.providers, name="providers"),
+    path("app/providers/<str:provider>/test", account_page.test_provider, name="provider-test"),
     path("login", account_pages.login, name="login"),
     path("register", account_pages.register_page, name="register"),
     path("invite/<str:code>", account_pages.register_page, name="invite"),

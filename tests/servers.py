@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,18 @@ class Server:
     """A running server. `key` is an API key of its admin; `log` what it printed."""
 
     def __init__(
-        self, folder: Path, *, web_only: bool = False, accounts: bool = True, **settings: str
+        self,
+        folder: Path,
+        *,
+        web_only: bool = False,
+        accounts: bool = True,
+        port: int = 0,
+        make_admin: bool = True,
+        **settings: str,
     ) -> None:
         self.folder = folder
         self.web_only = web_only
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://localhost:{self.port}"
         self.log = folder / "serve.log"
         self._settings = {
@@ -44,7 +51,7 @@ class Server:
         }
         self.key = ""
         self.start()
-        if accounts:
+        if accounts and make_admin:
             self.key = self.make_admin()
 
     def environment(self) -> dict[str, str]:
@@ -86,6 +93,14 @@ class Server:
     def client(self, **more: Any) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         return httpx.Client(base_url=self.url, headers=headers, timeout=60, **more)
+
+    @contextmanager
+    def admin_browser(self) -> Iterator[httpx.Client]:
+        """A browser in which the admin is signed in."""
+        with httpx.Client(base_url=self.url, timeout=20) as browser:
+            body = {"email": "admin@example.org", "password": PASSWORD}
+            assert browser.post("/api/auth/login", json=body).status_code == 200
+            yield browser
 
     def usage(self) -> dict[str, int]:
         with self.client() as client:

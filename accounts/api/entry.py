@@ -15,6 +15,8 @@ from accounts.models import User
 from accounts.registration import Registration, register
 from accounts.runtime import auth_mode, env
 from accounts.sign_in import sign_in, sign_in_with_token
+from accounts.social.availability import offered
+from accounts.social.logout import end_session_url
 from core.drf import flag, read_json, text
 from core.errors import InvalidRequestError
 from core.http import GatedRequest
@@ -30,7 +32,7 @@ class StatusView(AccountView):
         body: dict[str, Any] = {
             "authEnabled": on,
             "staticApiKeyRequired": not on and bool(mode.legacy_keys),
-            "providers": ["local"] if on and not env().disable_local_auth else [],
+            "providers": providers() if on else [],
             "hasUsers": on and User.objects.exists(),
             "registrationMode": env().registration_mode if on else "",
             "user": None,
@@ -43,6 +45,11 @@ class StatusView(AccountView):
                 stored = user.permissions if user else {}
                 body["user"]["permissions"] = effective_permissions(principal.role, stored)
         return Response(body)
+
+
+def providers() -> list[str]:
+    """What can be signed in with now, in the contract's order; nothing that does not work (W-14)."""
+    return [*([] if env().disable_local_auth else ["local"]), *offered()]
 
 
 class RegisterView(AccountView):
@@ -104,5 +111,6 @@ class LogoutView(AccountView):
     """E-05."""
 
     def post(self, request: Request) -> Response:
+        redirect = end_session_url(request._request)  # noqa: SLF001
         sessions.end(request._request)  # noqa: SLF001
-        return Response({"message": "logged out"})
+        return Response({"message": "logged out", **({"redirect": redirect} if redirect else {})})

@@ -2,14 +2,17 @@
 
 from accounts.models.audit import AuditRecord
 from accounts.models.credentials import ApiKey, Invite, Session
-from accounts.models.people import Provider, Role, SignUpLock, Status, User
+from accounts.models.people import Provider, Role, RoleSource, SignUpLock, Status, User
+from accounts.models.providers import IdentityProvider
 
 __all__ = [
     "ApiKey",
     "AuditRecord",
+    "IdentityProvider",
     "Invite",
     "Provider",
     "Role",
+    "RoleSource",
     "Session",
     "SignUpLock",
     "Status",

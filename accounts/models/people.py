@@ -27,6 +27,11 @@ class Provider(models.TextChoices):
     OIDC = "oidc", "SSO"
 
 
+class RoleSource(models.TextChoices):
+    HAND = "hand", "Given by hand"
+    GROUPS = "groups", "From the provider's groups"
+
+
 class UserManager(BaseUserManager["User"]):
     """Accounts are found by their address, lower-cased."""
 
@@ -62,6 +67,9 @@ class User(AbstractBaseUser):
     subject = models.CharField(max_length=255, null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     email_verified_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # where the role comes from, and when a sign-in last showed the group (S-44)
+    role_source = models.CharField(max_length=8, choices=RoleSource, default=RoleSource.HAND)
+    groups_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
     # E-23: what was set, by feature; what is missing has its default (accounts.features)
     permissions = models.JSONField(default=dict, blank=True)
     # E-24: only these may be used, where the restriction is on

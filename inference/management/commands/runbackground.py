@@ -12,12 +12,13 @@ from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
 from accounts.models import ApiKey, Session
+from accounts.social.availability import keep_fresh
 from core.files import AlreadyHeldError, HeldLock
 from inference import stored_responses
 from usage.drain import background_lock, drain_quietly
 
 log = logging.getLogger("gatehouse.background")
-DRAIN_EVERY_S, AFTER_FAILURE_S, SWEEP_EVERY_S = 0.5, 2.0, 3600.0
+DRAIN_EVERY_S, AFTER_FAILURE_S, SWEEP_EVERY_S, PROVIDERS_EVERY_S = 0.5, 2.0, 3600.0, 5.0
 
 
 def sweep() -> None:
@@ -40,9 +41,12 @@ class Command(BaseCommand):
         except AlreadyHeldError as exc:
             raise CommandError("Another background process has this data path.") from exc
         os.nice(5)  # behind the web processes where there are few processors
-        swept_at = float("-inf")
+        swept_at = looked_at = float("-inf")
         while not stop.is_set():
             drained = drain_quietly()
+            if time.monotonic() - looked_at > PROVIDERS_EVERY_S:
+                looked_at = time.monotonic()
+                self._keep_providers_fresh()
             if drained and time.monotonic() - swept_at > SWEEP_EVERY_S:
                 swept_at = time.monotonic()
                 self._sweep()
@@ -51,6 +55,13 @@ class Command(BaseCommand):
             stop.wait(DRAIN_EVERY_S if drained else AFTER_FAILURE_S)
         drain_quietly()
         lock.release()
+
+    @staticmethod
+    def _keep_providers_fresh() -> None:
+        try:
+            keep_fresh()
+        except DatabaseError as exc:
+            log.warning("identity providers were not looked at: %s", type(exc).__name__)
 
     @staticmethod
     def _sweep() -> None:
