@@ -13,19 +13,23 @@ from core.generations import CHANGES, CREDENTIALS, RIGHTS, Generations, user_slo
 from core.keyring import Keyring
 from core.principal import LEGACY, LOCAL, Principal
 
-Kind = Literal["session", "api-key"]
+Kind = Literal["session", "api-key", "oidc"]
 Load = Callable[[Kind, str], Awaitable[Principal | None]]
 REMEMBER_S = 60.0
-MAX_CREDENTIAL_CHARS = 512
+MAX_CREDENTIAL_CHARS, MAX_TOKEN_CHARS = 512, 8192
 KEY_PREFIX = "lai-"
 
 
 @dataclass(frozen=True, slots=True)
 class AuthMode:
-    """`accounts` is LOCALAI_AUTH; `legacy_keys` are compared whole, in constant time."""
+    """`accounts` is LOCALAI_AUTH; `legacy_keys` are compared whole, in constant time.
+
+    `oidc` is on where access tokens of the provider are taken (LOCALAI_OIDC_AUDIENCE, S-27).
+    """
 
     accounts: bool
     legacy_keys: tuple[bytes, ...]
+    oidc: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -56,6 +60,8 @@ def candidates(headers: dict[bytes, bytes]) -> Iterable[tuple[Kind, str]]:
         if not bearer.startswith(KEY_PREFIX):  # which no session token does
             yield "session", bearer
         yield "api-key", bearer
+        if bearer.startswith("ey"):  # as every JWT does
+            yield "oidc", bearer
     for name in (b"x-api-key", b"xi-api-key"):
         if value := headers.get(name):
             yield "api-key", value.decode("latin-1")
@@ -84,6 +90,9 @@ def is_legacy_key(candidate: bytes, keys: Iterable[bytes]) -> bool:
 
 def could_be(kind: Kind, secret: str, sessions: Keyring) -> str | None:
     """What to look up for a secret of `kind`, or None where its form rules it out."""
+    if kind == "oidc":
+        fits = len(secret) <= MAX_TOKEN_CHARS and secret.count(".") == 2
+        return secret if fits and secret.isascii() and secret.isprintable() else None
     if not secret or len(secret) > MAX_CREDENTIAL_CHARS or not secret.isascii():
         return None
     if kind == "session":
@@ -140,9 +149,11 @@ class KnownPrincipals:
         else:
             slot = user_slot(principal.user_id)
             before = read(slot) if read(CHANGES) == changes else -1
-        self._remember(
-            key, _Known(principal, time.monotonic() + REMEMBER_S, slot, before, everybody)
-        )
+        known_for_s = REMEMBER_S
+        if principal is not None and principal.good_until is not None:
+            known_for_s = min(REMEMBER_S, principal.good_until - time.time())
+        until = time.monotonic() + known_for_s
+        self._remember(key, _Known(principal, until, slot, before, everybody))
         return principal
 
     def _remember(self, key: bytes, known: _Known) -> None:
@@ -160,6 +171,8 @@ def lookups(
     if mode.is_open:
         return
     for kind, secret in candidates(headers):
+        if kind == "oidc" and not mode.oidc:
+            continue
         if kind == "session" or mode.accounts:  # a legacy key makes sessions too (S-41)
             wanted = could_be(kind, secret, sessions)
             if wanted is not None:

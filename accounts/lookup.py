@@ -1,5 +1,6 @@
 """The one place that asks the database who a credential belongs to."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from accounts.credentials import Kind, is_legacy_key
 from accounts.features import features_of
 from accounts.models import ApiKey, Session, Status, User
 from accounts.runtime import auth_mode, keyring
+from accounts.social.bearer import user_of_token
 from core.principal import LEGACY, Principal, Source
 
 LAST_USED_GRAIN = timedelta(minutes=1)
@@ -26,7 +28,18 @@ def load_principal(kind: Kind, secret: str) -> Principal | None:
     The owner has to be active for either (TOK-04).
     """
     now = timezone.now()
+    if kind == "oidc":
+        return _of_access_token(secret)
     return _of_session(secret, now) if kind == "session" else _of_api_key(secret, now)
+
+
+def _of_access_token(token: str) -> Principal | None:
+    """An access token of the provider (S-27); UnavailableError where it cannot be judged now."""
+    found = user_of_token(token)
+    if found is None:
+        return None
+    user, good_until = found
+    return replace(_principal(user, "oidc"), good_until=good_until, stale=False)
 
 
 def _of_api_key(secret: str, now: datetime) -> Principal | None:

@@ -52,7 +52,8 @@ def attempts() -> Attempts:
 
 @cache
 def auth_mode() -> AuthMode:
-    return AuthMode(env().auth, tuple(key.encode() for key in env().api_key))
+    legacy = tuple(key.encode() for key in env().api_key)
+    return AuthMode(env().auth, legacy, oidc=env().auth and bool(env().oidc_audience))
 
 
 @cache

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Source = Literal["web", "apikey", "legacy"]
+Source = Literal["web", "apikey", "legacy", "oidc"]
 Duty = Literal["password", "factor"]
 
 
@@ -15,7 +15,8 @@ class Principal:
     `key_id` is set when an API key, or a session made from one (S-28), is the credential.
     `features` are the names of the features this caller has; admins have all. `models` are the only
     ones it may use, or None for all. `duty` is what a session has to do before anything else.
-    `stale` says that the credential's last use is due to be written down.
+    `stale` says that the credential's last use is due to be written down. `good_until` (seconds
+    since the epoch) ends an access token of the provider, which is never remembered longer.
     """
 
     user_id: str
@@ -30,6 +31,7 @@ class Principal:
     models: frozenset[str] | None = None
     duty: Duty | None = None
     stale: bool = False
+    good_until: float | None = None
 
     @property
     def is_admin(self) -> bool:

@@ -143,6 +143,8 @@ SOCIALACCOUNT_EMAIL_AUTHENTICATION = False  # never into an account by its addre
 SOCIALACCOUNT_QUERY_EMAIL = True
 SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
+OIDC_DRF_AUTH_BACKEND = "accounts.social.bearer.BearerBackend"
+OIDC_CREATE_USER = False  # an access token makes nobody an account (S-27)
 
 # --- security headers beyond core.response_headers ---------------------------------------------
 SECURE_SSL_REDIRECT = False  # the proxy in front ends TLS; see docs/operations.md

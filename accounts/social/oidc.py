@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import jwt
+import requests
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.providers.github.views import GitHubOAuth2Adapter
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
@@ -23,17 +24,21 @@ SIGNING_ALGORITHMS = (
     *("RS256", "RS384", "RS512", "ES256", "ES384", "ES512"),
     *("PS256", "PS384", "PS512", "EdDSA"),
 )
-LEEWAY_S, MAX_AGE_S, KEYS_LIFESPAN_S, TIMEOUT_S = 30, 600, 300, 5
+LEEWAY_S, MAX_AGE_S, KEYS_LIFESPAN_S, KEYS_COOLDOWN_S, TIMEOUT_S = 30, 600, 300, 5, 5
 
 
 @cache
 def _keys(uri: str) -> jwt.PyJWKClient:
-    """The provider's key set: cached, asked again for an unknown key id, twice a minute at most."""
-    return jwt.PyJWKClient(uri, lifespan=KEYS_LIFESPAN_S, timeout=TIMEOUT_S)
+    """The provider's key set: cached, asked again for an unknown key id, every 5 s at most."""
+    return jwt.PyJWKClient(
+        uri, lifespan=KEYS_LIFESPAN_S, timeout=TIMEOUT_S, cooldown_duration=KEYS_COOLDOWN_S
+    )
 
 
 def verified_claims(token: str, *, audience: str) -> dict[str, Any]:
-    """The claims of a JWT that the configured issuer signed for `audience`. Raises OAuth2Error only."""
+    """The claims of a JWT that the configured issuer signed for `audience`. Raises OAuth2Error or
+    requests.RequestException.
+    """
     document = availability.discovery()
     try:
         key = _keys(document["jwks_uri"]).get_signing_key_from_jwt(token)
@@ -46,6 +51,8 @@ def verified_claims(token: str, *, audience: str) -> dict[str, Any]:
             leeway=LEEWAY_S,
             options={"require": ["iss", "sub", "aud", "exp", "iat"]},
         )
+    except jwt.PyJWKClientConnectionError as exc:
+        raise requests.ConnectionError(f"the provider's keys cannot be had: {exc}") from exc
     except (jwt.PyJWTError, KeyError, ValueError, TypeError) as exc:
         raise OAuth2Error(f"invalid token: {exc}") from exc
     return claims

@@ -6,17 +6,34 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from allauth.socialaccount.models import SocialAccount
 from django.db import connections
 from django.utils import timezone
 
 from accounts import invites, people
 from accounts.audit import CLI
 from accounts.models import Invite, Role, SignUpLock, Status, User
-from accounts.registration import Registration, register
+from accounts.registration import Registration, Terms, register
+from accounts.social.arrival import arrive
+from accounts.social.identity import Identity, SignInRefusedError
 from core.errors import GatehouseError
 
 pytestmark = pytest.mark.django_db(transaction=True)
-N = 6
+N = 50
+
+
+def identity(i: int, provider: str = "github", **more: Any) -> Identity:
+    fields = {"email": f"p{i}@example.org", "verified": True, "name": "", "avatar_url": ""}
+    return Identity(provider=provider, subject=str(i), groups=frozenset(), **{**fields, **more})
+
+
+def sign_up(i: int, *, who: int | None = None, code: str = "") -> User | None:
+    """Sign up by one of the three ways, whichever is `i`'s turn; None where the address was taken."""
+    person = i if who is None else who
+    if i % 3 == 0:
+        return register(asked(person, invite_code=code), now=timezone.now(), by=CLI).user
+    known = identity(person, ("github", "oidc")[i % 3 - 1])
+    return arrive(known, Terms(invite_code=code), now=timezone.now(), by=CLI).user
 
 
 def together(work: Callable[[int], Any]) -> list[Any]:
@@ -24,10 +41,10 @@ def together(work: Callable[[int], Any]) -> list[Any]:
     barrier = Barrier(N)
 
     def one(i: int) -> Any:
-        barrier.wait(10)
+        barrier.wait(30)
         try:
             return work(i)
-        except GatehouseError as exc:
+        except (GatehouseError, SignInRefusedError) as exc:
             return exc
         finally:
             connections.close_all()
@@ -76,3 +93,42 @@ def test_s08_two_admins_who_disable_each_other_leave_one():
     together(lambda i: people.set_status(admins[i].pk, Status.DISABLED, by=CLI))
 
     assert User.objects.filter(role=Role.ADMIN, status=Status.ACTIVE).count() == 1
+
+
+def test_w02_one_first_admin_over_all_ways_of_signing_up():
+    """CVE-2026-45675: the other ways decide it, too, before the insert is seen."""
+    outcomes = together(sign_up)
+
+    assert not [each for each in outcomes if isinstance(each, Exception)]
+    assert User.objects.filter(role=Role.ADMIN).count() == 1
+    assert User.objects.count() == N
+
+
+def test_w02_one_account_per_address_over_all_ways_of_signing_up():
+    register(asked(99), now=timezone.now(), by=CLI)
+
+    together(lambda i: sign_up(i, who=1))
+
+    assert User.objects.filter(email="p1@example.org").count() == 1
+
+
+def test_w02_the_same_new_identity_in_many_tabs_is_one_account():
+    register(asked(99), now=timezone.now(), by=CLI)
+
+    outcomes = together(lambda _: arrive(identity(1), Terms(), now=timezone.now(), by=CLI))
+
+    refused = {each.code for each in outcomes if isinstance(each, SignInRefusedError)}
+    assert refused <= {"try_again"}
+    assert SocialAccount.objects.count() == 1
+    assert User.objects.filter(provider="github").count() == 1
+
+
+def test_w03_one_consumer_per_invite_over_all_ways_of_signing_up():
+    register(asked(99), now=timezone.now(), by=CLI)
+    _, code = invites.create(created_by=None, hours=1, now=timezone.now(), by=CLI)
+
+    outcomes = together(lambda i: sign_up(i, code=code))
+
+    assert sum(isinstance(each, Exception) for each in outcomes) == N - 1
+    assert User.objects.filter(status=Status.ACTIVE, role=Role.USER).count() == 1
+    assert Invite.objects.get().used_by is not None

@@ -128,10 +128,9 @@ class Ground:
             LOCALAI_OIDC_ISSUER=idp.url,
             LOCALAI_OIDC_CLIENT_ID="webapp",
             LOCALAI_OIDC_CLIENT_SECRET="webapp-secret",
-            LOCALAI_OIDC_AUDIENCE=AUDIENCE,
             LOCALAI_OIDC_ADMIN_GROUPS="gatehouse-admins",
             LOCALAI_ADMIN_EMAIL="chief@idp.example",
-            **settings,
+            **{"LOCALAI_OIDC_AUDIENCE": AUDIENCE, **settings},
         )
         self.made.append((server, idp))
         if idp_up:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -171,18 +172,14 @@ def test_a_reader_beside_the_writer_sees_every_record_once_and_whole(tmp_path):
     with subprocess.Popen(
         command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as writer:
-        done = False
-        while True:
-            fresh = 0
+        deadline = time.monotonic() + 60
+        while len(seen) < 20_000 and time.monotonic() < deadline:
             for path in segments(tmp_path):
                 records, offsets[path] = read_from(
                     path, offsets.get(path, 0), limit=500, held=is_held(path)
                 )
                 seen += [r["id"] for r in records if r is None or r["k"] == FINAL]
-                fresh += len(records)
-            if done and not fresh:
-                break
-            done = done or len(seen) > 19_000
+        assert writer.stdout.readline() == b"done\n"
         writer.stdin.close()
 
     assert sorted(seen, key=int) == [str(i) for i in range(20_000)]
