@@ -11,10 +11,19 @@ from core.errors import RateLimitedError
 FAILURE_WINDOW_S = 15 * 60.0
 FAILURES_BEFORE_SLOW = 10
 SLOWED = Rate(1, 30.0)
-SIGN_IN_ROUTES = {"auth-register", "auth-login", "auth-token-login", "auth-password"}
+SIGN_IN_ROUTES = {
+    "auth-register",
+    "auth-login",
+    "auth-token-login",
+    "auth-password",
+    "auth-password-forgot",
+    "auth-password-reset",
+    "auth-email-resend",
+}
 # Routes with a counter of their own, 60 a minute and address.
 OTHER_LIMITED = {
     "auth-invite-check": "invite-check",
+    "auth-email-verify": "email-verify",
     "auth-social-login": "social-login",
     "auth-social-callback": "social-callback",
 }

@@ -19,7 +19,7 @@ from accounts.models import User
 from accounts.passwords import PasswordError
 from accounts.registration import Registration, needs_setup_token, register
 from accounts.runtime import auth_mode, env
-from accounts.sign_in import sign_in, sign_in_with_token
+from accounts.sign_in import AccountPendingError, sign_in, sign_in_with_token
 from accounts.social.availability import offered
 from accounts.social.logout import end_session_url
 from accounts.wording import plain_words, social_words
@@ -86,7 +86,7 @@ def login(request: HttpRequest) -> HttpResponse:
         else:
             sign_in(request, request.POST.get("email", ""), request.POST.get("password", ""))
     except GatehouseError as exc:
-        if exc.message == "account pending admin approval":
+        if isinstance(exc, AccountPendingError):
             return HttpResponseRedirect("/waiting")
         words = plain_words(exc)
         email = request.POST.get("email", "")
@@ -125,7 +125,9 @@ def register_page(request: HttpRequest, code: str = "") -> HttpResponse:
     except GatehouseError as exc:
         return _register_form(request, form, error=plain_words(exc))
     if outcome.pending:
-        return HttpResponseRedirect("/waiting")
+        return HttpResponseRedirect(
+            "/waiting?for=mail" if outcome.waits_for == "mail" else "/waiting"
+        )
     if outcome.user is None:
         return HttpResponseRedirect("/login")
     sessions.begin(request, outcome.user, method="registration")
@@ -153,7 +155,9 @@ def _register_form(
 @require_http_methods(["GET"])
 def waiting(request: HttpRequest) -> HttpResponse:
     """Somebody whose account waits for approval has no session; the page says what to expect."""
-    return render(request, "accounts/waiting.html", context(request))
+    return render(
+        request, "accounts/waiting.html", context(request, mail=request.GET.get("for") == "mail")
+    )
 
 
 @page

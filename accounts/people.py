@@ -8,6 +8,7 @@ from uuid import UUID
 from accounts.audit import Action, Actor, Subject, record
 from accounts.changes import change_of_rights
 from accounts.features import ALL_FEATURES
+from accounts.mail import letters
 from accounts.models import Provider, Role, RoleSource, Session, SignUpLock, Status, User
 from accounts.passwords import check_password_rules
 from core.errors import InvalidRequestError, NotFoundError
@@ -29,7 +30,10 @@ def set_status(user_id: UUID, status: str, *, by: Actor) -> User:
     with _change(user_id) as user:
         if status != Status.ACTIVE:
             refuse_last_admin(user)
+        was_waiting = user.status == Status.PENDING
         _set(user, "status_changed", by, status=status)
+        if was_waiting:
+            letters.write("approved" if status == Status.ACTIVE else "refused", user)
     return user
 
 

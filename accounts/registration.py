@@ -5,6 +5,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
@@ -14,6 +15,7 @@ from django.db import IntegrityError, transaction
 from accounts import invites
 from accounts.audit import Actor, Subject, record
 from accounts.changes import rights_changed
+from accounts.mail import letters
 from accounts.models import Invite, Role, Session, SignUpLock, Status, User
 from accounts.passwords import check_password_rules
 from accounts.runtime import env
@@ -21,6 +23,7 @@ from core.errors import ForbiddenError, InvalidRequestError
 from core.files import secret_from_file
 
 MAX_NAME_CHARS = 200
+Waits = Literal["", "approval", "mail"]
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -57,10 +60,17 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`user` is None where the address was taken already; `pending` waits for approval."""
+    """`user` is None where the address was taken already.
+
+    `waits_for` is what has to come before a sign-in, or would have to for a new account (S-33).
+    """
 
     user: User | None
-    pending: bool
+    waits_for: Waits
+
+    @property
+    def pending(self) -> bool:
+        return bool(self.waits_for)
 
 
 def normalised_email(text: str) -> str:
@@ -101,9 +111,20 @@ def register(asked: Registration, *, now: datetime, by: Actor) -> Outcome:
     terms = Terms(asked.invite_code.strip(), asked.setup_token)
     try:
         with transaction.atomic():
-            return admit_newcomer(draft, terms, now=now, by=by)
+            outcome = admit_newcomer(draft, terms, now=now, by=by)
+            if letters.is_configured():
+                _write_about(outcome, email)
+            return outcome
     except IntegrityError:
-        return Outcome(None, pending=_would_wait(terms.invite_code))
+        return Outcome(None, _would_wait(draft, terms.invite_code))
+
+
+def _write_about(outcome: Outcome, email: str) -> None:
+    """A link that proves the address, or word to whoever has it already (S-33)."""
+    if outcome.user is not None:
+        letters.write("verify", outcome.user)
+    elif (there := User.objects.filter(email=email).first()) is not None:
+        letters.write("taken", there)
 
 
 def admit_newcomer(draft: User, terms: Terms, *, now: datetime, by: Actor) -> Outcome:
@@ -122,16 +143,21 @@ def admit_newcomer(draft: User, terms: Terms, *, now: datetime, by: Actor) -> Ou
         draft.role, draft.status = Role.ADMIN, Status.ACTIVE
     else:
         invite = _invite_for(terms.invite_code, now=now)
-        active = env().registration_mode == "open" or invite is not None
-        draft.status = Status.ACTIVE if active else Status.PENDING
+        waits = "" if invite is not None else _would_wait(draft, terms.invite_code)
+        draft.status = Status.PENDING if waits else Status.ACTIVE
     if not _make_room(draft, now=now, by=by):
-        return Outcome(None, pending=_would_wait(terms.invite_code))
+        return Outcome(None, _would_wait(draft, terms.invite_code))
     draft.save(force_insert=True)
     if invite is not None:
         invites.consume(invite, user=draft, now=now)
     after = {"role": draft.role, "status": draft.status, "provider": draft.provider}
     record("register", by, Subject(draft.pk, draft.email), after=after)
-    return Outcome(draft, pending=draft.status == Status.PENDING)
+    if draft.status == Status.ACTIVE:
+        return Outcome(draft, "")
+    waits = _would_wait(draft, terms.invite_code)
+    if waits == "approval":
+        letters.write("approval_wanted", draft)
+    return Outcome(draft, waits)
 
 
 def _make_room(draft: User, *, now: datetime, by: Actor) -> bool:
@@ -177,9 +203,13 @@ def _invite_for(code: str, *, now: datetime) -> Invite | None:
     return invite
 
 
-def _would_wait(invite_code: str) -> bool:
-    """Whether a new account would have had to wait: a taken address gets the same answer (S-33)."""
-    return env().registration_mode == "approval" and not invite_code.strip()
+def _would_wait(draft: User, invite_code: str) -> Waits:
+    """What a new account has to wait for in this mode: a taken address gets the same answer (S-33)."""
+    mode = env().registration_mode
+    if mode == "approval" and not invite_code:
+        return "approval"
+    unproven = draft.email_verified_at is None and letters.is_configured()
+    return "mail" if mode == "open" and unproven else ""
 
 
 def has_admin() -> bool:

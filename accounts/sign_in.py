@@ -10,6 +10,7 @@ from accounts.api.shapes import brief_user
 from accounts.audit import Actor, Subject, actor_of, record
 from accounts.credentials import is_legacy_key
 from accounts.limits import note_failure, note_success, slow_down_failures
+from accounts.mail import letters
 from accounts.models import Provider, Role, Status, User
 from accounts.registration import burn_password, is_proven_admin
 from accounts.runtime import auth_mode, env
@@ -76,7 +77,10 @@ def enter(request: HttpRequest, user: User, *, method: str) -> None:
         user.status = people.set_status(user.pk, Status.ACTIVE, by=setting).status
     if user.status != Status.ACTIVE:
         _record_refusal(request, user, f"account_{user.status}")
-        raise AccountPendingError if user.status == Status.PENDING else AccountDisabledError
+        if user.status != Status.PENDING:
+            raise AccountDisabledError
+        by_mail = env().registration_mode == "open" and letters.is_configured()
+        raise AccountPendingError("confirm your email address first" if by_mail else "")
     sessions.begin(request, user, method=method)
 
 

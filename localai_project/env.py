@@ -67,6 +67,8 @@ class Env(BaseSettings):
     oidc_jwt_types: CommaList = ["at+jwt"]
     oidc_groups_claim: str = "groups"
     oidc_admin_groups: CommaList = []
+    email_url: str = ""
+    email_from: str = ""
     default_api_key_expiry: str = ""
     auth_rate_limit: str = "5/m"
     trusted_proxies: CommaList = []
@@ -146,6 +148,15 @@ class Env(BaseSettings):
         parts = urlsplit(value)
         if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
             raise ValueError("wants an http:// or https:// address")
+        return value
+
+    @field_validator("email_url")
+    @classmethod
+    def _mail_server(cls, value: str) -> str:
+        parts = urlsplit(value)
+        fine = parts.scheme in {"smtp", "smtps"} and parts.hostname
+        if value and not fine and not (parts.scheme == "file" and parts.path.startswith("/")):
+            raise ValueError("wants smtp://user:password@host:port, smtps://… or file:///folder")
         return value
 
     @field_validator("oidc_jwt_types")
@@ -279,6 +290,7 @@ _SECRET = {
     "auth_database_url",
     "github_client_secret",
     "oidc_client_secret",
+    "email_url",
 }
 
 

@@ -43,6 +43,8 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "allauth.socialaccount.providers.github",
     "allauth.socialaccount.providers.openid_connect",
+    "django_tasks",
+    "django_tasks_db",
     "accounts",
     "usage",
     "inference",
@@ -146,6 +148,26 @@ SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
 OIDC_DRF_AUTH_BACKEND = "accounts.social.bearer.BearerBackend"
 OIDC_CREATE_USER = False  # an access token makes nobody an account (S-27)
 
+# --- mail, sent by the background process -------------------------------------------------------
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+_mail = urlsplit(GATEHOUSE.email_url)
+EMAIL_FILE_PATH = _mail.path if _mail.scheme == "file" else str(GATEHOUSE.data_path / "mail")
+EMAIL_BACKEND = "accounts.mail.private_files.PrivateFileBackend"
+if _mail.scheme in {"smtp", "smtps"}:
+    EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    EMAIL_HOST = _mail.hostname or ""
+    EMAIL_PORT = _mail.port or (465 if _mail.scheme == "smtps" else 587)
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = (
+        unquote(_mail.username or ""),
+        unquote(_mail.password or ""),
+    )
+    EMAIL_USE_SSL = _mail.scheme == "smtps"
+    EMAIL_USE_TLS = not EMAIL_USE_SSL and EMAIL_PORT == 587
+EMAIL_TIMEOUT = 10
+_host = urlsplit(GATEHOUSE.public_url).hostname or "localhost"
+DEFAULT_FROM_EMAIL = GATEHOUSE.email_from or f"Gatehouse <gatehouse@{_host}>"
+PASSWORD_RESET_TIMEOUT = 3600
+
 # --- security headers beyond core.response_headers ---------------------------------------------
 SECURE_SSL_REDIRECT = False  # the proxy in front ends TLS; see docs/operations.md
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _https else 0
@@ -180,12 +202,20 @@ REST_FRAMEWORK = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {
+            "()": "core.redaction.Redacting",
+            "fmt": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": GATEHOUSE.log_level.upper()},
     "loggers": {
         "django.request": {"level": "ERROR"},
         "django.security": {"level": "ERROR"},
+        "django_tasks": {"level": "WARNING"},
+        "django_tasks_db": {"level": "WARNING"},
     },
 }
 os.umask(0o077)  # what we write is ours alone: database, journal, logs, sockets

@@ -5,8 +5,9 @@ from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
 from accounts import account_pages as account_page
+from accounts import mail_pages
 from accounts import pages as account_pages
-from accounts.api import account, audit, entry, invites, keys
+from accounts.api import account, audit, entry, invites, keys, mailed
 from accounts.api import admin as admin_api
 from accounts.social import views as social
 from inference import pages as inference_pages
@@ -45,6 +46,10 @@ _ACCOUNTS = [
     path("api/auth/me", usage_api.MeView.as_view(), name="auth-me"),
     path("api/auth/profile", account.ProfileView.as_view(), name="auth-profile"),
     path("api/auth/password", account.PasswordView.as_view(), name="auth-password"),
+    path("api/auth/password/forgot", mailed.ForgotView.as_view(), name="auth-password-forgot"),
+    path("api/auth/password/reset", mailed.ResetView.as_view(), name="auth-password-reset"),
+    path("api/auth/email/verify", mailed.VerifyView.as_view(), name="auth-email-verify"),
+    path("api/auth/email/resend", mailed.ResendView.as_view(), name="auth-email-resend"),
     path("api/auth/sessions", account.SessionsView.as_view(), name="auth-sessions"),
     path("api/auth/sessions/<uuid:session_id>", account.SessionView.as_view(), name="auth-session"),
     *[
@@ -125,6 +130,9 @@ _PAGES = [
     path("login", account_pages.login, name="login"),
     path("register", account_pages.register_page, name="register"),
     path("invite/<str:code>", account_pages.register_page, name="invite"),
+    path("forgot", mail_pages.forgot, name="forgot"),
+    path("reset/<str:token>", mail_pages.reset, name="reset"),
+    path("verify/<str:token>", mail_pages.verify, name="verify"),
     path("waiting", account_pages.waiting, name="waiting"),
     path("password", account_pages.password_page, name="password"),
     path("logout", account_pages.logout, name="logout"),

@@ -67,7 +67,8 @@ class RegisterView(AccountView):
         )
         outcome = register(asked, now=timezone.now(), by=actor_of(request._request))  # noqa: SLF001
         if outcome.pending:
-            message = "registration successful, awaiting admin approval"
+            waits = {"mail": "check your mail", "approval": "awaiting admin approval"}
+            message = f"registration successful, {waits[outcome.waits_for]}"
             return Response({"message": message, "pending": True})
         if outcome.user is None:
             return Response({"message": "registration processed"}, status=201)

@@ -5,11 +5,14 @@ import os
 import signal
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
+from django_tasks_db.management.commands.db_worker import Worker as TaskWorker
+from django_tasks_db.models import DBTaskResult
 
 from accounts.models import ApiKey, Session
 from accounts.social.availability import keep_fresh
@@ -19,6 +22,7 @@ from usage.drain import background_lock, drain_quietly
 
 log = logging.getLogger("gatehouse.background")
 DRAIN_EVERY_S, AFTER_FAILURE_S, SWEEP_EVERY_S, PROVIDERS_EVERY_S = 0.5, 2.0, 3600.0, 5.0
+TASKS_EVERY_S, TASKS_KEPT = 2.0, timedelta(days=7)
 
 
 def sweep() -> None:
@@ -26,7 +30,28 @@ def sweep() -> None:
     now = timezone.now()
     Session.objects.filter(expire_date__lte=now).delete()
     ApiKey.objects.filter(expires_at__lte=now).delete()
+    DBTaskResult.objects.finished().filter(finished_at__lt=now - TASKS_KEPT).delete()
     stored_responses.sweep()
+
+
+def run_tasks(stop: threading.Event) -> None:
+    """Run what is queued (mail) until `stop`: in a thread, as a mail server may be slow."""
+    while not stop.wait(TASKS_EVERY_S):
+        try:
+            TaskWorker(
+                queue_names=["*"],
+                interval=0,
+                batch=True,
+                backend_name="default",
+                startup_delay=False,
+                max_tasks=None,
+                worker_id=f"background-{os.getpid()}",
+                excluded_queue_names=[],
+            ).run()
+        except DatabaseError as exc:
+            log.warning("queued work waits: %s", type(exc).__name__)
+        finally:
+            connection.close()
 
 
 class Command(BaseCommand):
@@ -41,6 +66,8 @@ class Command(BaseCommand):
         except AlreadyHeldError as exc:
             raise CommandError("Another background process has this data path.") from exc
         os.nice(5)  # behind the web processes where there are few processors
+        letters = threading.Thread(target=run_tasks, args=(stop,), name="tasks", daemon=True)
+        letters.start()
         swept_at = looked_at = float("-inf")
         while not stop.is_set():
             drained = drain_quietly()

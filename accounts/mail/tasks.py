@@ -1,0 +1,63 @@
+"""What the queue runs: one letter, made from a template, sent, and tried again where that fails."""
+
+import logging
+from datetime import timedelta
+from smtplib import SMTPException
+
+from django.core.mail import EmailMultiAlternatives
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django_tasks import task
+
+from accounts.mail import proofs
+from accounts.mail.letters import Kind
+from accounts.models import Role, Status, User
+from accounts.runtime import env
+
+log = logging.getLogger("gatehouse.mail")
+MAX_TRIES = 8
+MAX_ADMINS = 50
+
+
+@task()
+def send_letter(kind: Kind, user_id: str, tries: int = 1) -> None:
+    """Send one letter. After a failure again in 1, 2, 4, … minutes, eight times in all."""
+    user = User.objects.filter(pk=user_id).first()
+    if user is None:
+        return
+    try:
+        _send(kind, user)
+    except (OSError, SMTPException) as exc:
+        if tries >= MAX_TRIES:
+            log.error("a letter (%s) was given up after %d tries", kind, tries)  # noqa: TRY400
+            return
+        log.warning("a letter (%s) could not be sent: %s", kind, type(exc).__name__)
+        later = timezone.now() + timedelta(minutes=2 ** (tries - 1))
+        send_letter.using(run_after=later).enqueue(kind, user_id, tries + 1)
+
+
+def _send(kind: Kind, user: User) -> None:
+    """The link is made here, so that no queue and no table ever holds it."""
+    link = {
+        "verify": lambda: f"{env().public_url}/verify/{proofs.verification_of(user)}",
+        "reset": lambda: f"{env().public_url}/reset/{proofs.reset_of(user)}",
+        "taken": lambda: f"{env().public_url}/forgot",
+        "approval_wanted": lambda: f"{env().public_url}/admin/accounts/user/?status__exact=pending",
+        "approved": lambda: f"{env().public_url}/login",
+        "refused": lambda: env().public_url,
+    }[kind]()
+    shown = {"user": user, "link": link, "host": env().public_url.partition("://")[2]}
+    text = render_to_string(f"mail/{kind}.txt", shown)
+    subject, _, body = text.partition("\n")
+    page = render_to_string("mail/letter.html", {**shown, "paragraphs": body.strip().split("\n\n")})
+    for address in _readers(kind, user):
+        letter = EmailMultiAlternatives(subject, body.strip() + "\n", to=[address])
+        letter.attach_alternative(page, "text/html")
+        letter.send()
+
+
+def _readers(kind: Kind, user: User) -> list[str]:
+    if kind != "approval_wanted":
+        return [user.email]
+    admins = User.objects.filter(role=Role.ADMIN, status=Status.ACTIVE).order_by("created_at")
+    return list(admins.values_list("email", flat=True)[:MAX_ADMINS])

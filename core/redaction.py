@@ -1,0 +1,26 @@
+"""No link, code or token in any log, whoever writes the line (S-02, S-29)."""
+
+import logging
+import re
+
+_IN_PATHS = re.compile(r"(/(?:invite|reset|verify)/)[^/\s\"'?]+")
+_IN_QUERIES = re.compile(
+    r"((?:^|[?&\s\"'])(?:invite_code|setup_token|token|code|state|id_token_hint|access_token)=)[^&\s\"']+"
+)
+_CREDENTIALS = re.compile(
+    r"(lai-[0-9a-f]{8})[0-9a-f]{20,}|(Bearer )\S+|(eyJ[\w-]{5})[\w-]+\.[\w-]+\.[\w-]*"
+)
+
+
+def redacted(text: str) -> str:
+    """`text` with everything taken out that would let somebody in."""
+    text = _IN_PATHS.sub(r"\1…", text)
+    text = _IN_QUERIES.sub(r"\1…", text)
+    return _CREDENTIALS.sub(lambda found: (found[1] or found[2] or found[3]) + "…", text)
+
+
+class Redacting(logging.Formatter):
+    """Formats as usual, traceback included, then redacts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
