@@ -8,11 +8,11 @@ import pytest
 from django.core import mail
 from django.core.management import call_command
 from django.utils import timezone
+from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
 from accounts.mail import proofs
 from accounts.models import ApiKey, AuditRecord, User
-from inference.management.commands.runbackground import TaskWorker
 from tests.people import PASSWORD, Api, sign_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,7 +25,7 @@ def posted(settings, alice, limited):
     limited(email_url="smtp://mail.example:25", auth_rate_limit="0", registration_mode="open")
 
     def run():
-        TaskWorker(
+        Worker(
             queue_names=["*"],
             interval=0,
             batch=True,
