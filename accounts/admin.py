@@ -1,22 +1,29 @@
-"""Django's admin site for those who approve: people, keys (never the secret), invites."""
+"""Django's admin site for those who approve: people, keys (never the secret), sessions, invites, audit."""
 
 from functools import partial
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.sites import AdminSite
-from django.db.models import QuerySet
+from django.db.models import Case, QuerySet, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
-from accounts import api_keys, people
+from accounts import api_keys, invites, people, sessions
 from accounts.audit import actor_of
-from accounts.models import ApiKey, Invite, Role, Status, User
+from accounts.devices import device_of
+from accounts.models import ApiKey, AuditRecord, Invite, Role, Session, Status, User
+from accounts.runtime import env
 from core.errors import GatehouseError
 
 AdminSite.site_header = "Gatehouse"
 AdminSite.site_title = "Gatehouse"
 AdminSite.index_title = "People"
+PAGE = 100
 
 
 def _to_login(_self: AdminSite, _request: HttpRequest, _context: Any = None) -> HttpResponse:
@@ -25,10 +32,18 @@ def _to_login(_self: AdminSite, _request: HttpRequest, _context: Any = None) -> 
 
 
 AdminSite.login = _to_login  # type: ignore[method-assign,assignment]
+for model in (EmailAddress, SocialAccount, SocialApp, SocialToken):  # allauth's own, not used so
+    try:
+        admin.site.unregister(model)
+    except NotRegistered:
+        continue
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows that services make and change; here they are looked at and acted upon."""
+
+    list_per_page = PAGE
+    show_full_result_count = False
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
         return False
@@ -42,9 +57,16 @@ class UserAdmin(ReadOnlyAdmin):
     list_display = ("email", "name", "role", "status", "provider", "created_at")
     list_filter = ("status", "role", "provider")
     search_fields = ("email", "name")
-    ordering = ("created_at",)
-    fields = ("id", "email", "name", "role", "status", "provider", "created_at", "last_login")
-    actions = ["approve", "disable", "make_admin", "make_user"]
+    fields = (
+        *("id", "email", "email_verified_at", "name", "role", "role_source", "status", "provider"),
+        *("permissions", "models_restricted", "allowed_models", "created_at", "last_login"),
+    )
+    actions = ["approve", "refuse", "disable", "make_admin", "make_user"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        """Who waits comes first, then by age."""
+        waiting = Case(When(status=Status.PENDING, then=0), default=1)
+        return super().get_queryset(request).order_by(waiting, "created_at")
 
     def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
         return False
@@ -52,6 +74,11 @@ class UserAdmin(ReadOnlyAdmin):
     @admin.action(description="Approve or enable", permissions=["view"])
     def approve(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
         self._each(request, chosen, partial(people.set_status, status=Status.ACTIVE))
+
+    @admin.action(description="Refuse who waits", permissions=["view"])
+    def refuse(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
+        waiting = chosen.filter(status=Status.PENDING)
+        self._each(request, waiting, partial(people.set_status, status=Status.DISABLED))
 
     @admin.action(description="Disable", permissions=["view"])
     def disable(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
@@ -97,15 +124,90 @@ class ApiKeyAdmin(ReadOnlyAdmin):
             self.delete_model(request, key)
 
 
+@admin.register(Session)
+class SessionAdmin(ReadOnlyAdmin):
+    """Signed-in browsers. What is in a form here is no credential: cookies are signed."""
+
+    list_display = ("user", "device", "address", "created_at", "last_used_at", "expire_date")
+    list_select_related = ("user",)
+    search_fields = ("user__email", "address")
+    fields = ("public_id", "user", "device", "address", "created_at", "last_used_at", "expire_date")
+    readonly_fields = ("device",)
+    list_display_links = None
+    actions = ["end"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
+        return super().get_queryset(request).filter(user__isnull=False).order_by("-last_used_at")
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description="Device")
+    def device(self, session: Session) -> str:
+        return device_of(session.user_agent)
+
+    @admin.action(description="End", permissions=["view"])
+    def end(self, request: HttpRequest, chosen: QuerySet[Session]) -> None:
+        for row in chosen:
+            sessions.end_one(row.public_id, owner_id=str(row.user_id), by=actor_of(request))
+
+
+class InviteForm(forms.ModelForm):  # type: ignore[type-arg]
+    hours = forms.IntegerField(
+        min_value=1, max_value=invites.MAX_HOURS, initial=invites.DEFAULT_HOURS
+    )
+
+    class Meta:
+        model = Invite
+        fields = ()
+
+
 @admin.register(Invite)
 class InviteAdmin(ReadOnlyAdmin):
     list_display = ("prefix", "state_now", "created_by", "used_by", "created_at", "expires_at")
     list_select_related = ("created_by", "used_by")
-    fields = ("id", "prefix", "created_by", "used_by", "created_at", "expires_at", "used_at")
+    ordering = ("-created_at",)
+    form = InviteForm
+
+    def has_add_permission(self, _request: HttpRequest) -> bool:
+        return True
+
+    def get_fields(self, _request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        if obj is None:
+            return ("hours",)
+        return ("id", "prefix", "created_by", "used_by", "created_at", "expires_at", "used_at")
+
+    def save_model(self, request: HttpRequest, obj: Invite, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's
+        """Made by the service, which knows the code; the link is shown this once."""
+        made, code = invites.create(
+            created_by=User.objects.filter(email=request.user.get_username()).first(),
+            hours=form.cleaned_data["hours"],
+            now=timezone.now(),
+            by=actor_of(request),
+        )
+        obj.__dict__.update(made.__dict__)
+        link = f"{env().public_url}/invite/{code}"
+        self.message_user(request, f"Copy the link now, it is not shown again: {link}")
 
     @admin.display(description="State")
     def state_now(self, invite: Invite) -> str:
         return invite.state(timezone.now())
 
     def has_delete_permission(self, _request: HttpRequest, obj: Any = None) -> bool:
-        return obj is None or obj.used_at is None
+        return obj is not None and obj.used_at is None
+
+    def delete_model(self, request: HttpRequest, obj: Invite) -> None:
+        invites.revoke(obj.pk, by=actor_of(request))
+
+
+@admin.register(AuditRecord)
+class AuditRecordAdmin(ReadOnlyAdmin):
+    """The trail, to be read."""
+
+    list_display = ("at", "action", "actor_name", "source", "address", "subject_name")
+    list_filter = ("action", "source")
+    search_fields = ("actor_name", "subject_name", "address")
+    ordering = ("-at", "-id")
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        return False

@@ -47,6 +47,8 @@ def _of_api_key(secret: str, now: datetime) -> Principal | None:
     key = ApiKey.objects.select_related("user").filter(digest__in=digests).first()
     if key is None or not key.is_usable(now) or key.user.status != Status.ACTIVE:
         return None
+    if key.digest != digests[0]:
+        rehash(key, secret)
     return _principal(key.user, "apikey", key=key)
 
 
@@ -109,6 +111,15 @@ def _principal(
         duty="password" if user.must_change_password and source == "web" and key is None else None,
         stale=last_used_at is None or last_used_at < timezone.now() - LAST_USED_GRAIN,
     )
+
+
+def rehash(key: ApiKey, secret: str) -> None:
+    """Keep the digest under the secret that signs now, so that the old one can be retired (S-46)."""
+    digest = keyring("api-key").digest(secret)
+    try:
+        ApiKey.objects.filter(pk=key.pk).update(digest=digest.hex, digest_key_id=digest.key_id)
+    except OperationalError:
+        return
 
 
 def touch(principal: Principal) -> None:

@@ -1,7 +1,8 @@
 """What an admin does to accounts: roles, states, rights, passwords; never the last admin's (S-08)."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from accounts.mail import letters
 from accounts.models import Provider, Role, RoleSource, Session, SignUpLock, Status, User
 from accounts.passwords import check_password_rules
 from core.errors import InvalidRequestError, NotFoundError
+
+GROUP_LIFE = timedelta(hours=24)
 
 
 def set_role(user_id: UUID, role: str, *, by: Actor, source: RoleSource = RoleSource.HAND) -> User:
@@ -87,6 +90,20 @@ def delete(user_id: UUID, *, by: Actor) -> User:
         record("user_deleted", by, subject(user), before={"role": user.role, "status": user.status})
         User.objects.filter(pk=user.pk).delete()
     return user
+
+
+def expire_group_admins(now: datetime) -> int:
+    """Take the role from admins by group whom no sign-in has shown as such for a day (S-44)."""
+    stale = User.objects.filter(
+        role=Role.ADMIN, role_source=RoleSource.GROUPS, groups_seen_at__lt=now - GROUP_LIFE
+    )
+    taken = 0
+    by = Actor("", "LOCALAI_OIDC_ADMIN_GROUPS", "setting", "")
+    for user_id in stale.values_list("pk", flat=True):
+        with suppress(InvalidRequestError):  # the last admin stays one (S-08)
+            set_role(user_id, Role.USER, by=by)
+            taken += 1
+    return taken
 
 
 def subject(user: User) -> Subject:

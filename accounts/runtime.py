@@ -14,7 +14,7 @@ from django.conf import settings
 from accounts.credentials import AuthMode
 from core.attempts import Attempts
 from core.durations import parse_duration
-from core.files import secret_from_file
+from core.files import secrets_from_file
 from core.generations import Generations
 from core.keyring import Keyring
 
@@ -30,7 +30,12 @@ def env() -> "Env":
 @cache
 def secrets(data_path: Path, configured: tuple[str, ...]) -> list[str]:
     """The secrets of this server: from the environment, else the generated file."""
-    return list(configured) or [secret_from_file(data_path / "secrets" / "hmac")]
+    return list(configured) or secrets_from_file(secrets_path(data_path))
+
+
+def secrets_path(data_path: Path) -> Path:
+    """Where the generated secrets are kept, one a line."""
+    return data_path / "secrets" / "hmac"
 
 
 @cache

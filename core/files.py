@@ -61,3 +61,20 @@ def secret_from_file(path: Path) -> str:
         finally:
             draft.unlink()
     return path.read_text().strip()
+
+
+def secrets_from_file(path: Path) -> list[str]:
+    """The secrets kept at `path`, one a line, the one that signs first; made where there are none."""
+    first = secret_from_file(path)
+    return [line.strip() for line in first.splitlines() if line.strip()]
+
+
+def keep_secrets(path: Path, lines: list[str]) -> None:
+    """Replace the secrets at `path` at once: a reader sees the old ones or the new ones."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "w") as file:
+        file.write("\n".join(lines) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -38,6 +38,11 @@ class Keyring:
             for secret in secrets
         ]
 
+    @property
+    def key_ids(self) -> list[str]:
+        """The public names of the secrets, the signing one first."""
+        return [key_id for key_id, _ in self._keys]
+
     def digest(self, text: str) -> Digest:
         """The digest under the signing key."""
         key_id, key = self._keys[0]

@@ -24,6 +24,7 @@ from accounts.gate import GATE
 from accounts.lookup import load_principal, touch
 from accounts.middleware import host_rules, origin_rules
 from accounts.runtime import auth_mode, env, generations, keyring
+from accounts.secret_versions import check_secrets
 from core.call import Receive, Scope, Send
 from core.principal import Principal
 from inference.api.adapter import remote_engines, want_model, with_database
@@ -171,7 +172,7 @@ class Application:
                 return
 
 
-if (problem := check_schema()) is not None:
+if (problem := check_schema() or check_secrets()) is not None:
     sys.stderr.write(f"gatehouse: {problem}\n")
     sys.exit(4)  # gunicorn stops instead of starting the worker again (decision 005)
 application = Application()

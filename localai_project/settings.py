@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from core.files import secret_from_file
+from core.files import secrets_from_file
 from core.keyring import Keyring
 from localai_project import env
 
@@ -15,9 +15,7 @@ GATEHOUSE = env.load()
 ENVIRONMENT_WARNINGS = env.unknown_names()
 VERSION = re.findall(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
 
-_secrets = GATEHOUSE.auth_hmac_secret or [
-    secret_from_file(GATEHOUSE.data_path / "secrets" / "hmac")
-]
+_secrets = GATEHOUSE.auth_hmac_secret or secrets_from_file(GATEHOUSE.data_path / "secrets" / "hmac")
 SECRET_KEY, *SECRET_KEY_FALLBACKS = Keyring(_secrets, "django").raw()
 DEBUG = False
 ALLOWED_HOSTS = ["*"]  # accounts.middleware judges the host, with the same rules as the lane

@@ -1,7 +1,7 @@
 """Changes of rights are in force in every worker at the latest 250 ms after the admin's call returned."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
@@ -67,17 +67,6 @@ class Bob:
         self.session = self.browser.cookies["session"]
 
 
-def measured(
-    change: Callable[[], httpx.Response], look: Callable[[], set[int]], wanted: int
-) -> float:
-    """Seconds from the return of `change` until every connection gives `wanted`."""
-    assert change().status_code == 200
-    began = time.monotonic()
-    while look() != {wanted}:
-        assert time.monotonic() - began < 5, f"{look()} instead of {wanted}"
-    return time.monotonic() - began
-
-
 CHANGES = {
     "status": ("GET", "/v1/models", 200, 401),
     "role": ("GET", "/api/auth/admin/users", 403, 200),
@@ -105,7 +94,7 @@ def test_it_bites_in_every_worker_at_once(server, what):
             "password": lambda: admin.put(f"{users}/password", json={"password": NEW}),
         }[what]
 
-        took = measured(change, lambda: everywhere.statuses(method, path), after)
+        assert change().status_code == 200
+        time.sleep(LIMIT_S)
 
-    print(f"{what}: all of {CONNECTIONS} connections after {took * 1000:.0f} ms")
-    assert took < LIMIT_S
+        assert everywhere.statuses(method, path) == {after}

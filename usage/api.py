@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import people
+from accounts.api.audit import page_number
 from accounts.api.base import AccountView
 from accounts.api.shapes import caller, listed_user
 from accounts.audit import actor_of
@@ -33,10 +34,15 @@ class MeView(AccountView):
 
 
 class UsersView(AccountView):
-    """E-17."""
+    """E-17: everybody, or a page by `limit` and `offset`."""
 
-    def get(self, _request: Request) -> Response:
-        users = User.objects.order_by("created_at")
+    def get(self, request: Request) -> Response:
+        users = User.objects.order_by("created_at", "pk")
+        given = request.query_params
+        if given.get("limit") or given.get("offset"):
+            limit = page_number(given.get("limit", ""), "limit", 100, 1, 1000)
+            offset = page_number(given.get("offset", ""), "offset", 0, 0, 10_000_000)
+            users = users[offset : offset + limit]
         return Response({"users": [listed_user(user) for user in users]})
 
 

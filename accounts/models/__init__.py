@@ -4,6 +4,7 @@ from accounts.models.audit import AuditRecord
 from accounts.models.credentials import ApiKey, Invite, Session
 from accounts.models.people import Provider, Role, RoleSource, SignUpLock, Status, User
 from accounts.models.providers import IdentityProvider
+from accounts.models.secrets import SecretVersion
 
 __all__ = [
     "ApiKey",
@@ -13,6 +14,7 @@ __all__ = [
     "Provider",
     "Role",
     "RoleSource",
+    "SecretVersion",
     "Session",
     "SignUpLock",
     "Status",

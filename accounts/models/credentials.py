@@ -32,6 +32,9 @@ class Session(AbstractBaseSession):
             models.Index(fields=["user", "-created_at"], name="session_by_owner"),
         ]
 
+    def __str__(self) -> str:
+        return str(self.public_id)
+
     @classmethod
     def get_session_store_class(cls) -> Any:
         from accounts.session_store import SessionStore  # the store imports this class

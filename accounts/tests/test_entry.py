@@ -187,7 +187,7 @@ def test_registration_takes_no_other_fields(alice, field):
     assert (user.role, user.status, user.provider) == (Role.USER, Status.PENDING, "local")
 
 
-def test_e03_wrong_password_and_unknown_address_say_the_same(bob):
+def test_e03_w21_wrong_password_and_unknown_address_say_the_same(bob):
     wrong = Api().post("/api/auth/login", {"email": bob.email, "password": "nope"})
     unknown = Api().post("/api/auth/login", {"email": "x@y.org", "password": "nope"})
 
@@ -251,7 +251,7 @@ def test_e04_a_key_gives_a_session_that_ends_with_the_key(bob, make_key):
     assert api.get("/api/auth/me").status_code == 401
 
 
-def test_s41_a_legacy_key_gives_a_session_and_never_becomes_a_cookie(anonymous):
+def test_s41_w19_a_legacy_key_gives_a_session_and_never_becomes_a_cookie(anonymous):
     answer = anonymous.post("/api/auth/token-login", {"token": "legacy-key-two"})
 
     assert answer.json() == {

@@ -48,7 +48,7 @@ def test_a_correlation_id_is_echoed_where_it_is_sane(anonymous):
         {"origin": "null"},
     ],
 )
-def test_s11_another_site_cannot_use_a_cookie(as_bob, headers):
+def test_s11_w23_another_site_cannot_use_a_cookie(as_bob, headers):
     answer = as_bob.post("/api/auth/api-keys", {"name": "k"}, **headers)
 
     assert answer.status_code == 403
@@ -80,7 +80,7 @@ def test_s11_a_header_credential_needs_no_origin(bob, make_key):
     assert answer.status_code == 404
 
 
-def test_s23_no_cors_unless_asked_for(anonymous):
+def test_s23_w22_no_cors_unless_asked_for(anonymous):
     answer = anonymous.get("/api/auth/status", origin="https://app.example")
 
     assert "access-control-allow-origin" not in answer.headers

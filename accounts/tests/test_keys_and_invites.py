@@ -11,7 +11,7 @@ from accounts.models import ApiKey, Invite
 from tests.people import Api
 
 
-def test_e11_the_secret_is_shown_once_and_stored_nowhere(as_bob):
+def test_e11_e12_the_secret_is_shown_once_and_stored_nowhere(as_bob):
     answer = as_bob.post("/api/auth/api-keys", {"name": " my key "})
     body = answer.json()
 

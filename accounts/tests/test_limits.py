@@ -57,7 +57,7 @@ def test_whose_address_it_is(limited, peer, forwarded, expected):
     assert limits.client_address(peer, forwarded) == expected
 
 
-def test_s10_after_ten_failures_an_account_is_slowed_not_locked(bob, limited):
+def test_s10_s37_after_ten_failures_an_account_is_slowed_not_locked(bob, limited):
     limited(auth_rate_limit="1000/m")
     for _ in range(10):
         assert wrong(Api()).status_code == 401

@@ -26,7 +26,7 @@ def strict():
     return api
 
 
-def test_r24_anonymous_pages_lead_to_sign_in_and_back(strict, bob):
+def test_s24_anonymous_pages_lead_to_sign_in_and_back(strict, bob):
     answer = strict.get("/app")
     assert (answer.status_code, answer.headers["location"]) == (302, "/login?next=%2Fapp")
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.faults.conftest import ask
-from tests.servers import Server
+from tests.servers import PASSWORD, Server
 from tests.stub import StubEngine
 
 
@@ -246,3 +246,27 @@ def test_no_secret_is_in_any_sink(server, engine):
         content = path.read_bytes()
         assert not [s for s in secrets if s in content], path
     assert key not in str(engine.state()["headers"])
+
+
+def test_s39_a_running_answer_finishes_when_its_callers_rights_end(server):
+    with server.client() as admin:
+        made = admin.post("/api/auth/admin/invites").json()
+        with httpx.Client(base_url=server.url) as browser:
+            body = {"email": "s39@example.org", "password": PASSWORD, "inviteCode": made["code"]}
+            user = browser.post("/api/auth/register", json=body).json()["user"]
+            key = browser.post("/api/auth/api-keys", json={"name": "k"}).json()["key"]
+        headers = {"Authorization": f"Bearer {key}"}
+        with (
+            httpx.Client(base_url=server.url, headers=headers, timeout=20) as bob,
+            bob.stream(
+                "POST", "/v1/chat/completions", json=ask(stream=True, tokens=20, tick=0.05)
+            ) as answer,
+        ):
+            lines = answer.iter_lines()
+            next(lines)
+            admin.put(f"/api/auth/admin/users/{user['id']}/status", json={"status": "disabled"})
+            rest = list(lines)
+            refused = bob.get("/v1/models").status_code
+
+    assert "data: [DONE]" in rest
+    assert refused == 401

@@ -30,7 +30,7 @@ def statuses(server, token):
     return [httpx.get(server.url + path, headers=headers).status_code for path in PATHS]
 
 
-def test_a_good_token_is_its_owner(house, known):
+def test_s27_a_good_token_is_its_owner(house, known):
     server, idp = house
     token = idp.token(claims(idp, known.login))
 
@@ -63,7 +63,7 @@ def test_a_good_token_is_its_owner(house, known):
     ],
     ids=str,
 )
-def test_everything_else_is_401(house, known, change, how):
+def test_s27_everything_else_is_401(house, known, change, how):
     server, idp = house
     token = idp.token(claims(idp, known.login, **change), **how)
 

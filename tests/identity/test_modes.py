@@ -98,7 +98,7 @@ def test_s31_the_first_person_is_the_admin_by_any_method(ground, visitor, provid
     assert where(second.sign_in(provider)) == "/waiting"
 
 
-def test_s30_where_others_can_reach_the_server_the_first_one_gives_the_token(ground, visitor):
+def test_s30_reg04_where_others_can_reach_the_server_the_first_one_gives_the_token(ground, visitor):
     house = ground.server(make_admin=False, listen="every interface")
     server = house[0]
     person = visitor(house, "stranger")

@@ -52,7 +52,7 @@ def test_the_query_of_the_start_decides_nothing(house, somebody, provider):
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_who_cancels_is_told_so_on_the_sign_in_page(house, somebody, provider):
+def test_s40_who_cancels_is_told_so_on_the_sign_in_page(house, somebody, provider):
     person = somebody()
 
     done = person.sign_in(provider, do="deny")
@@ -170,7 +170,7 @@ def test_w16_only_a_real_true_proves_an_address(house, somebody, value):
     assert where(chief.sign_in("oidc")) == "/app"
 
 
-def test_s01_the_admin_address_makes_an_admin_only_where_it_is_proven(house, somebody):
+def test_s01_reg02_reg03_the_admin_address_makes_an_admin_only_where_it_is_proven(house, somebody):
     doubtful = somebody(email="chief@idp.example", verified=False)
     doubtful.sign_in("oidc")
     assert doubtful.me()["role"] == "user"

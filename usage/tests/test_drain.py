@@ -145,3 +145,21 @@ def test_several_drains_at_once_count_each_event_once(folder):
     assert UsageEvent.objects.count() == 600
     for journal in journals:
         journal.close()
+
+
+def test_s19_a_deleted_users_usage_is_nobodys_also_what_was_still_in_the_journal(
+    folder, as_alice, bob
+):
+    """E-21: totals stay, names go; W-25."""
+    journal = Journal(folder)
+    named = {"u": str(bob.pk), "un": bob.email, "ki": "k", "kn": "my key"}
+    journal.write({**record(), **named})
+    drain.drain()
+    journal.write({**record(), **named})
+
+    assert as_alice.delete(f"/api/auth/admin/users/{bob.pk}").status_code == 200
+    drain.drain()
+
+    rows = list(UsageEvent.objects.values_list("user_id", "user_name", "api_key_name"))
+    assert rows == [("deleted", "Deleted user", None)] * 2
+    journal.close()

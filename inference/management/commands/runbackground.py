@@ -15,6 +15,7 @@ from django_tasks_db.management.commands.db_worker import Worker as TaskWorker
 from django_tasks_db.models import DBTaskResult
 
 from accounts.models import ApiKey, Session
+from accounts.people import expire_group_admins
 from accounts.social.availability import keep_fresh
 from core.files import AlreadyHeldError, HeldLock
 from inference import stored_responses
@@ -31,6 +32,7 @@ def sweep() -> None:
     Session.objects.filter(expire_date__lte=now).delete()
     ApiKey.objects.filter(expires_at__lte=now).delete()
     DBTaskResult.objects.finished().filter(finished_at__lt=now - TASKS_KEPT).delete()
+    expire_group_admins(now)
     stored_responses.sweep()
 
 
