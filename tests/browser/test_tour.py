@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 
 import httpx
@@ -12,13 +11,7 @@ from tests.faults.conftest import ask
 from tests.servers import Server
 from tests.stub import StubEngine
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed on this machine"),
-]
+pytestmark = pytest.mark.real
 GOOD = "a long enough pass phrase"
 
 
@@ -34,21 +27,8 @@ def server(tmp_path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def page(server):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        context = browser.new_context(base_url=server.url, viewport={"width": 1280, "height": 900})
-        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server.url)
-        opened = context.new_page()
-        opened.problems = []
-        opened.on(
-            "console", lambda m: opened.problems.append(m.text) if m.type == "error" else None
-        )
-        opened.on("pageerror", lambda e: opened.problems.append(str(e)))
-        yield opened
-        browser.close()
+def page(server, open_page):
+    return open_page(server)
 
 
 def test_the_tour(server, page, tmp_path):
