@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts import sessions
 from accounts.api.shapes import listed_session
 from accounts.audit import actor_of
+from accounts.factors.authenticators import methods_of
 from accounts.models import IdentityProvider, Session
 from accounts.pages import PROVIDER_NAMES, page
 from accounts.social import availability, links
@@ -34,6 +35,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "error": social_words(request.GET.get("error", "")),
         "linked": [(name, PROVIDER_NAMES[name]) for name in mine if name in PROVIDER_NAMES],
         "linkable": [(n, PROVIDER_NAMES[n]) for n in availability.offered() if n not in mine],
+        "factors": methods_of(user),
         "sessions": [
             {**listed_session(row, current=principal.session_key), "last_used": row.last_used_at}
             for row in rows

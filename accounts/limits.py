@@ -24,6 +24,10 @@ SIGN_IN_ROUTES = {
 OTHER_LIMITED = {
     "auth-invite-check": "invite-check",
     "auth-email-verify": "email-verify",
+    "auth-mfa": "mfa",
+    "auth-mfa-start": "mfa",
+    "auth-passkey-start": "mfa",
+    "auth-passkey": "mfa",
     "auth-social-login": "social-login",
     "auth-social-callback": "social-callback",
 }

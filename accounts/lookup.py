@@ -11,11 +11,12 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from accounts.credentials import Kind, is_legacy_key
+from accounts.factors import authenticators
 from accounts.features import features_of
 from accounts.models import ApiKey, Session, Status, User
 from accounts.runtime import auth_mode, keyring
 from accounts.social.bearer import user_of_token
-from core.principal import LEGACY, Principal, Source
+from core.principal import LEGACY, Duty, Principal, Source
 
 LAST_USED_GRAIN = timedelta(minutes=1)
 SESSION_API_KEY = "api_key_id"
@@ -108,9 +109,18 @@ def _principal(
         key_name=key.name if key else None,
         session_key=session.session_key if session else None,
         models=frozenset(user.allowed_models) if user.models_restricted else None,
-        duty="password" if user.must_change_password and source == "web" and key is None else None,
+        duty=_duty(user) if source == "web" and key is None else None,
         stale=last_used_at is None or last_used_at < timezone.now() - LAST_USED_GRAIN,
     )
+
+
+def _duty(user: User) -> Duty | None:
+    """What a session of `user` has to do before anything else."""
+    if user.must_change_password:
+        return "password"
+    if authenticators.is_required_of(user) and not authenticators.methods_of(user):
+        return "factor"
+    return None
 
 
 def rehash(key: ApiKey, secret: str) -> None:

@@ -84,7 +84,10 @@ def login(request: HttpRequest) -> HttpResponse:
         if with_key:
             sign_in_with_token(request, request.POST["token"])
         else:
-            sign_in(request, request.POST.get("email", ""), request.POST.get("password", ""))
+            email, password = request.POST.get("email", ""), request.POST.get("password", "")
+            _user, owed = sign_in(request, email, password)
+            if owed:
+                return HttpResponseRedirect("/login/code")
     except GatehouseError as exc:
         if isinstance(exc, AccountPendingError):
             return HttpResponseRedirect("/waiting")

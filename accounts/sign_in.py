@@ -9,6 +9,7 @@ from accounts import api_keys, people, sessions
 from accounts.api.shapes import brief_user
 from accounts.audit import Actor, Subject, actor_of, record
 from accounts.credentials import is_legacy_key
+from accounts.factors import authenticators, challenge
 from accounts.limits import note_failure, note_success, slow_down_failures
 from accounts.mail import letters
 from accounts.models import Provider, Role, Status, User
@@ -40,8 +41,10 @@ class InvalidTokenError(GatehouseError):
     message = "invalid token"
 
 
-def sign_in(request: HttpRequest, email: str, password: str) -> User:
+def sign_in(request: HttpRequest, email: str, password: str) -> tuple[User, list[str]]:
     """Sign the person with this address and password in on this browser, or raise.
+
+    The list names the second factors that are still owed; empty where the session has begun.
 
     Unknown address and wrong password take the same time and say the same (W-21).
     """
@@ -61,15 +64,16 @@ def sign_in(request: HttpRequest, email: str, password: str) -> User:
         _record_refusal(request, user, "wrong_password" if user else "unknown_address")
         raise WrongPasswordError
     note_success(email, request)
-    enter(request, user, method="password")
-    return user
+    return user, enter(request, user, method="password")
 
 
-def enter(request: HttpRequest, user: User, *, method: str) -> None:
+def enter(request: HttpRequest, user: User, *, method: str, second: bool = False) -> list[str]:
     """Sign in somebody who has just proven who they are, by whichever method.
 
-    Raises AccountPendingError and AccountDisabledError. LOCALAI_ADMIN_EMAIL's account becomes an
-    admin here, where its address is proven (S-01).
+    Where the account has a second factor, and `second` was not shown with the first, the sign-in is
+    left half-open and the kinds that may be shown are returned (S-42); else an empty list.
+    LOCALAI_ADMIN_EMAIL's account becomes an admin here, where its address is proven (S-01). Raises
+    AccountPendingError and AccountDisabledError.
     """
     if is_proven_admin(user) and user.role != Role.ADMIN and user.status != Status.DISABLED:
         setting = Actor("", "LOCALAI_ADMIN_EMAIL", "setting", actor_of(request).address)
@@ -81,7 +85,12 @@ def enter(request: HttpRequest, user: User, *, method: str) -> None:
             raise AccountDisabledError
         by_mail = env().registration_mode == "open" and letters.is_configured()
         raise AccountPendingError("confirm your email address first" if by_mail else "")
-    sessions.begin(request, user, method=method)
+    owed = [] if second else authenticators.methods_of(user)
+    if owed:
+        challenge.begin(request, user, method=method)
+    else:
+        sessions.begin(request, user, method=method)
+    return owed
 
 
 def _record_refusal(request: HttpRequest, user: User | None, why: str) -> None:

@@ -67,6 +67,7 @@ class Env(BaseSettings):
     oidc_jwt_types: CommaList = ["at+jwt"]
     oidc_groups_claim: str = "groups"
     oidc_admin_groups: CommaList = []
+    require_mfa: Literal["none", "admins", "all"] = "none"
     email_url: str = ""
     email_from: str = ""
     default_api_key_expiry: str = ""

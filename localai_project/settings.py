@@ -41,6 +41,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "allauth.socialaccount.providers.github",
     "allauth.socialaccount.providers.openid_connect",
+    "allauth.mfa",
     "django_tasks",
     "django_tasks_db",
     "accounts",
@@ -135,6 +136,11 @@ CSRF_FAILURE_VIEW = "accounts.failures.csrf_failure"
 # --- sign-in with providers: allauth does the handshake, accounts.social decides -----------------
 ACCOUNT_ADAPTER = "accounts.social.adapters.AccountAdapter"
 SOCIALACCOUNT_ADAPTER = "accounts.social.adapters.SocialAccountAdapter"
+MFA_ADAPTER = "accounts.factors.adapter.MFAAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+MFA_TOTP_TOLERANCE = 1  # clocks differ; a step is used once whichever it is (S-34)
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _https  # a browser allows http on localhost alone
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]

@@ -5,9 +5,9 @@ from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
 from accounts import account_pages as account_page
-from accounts import mail_pages
+from accounts import factor_pages, mail_pages
 from accounts import pages as account_pages
-from accounts.api import account, audit, entry, invites, keys, mailed
+from accounts.api import account, audit, entry, factors, invites, keys, mailed
 from accounts.api import admin as admin_api
 from accounts.social import views as social
 from inference import pages as inference_pages
@@ -46,6 +46,32 @@ _ACCOUNTS = [
     path("api/auth/me", usage_api.MeView.as_view(), name="auth-me"),
     path("api/auth/profile", account.ProfileView.as_view(), name="auth-profile"),
     path("api/auth/password", account.PasswordView.as_view(), name="auth-password"),
+    path("api/auth/mfa", factors.CompleteView.as_view(), name="auth-mfa"),
+    path("api/auth/mfa/start", factors.QuestionView.as_view(), name="auth-mfa-start"),
+    path("api/auth/mfa/totp/start", factors.TotpStartView.as_view(), name="auth-mfa-totp-start"),
+    path("api/auth/mfa/totp", factors.TotpView.as_view(), name="auth-mfa-totp"),
+    path(
+        "api/auth/mfa/recovery-codes",
+        factors.RecoveryCodesView.as_view(),
+        name="auth-mfa-recovery-codes",
+    ),
+    path(
+        "api/auth/mfa/passkeys/start",
+        factors.PasskeyStartView.as_view(),
+        name="auth-mfa-passkey-start",
+    ),
+    path("api/auth/mfa/passkeys", factors.PasskeysView.as_view(), name="auth-mfa-passkeys"),
+    path(
+        "api/auth/mfa/passkeys/<int:passkey_id>",
+        factors.PasskeyView.as_view(),
+        name="auth-mfa-passkey",
+    ),
+    path(
+        "api/auth/passkey/start",
+        factors.PasskeySignInStartView.as_view(),
+        name="auth-passkey-start",
+    ),
+    path("api/auth/passkey", factors.PasskeySignInView.as_view(), name="auth-passkey"),
     path("api/auth/password/forgot", mailed.ForgotView.as_view(), name="auth-password-forgot"),
     path("api/auth/password/reset", mailed.ResetView.as_view(), name="auth-password-reset"),
     path("api/auth/email/verify", mailed.VerifyView.as_view(), name="auth-email-verify"),
@@ -130,6 +156,8 @@ _PAGES = [
     path("login", account_pages.login, name="login"),
     path("register", account_pages.register_page, name="register"),
     path("invite/<str:code>", account_pages.register_page, name="invite"),
+    path("login/code", factor_pages.code_page, name="login-code"),
+    path("factor", factor_pages.set_up, name="factor"),
     path("forgot", mail_pages.forgot, name="forgot"),
     path("reset/<str:token>", mail_pages.reset, name="reset"),
     path("verify/<str:token>", mail_pages.verify, name="verify"),

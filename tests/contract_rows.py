@@ -38,7 +38,6 @@ S-47 ids | S-48 base URL
 """
 LATER = {
     **dict.fromkeys(("E-07", "E-15", "E-25", "E-26", "E-27", "E-29", "E-38", "E-39"), "usage"),
-    **dict.fromkeys(("S-34", "S-42"), "second factors, not built yet"),
     "W-28": "by how tests are made: all go through the real URL configuration",
     "W-33": "nodes do not exist here",
 }

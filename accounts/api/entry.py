@@ -92,7 +92,9 @@ class LoginView(AccountView):
     def post(self, request: Request) -> Response:
         data = read_json(request._request)  # noqa: SLF001
         email, password = text(data, "email"), text_with_nul(data, "password")
-        user = sign_in(request._request, email, password)  # noqa: SLF001
+        user, owed = sign_in(request._request, email, password)  # noqa: SLF001
+        if owed:
+            return Response({"mfa_required": True, "methods": owed})
         body: dict[str, Any] = {"user": brief_user(user)}
         if user.must_change_password:
             body["password_change_required"] = True

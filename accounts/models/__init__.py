@@ -2,6 +2,7 @@
 
 from accounts.models.audit import AuditRecord
 from accounts.models.credentials import ApiKey, Invite, Session
+from accounts.models.factors import TotpCounter
 from accounts.models.people import Provider, Role, RoleSource, SignUpLock, Status, User
 from accounts.models.providers import IdentityProvider
 from accounts.models.secrets import SecretVersion
@@ -18,5 +19,6 @@ __all__ = [
     "Session",
     "SignUpLock",
     "Status",
+    "TotpCounter",
     "User",
 ]

@@ -119,14 +119,14 @@ def _finish(request: HttpRequest, identity: Identity, data: dict[str, str]) -> H
         return links.add(request, identity, wanted_by=data.get("user_id", ""))
     arrival = arrive(identity, terms, now=timezone.now(), by=actor_of(request))
     try:
-        sign_in.enter(request, arrival.user, method=identity.provider)
+        owed = sign_in.enter(request, arrival.user, method=identity.provider)
     except sign_in.AccountPendingError as exc:
         raise SignInRefusedError("account_pending") from exc
     except sign_in.AccountDisabledError as exc:
         raise SignInRefusedError("account_disabled") from exc
     if identity.raw_id_token:
         request.session[SESSION_ID_TOKEN] = identity.raw_id_token
-    return HttpResponseRedirect(HOME)
+    return HttpResponseRedirect("/login/code" if owed else HOME)
 
 
 def refused(

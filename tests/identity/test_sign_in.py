@@ -1,7 +1,10 @@
 """Sign-in by GitHub and OpenID Connect, through the providers' own pages (E-33 to E-36, S-40)."""
 
+import time
+
 import httpx
 import pytest
+from allauth.mfa.totp.internal import auth as totp
 
 from tests.identity.person import Person, where
 
@@ -247,3 +250,19 @@ def test_a_post_starts_and_ends_nothing(house, path):
     answer = httpx.post(house[0].url + path)
 
     assert where(answer).startswith("/login?next=")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_s42_a_second_factor_holds_after_a_provider_too(house, somebody, provider):
+    person = somebody()
+    person.sign_in(provider)
+    secret = person.api("POST", "/api/auth/mfa/totp/start", {}).json()["secret"]
+    counter = int(time.time()) // 30
+    codes = [totp.format_hotp_value(totp.hotp_value(secret, counter + i)) for i in (0, 1)]
+    assert person.api("POST", "/api/auth/mfa/totp", {"code": codes[0]}).status_code == 201
+
+    again = Person(house[0], person.login)
+    assert where(again.sign_in(provider)) == "/login/code"
+    assert again.me() is None
+    assert again.api("POST", "/api/auth/mfa", {"code": codes[1]}).status_code == 200
+    assert again.me()["email"] == f"{person.login}@idp.example"
