@@ -54,13 +54,14 @@ def drain() -> int:
     if not folder.is_dir():
         return 0
     with exclusive(folder / ".drain.lock"):
-        return sum(_drain_segment(path) for path in segments(folder))
+        paths = segments(folder)
+        marks = dict(JournalMark.objects.values_list("segment", "offset")) if paths else {}
+        return sum(_drain_segment(path, marks.get(path.name, 0)) for path in paths)
 
 
-def _drain_segment(path: Path) -> int:
+def _drain_segment(path: Path, offset: int) -> int:
     held = is_held(path)  # asked before reading: what a dead worker wrote is all there then
-    mark = JournalMark.objects.filter(pk=path.name).first()
-    offset, total = (mark.offset if mark else 0), 0
+    total = 0
     while True:
         records, after = read_from(path, offset, limit=BATCH, held=held, ended=True)
         if not records:

@@ -33,6 +33,7 @@ def addresses():
     )
     for (name, method), line in sorted(GATE.items()):
         path = re.sub(r"<uuid:\w+>", SOME_ID, "/" + found[name])
+        path = re.sub(r"<int:\w+>", "1", path)
         path = re.sub(r"<\w+:\w+>", "x", path)
         kind = line.removeprefix("duty:").partition(":")[0]
         yield pytest.param(name, method, kind, path, id=f"{method} {path}")
@@ -57,9 +58,12 @@ def callers(quick_hashes, make_user, alice, bob, make_key):
 
 
 def is_refused(answer):
-    """401, 403, or a page's way of saying so."""
+    """The gate's 401 or 403 (in an envelope; a handler's own are flat, G-01), or a page's way of saying so."""
     target = answer.headers.get("location", "")
-    return answer.status_code in {401, 403} or target.startswith(("/login?next", "/app?notice"))
+    if answer.status_code in {401, 403}:
+        is_json = answer.headers["content-type"] == "application/json"
+        return not is_json or isinstance(answer.json()["error"], dict)
+    return target.startswith(("/login?next", "/app?notice"))
 
 
 @pytest.mark.parametrize(("name", "method", "kind", "path"), list(addresses()))

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import uuid_utils.compat
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core.errors import InvalidRequestError
@@ -118,11 +120,17 @@ def test_e28_an_admin_sees_everybodys(as_alice, bob):
     assert (answer.status_code, "period" in answer.json()["error"]) == (400, True)
 
 
-def test_a_report_asks_a_fixed_number_of_queries(as_alice, django_assert_num_queries):
-    drain()  # what other tests left in the journal
-    with django_assert_num_queries(3):
-        as_alice.get("/api/auth/admin/usage?period=month")
+def test_a_report_asks_a_fixed_number_of_queries(as_alice):
+    """However much is in it; what is in the journal is brought in first, once."""
+
+    def asked():
+        with CaptureQueriesContext(connection) as queries:
+            as_alice.get("/api/auth/admin/usage?period=month")
+        return len(queries)
+
+    drain()
+    first = asked()
     for i in range(10):
         event(timedelta(days=i), model=f"m{i}")
-    with django_assert_num_queries(3):
-        as_alice.get("/api/auth/admin/usage?period=month")
+
+    assert asked() == first <= 4
