@@ -5,25 +5,27 @@ from contextlib import contextmanager
 
 from django.db import transaction
 
+from accounts.invalidation import announce
 from accounts.runtime import generations
 from core.generations import CREDENTIALS, user_slot
 
 
 def credentials_added() -> None:
     """A new session or key: what was remembered as unknown is asked for again."""
-    bump = generations().bump
-    bump(CREDENTIALS)
-    transaction.on_commit(lambda: bump(CREDENTIALS))
+    _moved(CREDENTIALS)
 
 
 def rights_changed(user_id: object) -> None:
-    """Role, status, password, a key or a session of this user changes in the running transaction.
+    """Role, status, password, a key or a session of this user changes in the running transaction."""
+    _moved(user_slot(str(user_id)))
 
-    Moved now and again after the commit, so that a kill in between loses nothing.
-    """
-    slot, bump = user_slot(str(user_id)), generations().bump
+
+def _moved(slot: int) -> None:
+    """Moved now and again after the commit, so that a kill in between loses nothing."""
+    bump = generations().bump
     bump(slot)
     transaction.on_commit(lambda: bump(slot))
+    announce(slot)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from accounts import api_keys
 from accounts.audit import Actor, record
-from accounts.changes import change_of_rights
+from accounts.changes import change_of_rights, credentials_added
 from accounts.mail import letters, proofs
 from accounts.models import Provider, Role, Session, Status, User
 from accounts.passwords import check_password_rules
@@ -59,6 +59,7 @@ def _prove(user: User, *, by: Actor) -> None:
         user.save(update_fields=["email_verified_at"])
         record("email_verified", by, subject(user))
     if user.status == Status.PENDING and env().registration_mode == "open":
+        credentials_added()
         user.status = Status.ACTIVE
         user.save(update_fields=["status"])
         after = {"status": Status.ACTIVE.value}

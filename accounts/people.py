@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts.audit import Action, Actor, Subject, record
-from accounts.changes import change_of_rights
+from accounts.changes import change_of_rights, credentials_added
 from accounts.features import ALL_FEATURES
 from accounts.mail import letters
 from accounts.models import Provider, Role, RoleSource, Session, SignUpLock, Status, User
@@ -33,6 +33,8 @@ def set_status(user_id: UUID, status: str, *, by: Actor) -> User:
     with _change(user_id) as user:
         if status != Status.ACTIVE:
             refuse_last_admin(user)
+        else:
+            credentials_added()  # whoever was remembered as nobody is asked for again
         was_waiting = user.status == Status.PENDING
         _set(user, "status_changed", by, status=status)
         if was_waiting:

@@ -67,6 +67,7 @@ class Env(BaseSettings):
     oidc_jwt_types: CommaList = ["at+jwt"]
     oidc_groups_claim: str = "groups"
     oidc_admin_groups: CommaList = []
+    redis_url: str = ""
     require_mfa: Literal["none", "admins", "all"] = "none"
     email_url: str = ""
     email_from: str = ""
@@ -149,6 +150,13 @@ class Env(BaseSettings):
         parts = urlsplit(value)
         if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
             raise ValueError("wants an http:// or https:// address")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("wants redis://user:password@host:port/0 or rediss://…")
         return value
 
     @field_validator("email_url")
@@ -292,6 +300,7 @@ _SECRET = {
     "github_client_secret",
     "oidc_client_secret",
     "email_url",
+    "redis_url",
 }
 
 

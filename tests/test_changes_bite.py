@@ -98,3 +98,7 @@ def test_it_bites_in_every_worker_at_once(server, what):
         time.sleep(LIMIT_S)
 
         assert everywhere.statuses(method, path) == {after}
+        if what == "status":  # and back again: a refusal is not remembered, either
+            admin.put(f"{users}/status", json={"status": "active"})
+            time.sleep(LIMIT_S)
+            assert everywhere.statuses(method, path) == {before}

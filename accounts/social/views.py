@@ -50,7 +50,7 @@ def begin(request: HttpRequest, provider: str, purpose: Purpose, **more: str) ->
         found = provider_for(request, provider)
     except SocialApp.DoesNotExist as exc:
         raise Http404 from exc
-    if not request.user.is_authenticated:
+    if cast("GatedRequest", request).principal is None:
         request.session.set_expiry(START_S)  # a started sign-in is no session of 30 days
     extra: dict[str, Any] = {}
     if provider == "oidc":

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker as TaskWorker
 from django_tasks_db.models import DBTaskResult
 
+from accounts import invalidation
 from accounts.models import ApiKey, Session
 from accounts.people import expire_group_admins
 from accounts.social.availability import keep_fresh
@@ -68,6 +69,9 @@ class Command(BaseCommand):
         except AlreadyHeldError as exc:
             raise CommandError("Another background process has this data path.") from exc
         os.nice(5)  # behind the web processes where there are few processors
+        if invalidation.is_needed():
+            hear = threading.Thread(target=invalidation.follow, args=(stop,), daemon=True)
+            hear.start()
         letters = threading.Thread(target=run_tasks, args=(stop,), name="tasks", daemon=True)
         letters.start()
         swept_at = looked_at = float("-inf")

@@ -1,0 +1,100 @@
+"""Two machines on one database: a change on one is in force on the other within 250 ms.
+
+Each has a data path of its own, as another machine would; PostgreSQL's NOTIFY or Redis carries the news.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.postgresql import Cluster, free_port
+from tests.servers import Server
+
+LIMIT_S = 0.25
+SECRET = "one-secret-that-both-machines-share-as-they-have-to"
+
+
+@pytest.fixture(scope="module", params=["notify", "redis"])
+def machines(request: Any, tmp_path_factory: Any) -> Iterator[tuple[Server, Server]]:
+    folder = tmp_path_factory.mktemp("machines")
+    with ExitStack() as stack:
+        cluster = Cluster(folder / "postgresql")
+        stack.callback(cluster.stop)
+        cluster.create("shared")
+        settings = {
+            "LOCALAI_AUTH_DATABASE_URL": cluster.url("shared"),
+            "LOCALAI_AUTH_HMAC_SECRET": SECRET,
+            "LOCALAI_ENGINES": "http://127.0.0.1:9",
+            "LOCALAI_REGISTRATION_MODE": "open",
+        }
+        if request.param == "redis":
+            settings["LOCALAI_REDIS_URL"] = stack.enter_context(_redis())
+        made = []
+        for name in ("one", "two"):
+            path = folder / name
+            path.mkdir()
+            made.append(Server(path, web_only=True, make_admin=name == "one", **settings))
+            stack.callback(made[-1].stop)
+        time.sleep(1)  # both listen
+        yield made[0], made[1]
+
+
+class _redis:  # noqa: N801  # used as a function
+    """A Redis on loopback for as long as the block; its address."""
+
+    def __enter__(self) -> str:
+        if shutil.which("redis-server") is None:
+            pytest.skip("no redis-server is installed on this machine")
+        port = free_port()
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        return f"redis://127.0.0.1:{port}/0"
+
+    def __exit__(self, *_exc: Any) -> None:
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+
+
+def test_a_change_on_one_machine_bites_on_the_other(machines):
+    one, two = machines
+    body = {"email": f"bob{time.time_ns()}@example.org", "password": "correct horse lamp"}
+    with httpx.Client(base_url=one.url) as browser, one.client() as admin:
+        user = browser.post("/api/auth/register", json=body).json()["user"]
+        key = browser.post("/api/auth/api-keys", json={"name": "k"}).json()["key"]
+        headers = {"Authorization": f"Bearer {key}"}
+        for _ in range(8):  # every worker of the other machine remembers bob
+            assert httpx.get(f"{two.url}/v1/models", headers=headers).status_code == 200
+
+        path = f"/api/auth/admin/users/{user['id']}/status"
+        assert admin.put(path, json={"status": "disabled"}).status_code == 200
+        time.sleep(LIMIT_S)
+        refused = {httpx.get(f"{two.url}/v1/models", headers=headers).status_code for _ in range(8)}
+        assert refused == {401}
+        admin.put(path, json={"status": "active"})
+        time.sleep(LIMIT_S)
+        assert httpx.get(f"{two.url}/v1/models", headers=headers).status_code == 200
+
+
+def test_a_machine_with_another_secret_says_so_and_stops(machines, tmp_path):
+    """S-46: its keys and sessions would be worthless."""
+    from tests.servers import ROOT
+
+    one, _ = machines
+    settings = {**one.environment(), "LOCALAI_AUTH_HMAC_SECRET": "x" * 40}
+    settings.update(LOCALAI_DATA_PATH=str(tmp_path), LOCALAI_ADDRESS=f"127.0.0.1:{free_port()}")
+    command = [sys.executable, "manage.py", "serve", "--web-only"]
+
+    done = subprocess.run(
+        command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode != 0
+    assert "the secrets here are not those" in done.stdout + done.stderr
