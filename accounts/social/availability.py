@@ -47,13 +47,19 @@ def discovery() -> dict[str, Any]:
     return refresh()
 
 
+def last_known() -> dict[str, Any]:
+    """What the provider said last, however long ago; empty where it never did. Asks nobody."""
+    kept = IdentityProvider.objects.filter(pk="oidc", issuer=env().oidc_issuer).first()
+    return dict(kept.document) if kept is not None else {}
+
+
 def refresh() -> dict[str, Any]:
     """Ask the provider and write down what came of it; raises as `discovery`."""
     try:
         document = _fetch()
     except (requests.RequestException, OAuth2Error) as exc:
         reason = f"{type(exc).__name__}: {exc}"[:MAX_REASON_CHARS]
-        _keep(works=False, reason=reason, document={})
+        _keep(works=False, reason=reason)
         raise
     _keep(works=True, reason="", document=document)
     return document
@@ -87,14 +93,16 @@ def _fetch() -> dict[str, Any]:
     return document
 
 
-def _keep(*, works: bool, reason: str, document: dict[str, Any]) -> None:
+def _keep(*, works: bool, reason: str, document: dict[str, Any] | None = None) -> None:
+    """Write down how it went; without a new document the last one stays."""
     fields = {
         "issuer": env().oidc_issuer,
         "works": works,
         "reason": reason,
-        "document": document,
         "checked_at": timezone.now(),
     }
+    if document is not None:
+        fields["document"] = document
     try:
         IdentityProvider.objects.update_or_create(pk="oidc", defaults=fields)
     except DatabaseError as exc:

@@ -2,12 +2,10 @@
 
 from urllib.parse import urlencode
 
-import requests
-from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from django.http import HttpRequest
 
 from accounts.runtime import env
-from accounts.social.availability import discovery
+from accounts.social.availability import last_known
 
 SESSION_ID_TOKEN = "oidc_id_token"  # noqa: S105  # the name of a place, no token
 
@@ -17,10 +15,7 @@ def end_session_url(request: HttpRequest) -> str:
     raw = request.session.get(SESSION_ID_TOKEN)
     if not raw or not env().oidc_client_id:
         return ""
-    try:
-        endpoint = discovery().get("end_session_endpoint")
-    except (requests.RequestException, OAuth2Error):
-        return ""
+    endpoint = last_known().get("end_session_endpoint")
     if not isinstance(endpoint, str):
         return ""
     query = {

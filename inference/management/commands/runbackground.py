@@ -23,7 +23,7 @@ from inference import stored_responses
 from usage.drain import background_lock, drain_quietly
 
 log = logging.getLogger("gatehouse.background")
-DRAIN_EVERY_S, AFTER_FAILURE_S, SWEEP_EVERY_S, PROVIDERS_EVERY_S = 0.5, 2.0, 3600.0, 5.0
+DRAIN_EVERY_S, AFTER_FAILURE_S, SWEEP_EVERY_S = 0.5, 2.0, 3600.0
 TASKS_EVERY_S, TASKS_KEPT = 2.0, timedelta(days=7)
 
 
@@ -38,9 +38,12 @@ def sweep() -> None:
 
 
 def run_tasks(stop: threading.Event) -> None:
-    """Run what is queued (mail) until `stop`: in a thread, as a mail server may be slow."""
+    """What may have to wait for other servers, in a thread of its own until `stop`: the queue (mail),
+    and asking identity providers how they are.
+    """
     while not stop.wait(TASKS_EVERY_S):
         try:
+            keep_fresh()
             TaskWorker(
                 queue_names=["*"],
                 interval=0,
@@ -53,6 +56,8 @@ def run_tasks(stop: threading.Event) -> None:
             ).run()
         except DatabaseError as exc:
             log.warning("queued work waits: %s", type(exc).__name__)
+        except Exception:  # whatever it was, the next round comes
+            log.exception("queued work went wrong")
         finally:
             connection.close()
 
@@ -74,12 +79,9 @@ class Command(BaseCommand):
             hear.start()
         letters = threading.Thread(target=run_tasks, args=(stop,), name="tasks", daemon=True)
         letters.start()
-        swept_at = looked_at = float("-inf")
+        swept_at = float("-inf")
         while not stop.is_set():
             drained = drain_quietly()
-            if time.monotonic() - looked_at > PROVIDERS_EVERY_S:
-                looked_at = time.monotonic()
-                self._keep_providers_fresh()
             if drained and time.monotonic() - swept_at > SWEEP_EVERY_S:
                 swept_at = time.monotonic()
                 self._sweep()
@@ -88,13 +90,6 @@ class Command(BaseCommand):
             stop.wait(DRAIN_EVERY_S if drained else AFTER_FAILURE_S)
         drain_quietly()
         lock.release()
-
-    @staticmethod
-    def _keep_providers_fresh() -> None:
-        try:
-            keep_fresh()
-        except DatabaseError as exc:
-            log.warning("identity providers were not looked at: %s", type(exc).__name__)
 
     @staticmethod
     def _sweep() -> None:
