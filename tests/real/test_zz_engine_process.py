@@ -63,8 +63,11 @@ def test_a_killed_engine_comes_back_and_callers_are_told_meanwhile(sqlite_server
 
     answer = ask(sqlite_server)
     assert answer.status_code in {502, 503}
-    sqlite_server.until(lambda: ask(sqlite_server).status_code == 503, 10)
-    assert ask(sqlite_server, stream=True).json()["error"]["reason"] == "model_loading"
+
+    def is_loading() -> bool:  # as soon as the worker that answers has heard of it
+        return ask(sqlite_server, stream=True).json()["error"]["reason"] == "model_loading"
+
+    sqlite_server.until(is_loading, 10)
     sqlite_server.until(lambda: ask(sqlite_server).status_code == 200, 180)
 
 
