@@ -116,7 +116,7 @@ def test_the_page_answers_within_five_seconds_and_everything_stops_on_sigterm_an
         server = Server(tmp_path / number.name, accounts=False)
         took = time.monotonic() - started
         below = psutil.Process(server.process.pid).children(recursive=True)
-        server.until(lambda: "web is up after" in server.log.read_text(), 5)
+        server.until(lambda made=server: "web is up after" in made.log.read_text(), 5)
         assert server.stop(number) == 0
         assert took < 15
         up_after = float(server.log.read_text().partition("web is up after ")[2].split()[0])
