@@ -16,6 +16,13 @@ from django.utils import timezone
 from accounts import api_keys, invites, people, sessions
 from accounts.audit import actor_of
 from accounts.devices import device_of
+from accounts.features import (
+    AGENT_FEATURES,
+    ALL_FEATURES,
+    API_FEATURES,
+    GENERAL_FEATURES,
+    features_of,
+)
 from accounts.models import ApiKey, AuditRecord, Invite, Role, Session, Status, User
 from accounts.runtime import env
 from core.errors import GatehouseError
@@ -52,16 +59,64 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
+class RightsForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What somebody may do: features one by one, and the models they are kept to."""
+
+    features = forms.MultipleChoiceField(
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        choices=[*AGENT_FEATURES.items(), *GENERAL_FEATURES.items(), *API_FEATURES.items()],
+    )
+    only_these_models = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text="One a line. Counts where the restriction is on.",
+    )
+
+    class Meta:
+        model = User
+        fields = ("models_restricted",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        user = self.instance
+        self.initial["features"] = features_of("user", user.permissions)
+        self.initial["only_these_models"] = "\n".join(user.allowed_models)
+
+    def clean_only_these_models(self) -> list[str]:
+        lines = [line.strip() for line in self.cleaned_data["only_these_models"].splitlines()]
+        return list(dict.fromkeys(line[:255] for line in lines if line))
+
+
 @admin.register(User)
 class UserAdmin(ReadOnlyAdmin):
+    form = RightsForm
     list_display = ("email", "name", "role", "status", "provider", "created_at")
     list_filter = ("status", "role", "provider")
     search_fields = ("email", "name")
-    fields = (
+    readonly_fields = (
         *("id", "email", "email_verified_at", "name", "role", "role_source", "status", "provider"),
-        *("permissions", "models_restricted", "allowed_models", "created_at", "last_login"),
+        *("created_at", "last_login"),
     )
+    fields = (*readonly_fields, "features", "models_restricted", "only_these_models")
     actions = ["approve", "refuse", "disable", "make_admin", "make_user"]
+
+    def has_change_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        return True
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001
+        """By the services, so that it bites at once and is in the trail."""
+        wanted = set(form.cleaned_data["features"])
+        before = User.objects.get(pk=obj.pk)
+        had = features_of("user", before.permissions)
+        if wanted != had:
+            permissions = {name: name in wanted for name in ALL_FEATURES}
+            people.set_permissions(obj.pk, permissions, by=actor_of(request))
+        models = form.cleaned_data["only_these_models"]
+        restricted = form.cleaned_data["models_restricted"]
+        if (restricted, models) != (before.models_restricted, before.allowed_models):
+            by = actor_of(request)
+            people.set_models(obj.pk, restricted=restricted, models=models, by=by)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         """Who waits comes first, then by age."""

@@ -1,16 +1,18 @@
 """How often one may try to sign in (S-10), and whose address a request comes from."""
 
 import ipaddress
+import secrets
 
 from django.http import HttpRequest
 
-from accounts.runtime import attempts, env, trusted_networks
+from accounts.runtime import attempts, env, keyring, trusted_networks
 from core.attempts import Rate
 from core.errors import RateLimitedError
 
 FAILURE_WINDOW_S = 15 * 60.0
 FAILURES_BEFORE_SLOW = 10
 SLOWED = Rate(1, 30.0)
+DEVICE_COOKIE, DEVICE_AGE_S = "device", 365 * 24 * 3600
 SIGN_IN_ROUTES = {
     "auth-register",
     "auth-login",
@@ -92,7 +94,30 @@ def _take(kind: str, rate: Rate, request: HttpRequest) -> None:
 
 
 def _account(email: str, request: HttpRequest) -> str:
-    return f"{email}|{address_of(request)}"
+    """What failures are counted by: account and network, or the device where it is known (S-37).
+
+    A device that signed in before has a count of its own: whoever guesses from the same network
+    does not slow its owner down.
+    """
+    device = known_device(email, request)
+    return f"{email}|device:{device}" if device else f"{email}|{address_of(request)}"
+
+
+def device_mark(email: str) -> str:
+    """The cookie of a browser in which `email` has signed in: signed, and good for nothing else."""
+    return keyring("device").sign(_owner_mark(email) + secrets.token_hex(8))
+
+
+def known_device(email: str, request: HttpRequest) -> str:
+    """The id of a device that `email` has signed in on, or nothing."""
+    given = request.COOKIES.get(DEVICE_COOKIE, "")
+    text = keyring("device").unsign(given) if given.isascii() and len(given) < 300 else None
+    owner = _owner_mark(email)
+    return text[len(owner) :] if text is not None and text.startswith(owner) else ""
+
+
+def _owner_mark(email: str) -> str:
+    return keyring("device").digest(email).hex[:16]
 
 
 def slow_down_failures(email: str, request: HttpRequest) -> None:
@@ -114,4 +139,7 @@ def note_failure(email: str, request: HttpRequest) -> None:
 
 
 def note_success(email: str, request: HttpRequest) -> None:
+    """Forget the failures, and let the browser be known from now on (set by the session middleware)."""
     attempts().forget("failure", _account(email, request))
+    if not known_device(email, request):
+        request.new_device = device_mark(email)  # type: ignore[attr-defined]

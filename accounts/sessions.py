@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.audit import Actor, Subject, actor_of, record
 from accounts.changes import change_of_rights, credentials_added, rights_changed
-from accounts.limits import address_of
+from accounts.limits import DEVICE_AGE_S, DEVICE_COOKIE, address_of
 from accounts.lookup import SESSION_API_KEY, SESSION_LEGACY
 from accounts.models import ApiKey, Session, User
 from accounts.runtime import keyring
@@ -38,6 +38,15 @@ class SignedSessionMiddleware(SessionMiddleware):
         if morsel is not None and morsel.value:  # an empty value deletes
             value = keyring("session").sign(morsel.value)
             morsel.set(settings.SESSION_COOKIE_NAME, value, value)
+        if (mark := getattr(request, "new_device", None)) is not None:
+            response.set_cookie(
+                DEVICE_COOKIE,
+                mark,
+                max_age=DEVICE_AGE_S,
+                httponly=True,
+                samesite="Lax",
+                secure=settings.SESSION_COOKIE_SECURE,
+            )
         return response
 
 

@@ -23,6 +23,7 @@ from core.errors import (
 
 log = logging.getLogger(__name__)
 MAX_JSON_BODY = 1024 * 1024
+MAX_NAME_CHARS = 100
 
 
 def read_json(request: HttpRequest, *, invalid: str = "invalid request") -> dict[str, Any]:
@@ -61,6 +62,16 @@ def text(
     if not isinstance(value, str) or len(value) > limit or "\0" in value:
         raise InvalidRequestError(invalid, param=name)
     return value
+
+
+def required_name(given: str) -> str:
+    """A name, trimmed. Raises InvalidRequestError where nothing is left or it is too long (W-20)."""
+    name = given.strip()
+    if not name:
+        raise InvalidRequestError("name is required", param="name")
+    if len(name) > MAX_NAME_CHARS:
+        raise InvalidRequestError(f"name must be at most {MAX_NAME_CHARS} characters", param="name")
+    return name
 
 
 def flag(data: dict[str, Any], name: str, *, invalid: str = "invalid request") -> bool:

@@ -14,10 +14,9 @@ from accounts.api.shapes import listed_session
 from accounts.audit import actor_of, record
 from accounts.models import Session, User
 from accounts.people import subject
-from core.drf import flag, read_json, text
+from core.drf import flag, read_json, required_name, text
 from core.errors import InvalidRequestError, NotFoundError
 
-MAX_NAME_CHARS = 100
 MAX_AVATAR_CHARS = 512
 
 
@@ -26,7 +25,7 @@ class ProfileView(AccountView):
 
     def put(self, request: Request) -> Response:
         data = read_json(request._request)  # noqa: SLF001
-        name, avatar_url = profile_name(text(data, "name")), avatar(text(data, "avatar_url"))
+        name, avatar_url = required_name(text(data, "name")), avatar(text(data, "avatar_url"))
         user = own_account.set_profile(
             UUID(self.principal(request).user_id),
             name=name,
@@ -35,16 +34,6 @@ class ProfileView(AccountView):
         )
         body = {"message": "profile updated", "name": user.name, "avatarUrl": user.avatar_url}
         return Response(body)
-
-
-def profile_name(given: str) -> str:
-    """Trimmed. Raises InvalidRequestError where nothing is left or it is too long (W-20)."""
-    name = given.strip()
-    if not name:
-        raise InvalidRequestError("name is required", param="name")
-    if len(name) > MAX_NAME_CHARS:
-        raise InvalidRequestError(f"name must be at most {MAX_NAME_CHARS} characters", param="name")
-    return name
 
 
 def avatar(given: str) -> str:

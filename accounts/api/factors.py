@@ -113,7 +113,8 @@ class RecoveryCodesView(FactorView):
     def post(self, request: Request) -> Response:
         user = self.user(request)
         self.confirm(request, user, read_json(request._request))  # noqa: SLF001
-        return Response({"recovery_codes": authenticators.new_recovery_codes(user)})
+        by = actor_of(request._request)  # noqa: SLF001
+        return Response({"recovery_codes": authenticators.new_recovery_codes(user, by=by)})
 
 
 class PasskeyStartView(FactorView):

@@ -15,23 +15,12 @@ from accounts.api.shapes import listed_key
 from accounts.audit import Actor, actor_of
 from accounts.models import ApiKey, User
 from accounts.runtime import default_key_lifetime
-from core.drf import read_json, text
+from core.drf import read_json, required_name, text
 from core.durations import parse_duration
 from core.errors import ConflictError, InvalidRequestError, NotFoundError
 
-MAX_NAME_CHARS = 100
 MAX_KEYS = 100
 FAR = timedelta(days=36500)
-
-
-def key_name(given: str) -> str:
-    """Trimmed; InvalidRequestError where nothing is left or it is too long (W-20)."""
-    name = given.strip()
-    if not name:
-        raise InvalidRequestError("name is required", param="name")
-    if len(name) > MAX_NAME_CHARS:
-        raise InvalidRequestError(f"name must be at most {MAX_NAME_CHARS} characters", param="name")
-    return name
 
 
 def expiry(data: dict[str, Any], *, now: datetime) -> datetime | None:
@@ -67,7 +56,7 @@ def _moment(given: str, *, now: datetime) -> datetime:
 def create_key(user_id: str, data: dict[str, Any], *, by: Actor) -> tuple[ApiKey, str]:
     """A key for `user_id` as the body of E-11 asks for it."""
     now = timezone.now()
-    name = key_name(text(data, "name", invalid="name is required"))
+    name = required_name(text(data, "name", invalid="name is required"))
     expires_at = expiry(data, now=now)
     user = User.objects.get(pk=user_id)
     if user.api_keys.count() >= MAX_KEYS:

@@ -77,11 +77,12 @@ def add_totp(user: User, secret: str, code: str, *, by: Actor) -> list[str]:
         made = totp.TOTP.activate(user, secret).instance
         TotpCounter.objects.create(authenticator=made, counter=counter)
         record("factor_added", by, subject(user), after={"type": "totp"})
-        return new_recovery_codes(user)
+        return new_recovery_codes(user, by=by)
 
 
-def new_recovery_codes(user: User) -> list[str]:
+def new_recovery_codes(user: User, *, by: Actor) -> list[str]:
     """A fresh set; those of before are worthless."""
+    record("factor_added", by, subject(user), after={"type": "recovery_codes"})
     Authenticator.objects.filter(user=user, type=Type.RECOVERY_CODES).delete()
     codes: list[str] = RecoveryCodes.activate(user).get_unused_codes()
     return codes
@@ -103,7 +104,7 @@ def add_passkey(user: User, name: str, credential: dict[str, Any], *, by: Actor)
     with change_of_rights(user.pk):
         webauthn.WebAuthn.add(user, name[:MAX_NAME_CHARS] or "Passkey", credential)
         record("factor_added", by, subject(user), after={"type": "passkey"})
-        return new_recovery_codes(user) if first else []
+        return new_recovery_codes(user, by=by) if first else []
 
 
 def remove(user: User, kind: str, *, by: Actor, passkey_id: int | None = None) -> None:

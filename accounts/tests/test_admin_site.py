@@ -69,6 +69,36 @@ def test_the_trail_is_read_and_nothing_else(as_alice):
     assert b'name="_save"' not in shown.content
 
 
+def test_rights_are_given_there_and_bite(as_alice, bob):
+    as_bob = sign_in(bob)
+    path = f"/admin/accounts/user/{bob.pk}/change/"
+
+    post(
+        as_alice,
+        path,
+        features=["chat", "agents"],
+        models_restricted="on",
+        only_these_models="m\n\n m \nn",
+        role="admin",
+    )
+
+    user = User.objects.get(pk=bob.pk)
+    assert (user.models_restricted, user.allowed_models, user.role) == (True, ["m", "n"], "user")
+    rights = as_bob.get("/api/auth/me").json()["permissions"]
+    assert (rights["chat"], rights["agents"], rights["embeddings"]) == (True, True, False)
+    kinds = {row.action for row in AuditRecord.objects.filter(subject_id=str(bob.pk))}
+    assert {"permissions_changed", "models_changed"} <= kinds
+    before = AuditRecord.objects.count()
+    post(
+        as_alice,
+        path,
+        features=["chat", "agents"],
+        models_restricted="on",
+        only_these_models="m\nn",
+    )
+    assert AuditRecord.objects.count() == before
+
+
 @pytest.fixture
 def crowd(db):
     """Ten thousand people with five keys each."""

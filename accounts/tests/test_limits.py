@@ -70,3 +70,37 @@ def test_s10_s37_after_ten_failures_an_account_is_slowed_not_locked(bob, limited
     good = {"email": "bob@example.org", "password": PASSWORD}
     runtime.attempts().forget("slowed", "bob@example.org|127.0.0.1")
     assert Api().post("/api/auth/login", good).status_code == 200
+
+
+def test_s37_a_device_that_signed_in_before_is_not_slowed_by_others(bob, limited):
+    limited(auth_rate_limit="1000/m")
+    good = {"email": "bob@example.org", "password": PASSWORD}
+    own = Api()
+    assert own.post("/api/auth/login", good).status_code == 200
+    cookie = own.client.cookies["device"]
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+    attacker = Api()
+    statuses = [wrong(attacker).status_code for _ in range(14)]
+    assert 429 in statuses
+
+    assert Api().post("/api/auth/login", good).status_code == 429
+    assert own.post("/api/auth/login", good).status_code == 200
+
+
+def test_s37_a_known_device_has_a_count_of_its_own_and_is_known_for_one_account(
+    bob, mallory, limited
+):
+    limited(auth_rate_limit="1000/m")
+    own = Api()
+    own.post("/api/auth/login", {"email": "bob@example.org", "password": PASSWORD})
+    assert [wrong(own).status_code for _ in range(12)].count(429) >= 1
+    for _ in range(12):
+        Api().post("/api/auth/login", {"email": mallory.email, "password": "wrong"})
+    other = own.post("/api/auth/login", {"email": mallory.email, "password": PASSWORD})
+    assert other.status_code == 429
+    forged = Api()
+    forged.client.cookies["device"] = own.client.cookies["device"].value[:-1] + "0"
+    assert (
+        forged.post("/api/auth/login", {"email": mallory.email, "password": PASSWORD}).status_code
+        == 429
+    )
