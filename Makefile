@@ -31,7 +31,7 @@ test: dev-env ## all tests: real engines, both databases, faults
 	@GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q accounts usage inference tests/test_two_doors.py
 
 test-quick: dev-env ## tests without engine and browser, under a minute
-	@$(PY) -m pytest -q core accounts usage inference tests/test_two_doors.py
+	@$(PY) -m pytest -q -m "not slow" core accounts usage inference tests/test_two_doors.py
 
 lint: dev-env ## everything static that CI looks at
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

@@ -121,6 +121,7 @@ def crowd(db):
     ApiKey.objects.bulk_create(keys, batch_size=5000)
 
 
+@pytest.mark.slow
 def test_w26_a_page_of_ten_thousand_people_is_quick_and_asks_a_fixed_number_of_queries(
     crowd, as_alice, django_assert_num_queries
 ):

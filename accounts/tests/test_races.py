@@ -18,7 +18,7 @@ from accounts.social.arrival import arrive
 from accounts.social.identity import Identity, SignInRefusedError
 from core.errors import GatehouseError
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 N = 50
 
 

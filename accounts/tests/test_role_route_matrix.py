@@ -25,6 +25,8 @@ MEETS = {
 }
 CALLERS = ("anonymous", "pending", "disabled", "user", "admin", "legacy")
 
+pytestmark = pytest.mark.slow
+
 
 def addresses():
     """(name, method, kind of requirement, a path) for every row of the table."""

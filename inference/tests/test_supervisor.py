@@ -16,7 +16,7 @@ from inference.recipes import Option, Recipe, RecipeError, command_line, engine_
 from inference.supervisor import Runner
 from tests.stub import ROOT
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 STUB = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import asyncio; from bench.stub_engine import main; asyncio.run(main(sys.argv[1]))"
 
 
