@@ -16,8 +16,11 @@ A (URL name, method) without a line here is refused to everybody, and a test wal
 configuration and fails on one. HEAD counts as GET, OPTIONS is answered before the gate.
 """
 
+import re
+from dataclasses import dataclass
+
 from core.errors import ForbiddenError, ModelNotAllowedError, UnauthenticatedError
-from core.principal import Principal
+from core.principal import ANONYMOUS, Principal
 
 Requirement = str
 
@@ -201,6 +204,23 @@ def admit_model(principal: Principal | None, model: str) -> None:
     if principal is None or not principal.may_use(model):
         shown = model if len(model) <= 100 else model[:100] + "…"
         raise ModelNotAllowedError(f"access denied to model: {shown}", param="model")
+
+
+@dataclass(frozen=True, slots=True)
+class Exemptions:
+    """What may be read without a credential: paths that the operator names (contract 4.2).
+
+    Only where legacy keys are configured, and only routes that ask for nothing but some credential:
+    no pattern opens an account's, a feature's or an admin's route, nor a page (W-35).
+    """
+
+    patterns: tuple[re.Pattern[str], ...] = ()
+
+    def principal_for(self, path: str, requirement: Requirement | None) -> Principal | None:
+        """Who an anonymous reader of `path` is: nobody, or ANONYMOUS."""
+        if requirement == "user" and any(pattern.search(path) for pattern in self.patterns):
+            return ANONYMOUS
+        return None
 
 
 def is_there(url_name: str, *, accounts: bool, legacy_keys: bool) -> bool:

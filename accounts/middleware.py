@@ -17,7 +17,7 @@ from accounts.gate import admit, is_there, methods_of, requirement_for
 from accounts.hosts import allowed_hosts
 from accounts.limits import take_for
 from accounts.lookup import load_principal, touch
-from accounts.runtime import auth_mode, env, keyring
+from accounts.runtime import auth_mode, env, exemptions, keyring
 from core.call import correlation_id_for
 from core.drf import error_response
 from core.envelopes import Family
@@ -135,6 +135,8 @@ class GateMiddleware:
                     raise UnauthenticatedError
                 raise NotFoundError
             requirement = requirement_for(name, method)
+            if gated.principal is None and method in {"GET", "HEAD"} and not page:
+                gated.principal = exemptions().principal_for(request.path_info, requirement)
             if requirement is None and gated.principal is not None and methods_of(name):
                 raise MethodNotAllowedError
             refuse_foreign_origin(headers, method, name)

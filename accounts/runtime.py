@@ -4,6 +4,7 @@ Nothing here is made at import: a forked worker must open its own files.
 """
 
 import ipaddress
+import re
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from accounts.credentials import AuthMode
+from accounts.gate import Exemptions
 from core.attempts import Attempts
 from core.durations import parse_duration
 from core.files import secrets_from_file
@@ -59,6 +61,14 @@ def attempts() -> Attempts:
 def auth_mode() -> AuthMode:
     legacy = tuple(key.encode() for key in env().api_key)
     return AuthMode(env().auth, legacy, oidc=env().auth and bool(env().oidc_audience))
+
+
+@cache
+def exemptions() -> Exemptions:
+    """What may be read without a credential; nothing without the setting and legacy keys."""
+    if not env().disable_api_key_requirement_for_http_get or not env().api_key:
+        return Exemptions()
+    return Exemptions(tuple(re.compile(item) for item in env().http_get_exempted_endpoints))
 
 
 @cache

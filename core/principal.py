@@ -44,10 +44,13 @@ class Principal:
     @property
     def has_account(self) -> bool:
         """False for the legacy key and for the single user of a server without accounts."""
-        return self.user_id not in {LEGACY_ID, LOCAL_ID}
+        return self.user_id not in {LEGACY_ID, LOCAL_ID, ANONYMOUS_ID}
 
 
 LEGACY_ID = "legacy-api-key"
 LOCAL_ID = "local"
+ANONYMOUS_ID = "anonymous"
 LEGACY = Principal(LEGACY_ID, "API Key User", "", "admin", "legacy")
 LOCAL = Principal(LOCAL_ID, "Local", "", "admin", "web")
+# Somebody without a credential, where the operator lets such callers read (contract 4.2). No rights.
+ANONYMOUS = Principal(ANONYMOUS_ID, "Anonymous", "", "user", "legacy")

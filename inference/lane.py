@@ -166,6 +166,8 @@ async def _admitted(call: Call, answer: Answer, runtime: Runtime, route: Route) 
     requirement = route.requirements.get(method)
     if requirement is None and call.principal is not None:
         raise MethodNotAllowedError
+    if call.principal is None and method == "GET":
+        call.principal = runtime.exemptions.principal_for(call.path, requirement)
     admit(call.principal, requirement)
     if method != "GET" and runtime.check_origin:
         refuse_foreign(call.headers, runtime.own_netlocs, even_without_cookie=False)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from accounts.gate import Exemptions
 from core.principal import Principal
 from core.response_headers import HostRules, OriginRules
 from inference.engine_table import EngineTable
@@ -30,6 +31,7 @@ class Runtime:
     opaque_errors: bool = False
     check_origin: bool = True
     own_netlocs: frozenset[bytes] = frozenset()
+    exemptions: Exemptions = field(default_factory=Exemptions)
     refresh_engines: Callable[[], Awaitable[None]] | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 

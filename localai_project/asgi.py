@@ -23,7 +23,7 @@ from accounts.csrf import own_netlocs
 from accounts.gate import GATE
 from accounts.lookup import load_principal, touch
 from accounts.middleware import host_rules, origin_rules
-from accounts.runtime import auth_mode, env, generations, keyring
+from accounts.runtime import auth_mode, env, exemptions, generations, keyring
 from accounts.secret_versions import check_secrets
 from core.call import Receive, Scope, Send
 from core.principal import Principal
@@ -93,6 +93,7 @@ class Worker:
             opaque_errors=env().opaque_errors,
             check_origin=not env().disable_csrf,
             own_netlocs=own_netlocs(),
+            exemptions=exemptions(),
         )
 
     async def _run(self, work: Any, *arguments: Any) -> Any:

@@ -7,6 +7,7 @@ wants. Names and meanings of LocalAI's own settings are kept (contract, section 
 import difflib
 import ipaddress
 import os
+import re
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -67,6 +68,17 @@ class Env(BaseSettings):
     oidc_jwt_types: CommaList = ["at+jwt"]
     oidc_groups_claim: str = "groups"
     oidc_admin_groups: CommaList = []
+    disable_api_key_requirement_for_http_get: bool = False
+    http_get_exempted_endpoints: CommaList = [
+        "^/$",
+        "^/app(/.*)?$",
+        "^/browse(/.*)?$",
+        "^/login/?$",
+        "^/explorer/?$",
+        "^/assets/.*$",
+        "^/static/.*$",
+        "^/swagger.*$",
+    ]
     redis_url: str = ""
     require_mfa: Literal["none", "admins", "all"] = "none"
     email_url: str = ""
@@ -97,6 +109,7 @@ class Env(BaseSettings):
         "models",
         "oidc_jwt_types",
         "oidc_admin_groups",
+        "http_get_exempted_endpoints",
         mode="before",
     )
     @classmethod
@@ -150,6 +163,16 @@ class Env(BaseSettings):
         parts = urlsplit(value)
         if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
             raise ValueError("wants an http:// or https:// address")
+        return value
+
+    @field_validator("http_get_exempted_endpoints")
+    @classmethod
+    def _patterns(cls, value: list[str]) -> list[str]:
+        for item in value:
+            try:
+                re.compile(item)
+            except re.error as exc:
+                raise ValueError("wants regular expressions, comma-separated") from exc
         return value
 
     @field_validator("redis_url")

@@ -145,3 +145,43 @@ def test_g07_without_accounts_their_routes_are_not_there(db, settings):
         assert made.status_code == 200
     finally:
         runtime.auth_mode.cache_clear()
+
+
+@pytest.fixture
+def exempted(settings):
+    def set_to(*patterns, legacy=True):
+        settings.GATEHOUSE = settings.GATEHOUSE.model_copy(
+            update={
+                "disable_api_key_requirement_for_http_get": True,
+                "http_get_exempted_endpoints": list(patterns),
+                "api_key": ["legacy-key-one"] if legacy else [],
+            }
+        )
+        runtime.exemptions.cache_clear()
+
+    yield set_to
+    runtime.exemptions.cache_clear()
+
+
+def test_what_an_operator_names_may_be_read_without_a_credential(db, exempted):
+    """Contract 4.2: GET alone, and nothing but what any caller may read; W-35."""
+    exempted("^/v1/models$", "^/api/.*$", "^/app.*$", "^/v1/chat.*$")
+
+    assert Api().get("/v1/models").status_code == 200
+    assert Api().get("/models").status_code == 401
+    for method, path in (
+        ("GET", "/api/auth/admin/users"),
+        ("GET", "/api/auth/api-keys"),
+        ("GET", "/api/auth/sessions"),
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/models"),
+        ("GET", "/api/nothing"),
+    ):
+        assert Api()(method, path, {} if method == "POST" else None).status_code == 401, path
+    assert Api().get("/app").headers["location"].startswith("/login")
+
+
+def test_without_legacy_keys_or_the_setting_nothing_is_exempted(db, exempted):
+    assert Api().get("/v1/models").status_code == 401
+    exempted("^/v1/models$", legacy=False)
+    assert Api().get("/v1/models").status_code == 401

@@ -8,10 +8,10 @@ import pytest
 from django.core import mail
 from django.core.management import call_command
 from django.utils import timezone
-from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
 from accounts.mail import proofs
+from accounts.mail.queue import run_queue
 from accounts.models import ApiKey, AuditRecord, User
 from tests.people import PASSWORD, Api, sign_in
 
@@ -25,16 +25,7 @@ def posted(settings, alice, limited):
     limited(email_url="smtp://mail.example:25", auth_rate_limit="0", registration_mode="open")
 
     def run():
-        Worker(
-            queue_names=["*"],
-            interval=0,
-            batch=True,
-            backend_name="default",
-            startup_delay=False,
-            max_tasks=None,
-            worker_id="tests",
-            excluded_queue_names=[],
-        ).run()
+        run_queue("tests")
         found = []
         for letter in mail.outbox:
             link = re.search(r"http\S+", letter.body)

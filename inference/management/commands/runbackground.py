@@ -11,10 +11,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
-from django_tasks_db.management.commands.db_worker import Worker as TaskWorker
 from django_tasks_db.models import DBTaskResult
 
 from accounts import invalidation
+from accounts.mail.queue import run_queue
 from accounts.models import ApiKey, Session
 from accounts.people import expire_group_admins
 from accounts.social.availability import keep_fresh
@@ -44,16 +44,7 @@ def run_tasks(stop: threading.Event) -> None:
     while not stop.wait(TASKS_EVERY_S):
         try:
             keep_fresh()
-            TaskWorker(
-                queue_names=["*"],
-                interval=0,
-                batch=True,
-                backend_name="default",
-                startup_delay=False,
-                max_tasks=None,
-                worker_id=f"background-{os.getpid()}",
-                excluded_queue_names=[],
-            ).run()
+            run_queue(f"background-{os.getpid()}")
         except DatabaseError as exc:
             log.warning("queued work waits: %s", type(exc).__name__)
         except Exception:  # whatever it was, the next round comes
