@@ -64,7 +64,7 @@ class Command(BaseCommand):
             lock = HeldLock(background_lock())
         except AlreadyHeldError as exc:
             raise CommandError("Another background process has this data path.") from exc
-        os.nice(5)  # behind the web processes where there are few processors
+        os.nice(10)  # behind the web processes where there are few processors
         if invalidation.is_needed():
             hear = threading.Thread(target=invalidation.follow, args=(stop,), daemon=True)
             hear.start()
