@@ -6,14 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-PAIRS = 5
-_T95 = {
-    3: 3.18,
-    4: 2.78,
-    5: 2.57,
-    6: 2.45,
-    7: 2.36,
-}  # two-sided Student's t, n - 1 degrees of freedom
+PAIRS = 9
+# two-sided Student's t for 95 %, by degrees of freedom (n - 1)
+_T95 = {2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23}
 Run = Callable[[], dict[str, Any]]
 
 
@@ -31,7 +26,7 @@ class Ratio:
 
 def interval(values: Sequence[float]) -> Ratio:
     mean = statistics.fmean(values)
-    spread = statistics.stdev(values) / math.sqrt(len(values)) * _T95.get(len(values) - 1, 2.78)
+    spread = statistics.stdev(values) / math.sqrt(len(values)) * _T95.get(len(values) - 1, 2.2)
     return Ratio(mean, mean - spread, mean + spread)
 
 

@@ -163,7 +163,7 @@ def main() -> None:
     print(
         f"## {command}, {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC\n\n{machine()}\n", flush=True
     )
-    bench = Bench(seconds=1 if arguments.quick else 3, n_pairs=3 if arguments.quick else PAIRS)
+    bench = Bench(seconds=1 if arguments.quick else 2, n_pairs=3 if arguments.quick else PAIRS)
     try:
         for part in (bench.short_answers, bench.soak, bench.memory):
             print("\n".join(part()), flush=True)
