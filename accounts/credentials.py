@@ -191,16 +191,19 @@ def without_accounts(mode: AuthMode, headers: dict[bytes, bytes]) -> Principal |
 class Resolver:
     """Finds the principal of a request's headers, for the lane."""
 
-    def __init__(self, mode: AuthMode, known: KnownPrincipals, sessions: Keyring) -> None:
+    def __init__(
+        self, mode: Callable[[], AuthMode], known: KnownPrincipals, sessions: Keyring
+    ) -> None:
         self._mode = mode
         self._known = known
         self._sessions = sessions
 
     async def resolve(self, headers: dict[bytes, bytes]) -> Principal | None:
         """The first credential that validates, or None."""
-        for kind, wanted in lookups(self._mode, self._sessions, headers):
+        mode = self._mode()
+        for kind, wanted in lookups(mode, self._sessions, headers):
             remembered = self._known.recall(kind, wanted)
             principal = remembered[0] if remembered else await self._known.find(kind, wanted)
             if principal is not None:
                 return principal
-        return without_accounts(self._mode, headers)
+        return without_accounts(mode, headers)

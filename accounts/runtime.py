@@ -6,7 +6,7 @@ Nothing here is made at import: a forked worker must open its own files.
 import ipaddress
 import re
 from datetime import timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from django.conf import settings
 
 from accounts.credentials import AuthMode
 from accounts.gate import Exemptions
+from accounts.legacy_keys import LegacyKeys
 from core.attempts import Attempts
 from core.durations import parse_duration
 from core.files import secrets_from_file
@@ -58,9 +59,25 @@ def attempts() -> Attempts:
 
 
 @cache
+def legacy_keys() -> LegacyKeys:
+    folder = env().config_dir or env().data_path
+    return LegacyKeys(env().api_key, folder / "api_keys.json")
+
+
+@lru_cache(maxsize=2)
+def _auth_mode(keys: tuple[bytes, ...]) -> AuthMode:
+    return AuthMode(env().auth, keys, oidc=env().auth and bool(env().oidc_audience))
+
+
 def auth_mode() -> AuthMode:
-    legacy = tuple(key.encode() for key in env().api_key)
-    return AuthMode(env().auth, legacy, oidc=env().auth and bool(env().oidc_audience))
+    """How callers prove who they are, as of now: legacy keys may come and go while we run."""
+    return _auth_mode(legacy_keys().current())
+
+
+def forget_auth_mode() -> None:
+    """Make it anew from the settings; for tests, which change them."""
+    legacy_keys.cache_clear()
+    _auth_mode.cache_clear()
 
 
 @cache

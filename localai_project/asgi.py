@@ -81,7 +81,7 @@ class Worker:
             self._load_principal, generations=generations(), keyring=keyring("session")
         )
         self.runtime = Runtime(
-            resolve=Resolver(auth_mode(), known, keyring("session")).resolve,
+            resolve=Resolver(auth_mode, known, keyring("session")).resolve,
             meter=Meter(Journal(journal_folder())),
             engines=self._table,
             load_stored=self._load_stored,

@@ -45,6 +45,7 @@ class Env(BaseSettings):
     address: str = "127.0.0.1:8080"
     base_url: str = ""
     data_path: Path = CHECKOUT / "data"
+    config_dir: Path | None = None
     models_path: Path = CHECKOUT / "models"
     backends_path: Path = CHECKOUT / "backends"
     auth: bool = False

@@ -134,7 +134,7 @@ def test_s48_the_base_url(address, base, expected, tmp_path, settings):
 
 def test_g07_without_accounts_their_routes_are_not_there(db, settings):
     settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"auth": False})
-    runtime.auth_mode.cache_clear()
+    runtime.forget_auth_mode()
     try:
         legacy = Api(key="legacy-key-one")
         assert legacy.get("/api/auth/status").status_code == 200
@@ -144,7 +144,7 @@ def test_g07_without_accounts_their_routes_are_not_there(db, settings):
         made = Api().post("/api/auth/token-login", {"token": "legacy-key-one"})
         assert made.status_code == 200
     finally:
-        runtime.auth_mode.cache_clear()
+        runtime.forget_auth_mode()
 
 
 @pytest.fixture

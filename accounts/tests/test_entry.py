@@ -3,6 +3,7 @@
 import pytest
 
 from accounts.models import Invite, Role, Status, User
+from accounts.runtime import forget_auth_mode
 from core.errors import REASONS
 from tests.people import PASSWORD, Api, sign_in
 
@@ -324,10 +325,8 @@ def test_without_local_accounts_neither_door_registers_or_signs_in(bob, settings
 
 
 def test_with_legacy_keys_alone_a_token_signs_a_browser_in(db, settings):
-    from accounts.runtime import auth_mode
-
     settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"auth": False})
-    auth_mode.cache_clear()
+    forget_auth_mode()
     try:
         api = Api()
         assert api.get("/app").status_code == 302
@@ -335,4 +334,4 @@ def test_with_legacy_keys_alone_a_token_signs_a_browser_in(db, settings):
         assert api.get("/app").status_code == 200
         assert api.get("/api/auth/status").json()["staticApiKeyRequired"] is True
     finally:
-        auth_mode.cache_clear()
+        forget_auth_mode()

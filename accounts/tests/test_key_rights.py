@@ -32,7 +32,7 @@ class Known:
 
 def resolver(*, accounts=True, legacy=True, oidc=True):
     mode = AuthMode(accounts, (LEGACY_KEY,) if legacy else (b"another",), oidc=oidc)
-    return Resolver(mode, Known(), SESSIONS)
+    return Resolver(lambda: mode, Known(), SESSIONS)
 
 
 GOOD = [
