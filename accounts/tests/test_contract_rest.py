@@ -158,9 +158,11 @@ def exempted(settings):
             }
         )
         runtime.exemptions.cache_clear()
+        runtime.forget_auth_mode()
 
     yield set_to
     runtime.exemptions.cache_clear()
+    runtime.forget_auth_mode()
 
 
 def test_what_an_operator_names_may_be_read_without_a_credential(db, exempted):
