@@ -12,9 +12,9 @@ from accounts.api.shapes import listed_session
 from accounts.audit import actor_of
 from accounts.factors.authenticators import methods_of
 from accounts.models import IdentityProvider, Session
-from accounts.pages import PROVIDER_NAMES, page
+from accounts.pages import PROVIDER_NAMES, current_user, page
 from accounts.social import availability, links
-from accounts.social.views import begin, current_user
+from accounts.social.views import begin
 from accounts.wording import social_words
 from core.errors import GatehouseError
 

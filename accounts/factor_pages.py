@@ -10,8 +10,7 @@ from django.views.decorators.http import require_http_methods
 from accounts.api.factors import SECRET
 from accounts.audit import actor_of
 from accounts.factors import authenticators, challenge
-from accounts.pages import HOME, context, page
-from accounts.social.views import current_user
+from accounts.pages import HOME, context, current_user, page
 from accounts.wording import plain_words
 from core.errors import GatehouseError, UnauthenticatedError
 

@@ -38,6 +38,13 @@ def page(view: Page) -> Page:
     return marked
 
 
+def current_user(request: HttpRequest) -> User:
+    """The signed-in person; only behind a line of the gate that asks for one."""
+    principal = cast("GatedRequest", request).principal
+    assert principal is not None  # noqa: S101  # the gate saw to it
+    return User.objects.get(pk=principal.user_id)
+
+
 def going_on(request: HttpRequest, url: str) -> HttpResponse:
     """To another server after a form of ours: `form-action 'self'` forbids a redirect there."""
     host = urlsplit(url).netloc
@@ -167,9 +174,7 @@ def waiting(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def password_page(request: HttpRequest) -> HttpResponse:
     """A new password, also for whoever was given one by an admin and has to replace it."""
-    principal = cast("GatedRequest", request).principal
-    assert principal is not None  # noqa: S101  # the gate saw to it
-    user = User.objects.get(pk=principal.user_id)
+    user = current_user(request)
     shown = context(request, must=user.must_change_password)
     if request.method == "GET":
         return render(request, "accounts/password.html", shown)

@@ -12,7 +12,7 @@ from accounts.api.base import AccountView
 from accounts.api.entry import text_with_nul
 from accounts.api.shapes import listed_session
 from accounts.audit import actor_of, record
-from accounts.models import Session, User
+from accounts.models import Session
 from accounts.people import subject
 from core.drf import flag, read_json, required_name, text
 from core.errors import InvalidRequestError, NotFoundError
@@ -58,7 +58,7 @@ class PasswordView(AccountView):
     """E-09."""
 
     def put(self, request: Request) -> Response:
-        user = User.objects.get(pk=self.principal(request).user_id)
+        user = self.user(request)
         own_account.refuse_without_password(user)
         data = read_json(request._request)  # noqa: SLF001
         own_account.change_password(
@@ -83,7 +83,7 @@ class SessionsView(AccountView):
 
     @transaction.atomic
     def delete(self, request: Request) -> Response:
-        user = User.objects.get(pk=self.principal(request).user_id)
+        user = self.user(request)
         record("sessions_ended", actor_of(request._request), subject(user))  # noqa: SLF001
         sessions.end_others(request._request, user)  # noqa: SLF001
         return Response({"message": "all other sessions revoked"})

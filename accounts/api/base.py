@@ -6,6 +6,7 @@ from uuid import UUID
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from accounts.models import User
 from core.envelopes import Family
 from core.errors import InvalidRequestError
 from core.http import GatedRequest
@@ -23,6 +24,10 @@ class AccountView(APIView):
         principal = cast("GatedRequest", request._request).principal  # noqa: SLF001  # DRF's own name
         assert principal is not None  # noqa: S101  # the gate saw to it
         return principal
+
+    def user(self, request: Request) -> User:
+        """The caller's account; only for routes whose line asks for one."""
+        return User.objects.get(pk=self.principal(request).user_id)
 
     def refuse_self(self, request: Request, user_id: UUID, message: str) -> None:
         """Raise InvalidRequestError where the admin means their own account."""

@@ -34,9 +34,6 @@ def credential_of(data: dict[str, Any]) -> dict[str, Any] | None:
 class FactorView(AccountView):
     """What all of these need: the account, and the code that proves its owner is there."""
 
-    def user(self, request: Request) -> User:
-        return User.objects.get(pk=self.principal(request).user_id)
-
     def confirm(self, request: Request, user: User, data: dict[str, Any]) -> None:
         """A current code, before a factor is taken away or codes are made anew."""
         challenge.take_try(request._request, user)  # noqa: SLF001
@@ -47,7 +44,7 @@ class CompleteView(AccountView):
     """`POST /api/auth/mfa` ends a half-open sign-in; `GET` shows what one has."""
 
     def get(self, request: Request) -> Response:
-        user = User.objects.get(pk=self.principal(request).user_id)
+        user = self.user(request)
         found = authenticators.show(user)
         for passkey in found["passkeys"]:
             passkey["createdAt"] = timestamp(passkey.pop("created_at"))

@@ -8,9 +8,9 @@ from accounts import sessions
 from accounts.audit import Actor, Subject, record
 from accounts.changes import credentials_added
 from accounts.factors import authenticators
-from accounts.limits import address_of
+from accounts.limits import address_of, sign_in_rate
 from accounts.models import Status, User
-from accounts.runtime import attempts, env
+from accounts.runtime import attempts
 from core.attempts import Rate
 from core.errors import RateLimitedError, UnauthenticatedError
 
@@ -42,7 +42,7 @@ def whose(request: HttpRequest) -> User:
 
 def take_try(request: HttpRequest, user: User) -> None:
     """Ten wrong codes in a quarter of an hour and network; RateLimitedError after that."""
-    if env().auth_rate_limit == "0":
+    if sign_in_rate().count == 0:
         return
     wait_s = attempts().take("factor", f"{user.pk}|{address_of(request)}", _TRIES)
     if wait_s:

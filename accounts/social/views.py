@@ -17,7 +17,6 @@ from django.views.decorators.http import require_GET
 
 from accounts import sign_in
 from accounts.audit import Subject, actor_of, record
-from accounts.models import User
 from accounts.pages import HOME, going_on, page
 from accounts.registration import Terms
 from accounts.runtime import env
@@ -144,10 +143,3 @@ def refused(
     if error.code == "account_pending":
         return HttpResponseRedirect("/waiting")
     return HttpResponseRedirect("/login?" + urlencode({"error": error.code}))
-
-
-def current_user(request: HttpRequest) -> User:
-    """The signed-in person; only behind a line of the gate that asks for one."""
-    principal = cast("GatedRequest", request).principal
-    assert principal is not None  # noqa: S101  # the gate saw to it
-    return User.objects.get(pk=principal.user_id)
