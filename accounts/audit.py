@@ -39,6 +39,10 @@ Action = Literal[
     "factor_added",
     "factor_removed",
     "secrets_rotated",
+    "quota_set",
+    "quota_deleted",
+    "price_set",
+    "price_withdrawn",
 ]
 
 

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from accounts.invalidation import announce
 from accounts.runtime import generations
-from core.generations import CREDENTIALS, user_slot
+from core.generations import CREDENTIALS, TERMS, user_slot
 
 
 def credentials_added() -> None:
@@ -18,6 +18,11 @@ def credentials_added() -> None:
 def rights_changed(user_id: object) -> None:
     """Role, status, password, a key or a session of this user changes in the running transaction."""
     _moved(user_slot(str(user_id)))
+
+
+def terms_changed() -> None:
+    """Quota rules or prices change in the running transaction: every worker reads them again."""
+    _moved(TERMS)
 
 
 def _moved(slot: int) -> None:

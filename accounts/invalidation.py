@@ -15,7 +15,7 @@ import redis
 from django.db import connection, transaction
 
 from accounts.runtime import env, generations
-from core.generations import CREDENTIALS, RIGHTS, SLOTS
+from core.generations import CREDENTIALS, RIGHTS, SLOTS, TERMS
 
 log = logging.getLogger("gatehouse.changes")
 CHANNEL = "gatehouse_changes"
@@ -69,6 +69,7 @@ def _take(text: str) -> None:
     if not text:
         bump(RIGHTS)
         bump(CREDENTIALS)
+        bump(TERMS)
     elif text.isdigit() and int(text) < SLOTS:
         bump(int(text))
 

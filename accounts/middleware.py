@@ -117,7 +117,7 @@ class GateMiddleware:
         gated = cast("GatedRequest", request)
         gated.principal = None
         family: Family = "openai"
-        page = False
+        page = flat = False
         try:
             match = self._match(request)
             headers = raw_headers(request)
@@ -127,7 +127,9 @@ class GateMiddleware:
                     raise UnauthenticatedError
                 return self._get_response(request)
             page = is_page(match)
-            family = getattr(getattr(match.func, "cls", None), "family", "openai")
+            view = getattr(match.func, "cls", None)
+            family = getattr(view, "family", "openai")
+            flat = getattr(view, "flat_refusals", False)
             name, method = match.view_name or "", request.method or ""
             mode = auth_mode()
             if not is_there(name, accounts=mode.accounts, legacy_keys=bool(mode.legacy_keys)):
@@ -143,6 +145,9 @@ class GateMiddleware:
             admit(gated.principal, requirement)
             take_for(name, request)
         except GatehouseError as exc:
+            if flat and exc.http_status == 403:  # E-39 says it in its handler's words
+                exc = ForbiddenError("admin access required")
+                return error_response(exc, family, opaque=env().opaque_errors)
             return self._refuse(gated, exc, page=page, family=family)
         return self._get_response(request)
 

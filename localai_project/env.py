@@ -98,6 +98,13 @@ class Env(BaseSettings):
     engines: CommaList = []
     engines_key: str = ""
     models: CommaList | None = None
+    usage_retention: str = ""
+    disable_stats: bool = False
+    usage_when_full: Literal["refuse", "serve"] = "refuse"
+    usage_sync: bool = False
+    journal_limit: int = Field(2048, ge=64, le=1024 * 1024)
+    currency: str = Field("USD", pattern=r"^[A-Za-z]{1,8}$")
+    quota_when_away: Literal["refuse", "serve"] = "refuse"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator(
@@ -132,9 +139,9 @@ class Env(BaseSettings):
         Rate.parse(value)
         return value
 
-    @field_validator("default_api_key_expiry")
+    @field_validator("default_api_key_expiry", "usage_retention")
     @classmethod
-    def _expiry(cls, value: str) -> str:
+    def _duration(cls, value: str) -> str:
         try:
             if value:
                 parse_duration(value)

@@ -13,7 +13,7 @@ from accounts.social import views as social
 from inference import pages as inference_pages
 from inference.api import accounts as inference_accounts
 from inference.api import health, views
-from usage import api as usage_api
+from usage.api import exports, people, reports
 
 handler400 = "accounts.failures.bad_request"
 handler404 = "accounts.failures.not_found"
@@ -43,7 +43,7 @@ _ACCOUNTS = [
     path("api/auth/login", entry.LoginView.as_view(), name="auth-login"),
     path("api/auth/token-login", entry.TokenLoginView.as_view(), name="auth-token-login"),
     path("api/auth/logout", entry.LogoutView.as_view(), name="auth-logout"),
-    path("api/auth/me", usage_api.MeView.as_view(), name="auth-me"),
+    path("api/auth/me", people.MeView.as_view(), name="auth-me"),
     path("api/auth/profile", account.ProfileView.as_view(), name="auth-profile"),
     path("api/auth/password", account.PasswordView.as_view(), name="auth-password"),
     path("api/auth/mfa", factors.CompleteView.as_view(), name="auth-mfa"),
@@ -92,9 +92,7 @@ _ACCOUNTS = [
     ),
     path("api/auth/api-keys", keys.ApiKeysView.as_view(), name="auth-api-keys"),
     path("api/auth/api-keys/<uuid:key_id>", keys.ApiKeyView.as_view(), name="auth-api-key"),
-    path("api/auth/usage", usage_api.UsageView.as_view(), name="auth-usage"),
-    path("api/auth/admin/usage", usage_api.AdminUsageView.as_view(), name="auth-admin-usage"),
-    path("api/auth/admin/users", usage_api.UsersView.as_view(), name="auth-admin-users"),
+    path("api/auth/admin/users", people.UsersView.as_view(), name="auth-admin-users"),
     path(
         "api/auth/admin/users/<uuid:user_id>/role",
         admin_api.UserRoleView.as_view(),
@@ -105,9 +103,7 @@ _ACCOUNTS = [
         admin_api.UserStatusView.as_view(),
         name="auth-admin-user-status",
     ),
-    path(
-        "api/auth/admin/users/<uuid:user_id>", usage_api.UserView.as_view(), name="auth-admin-user"
-    ),
+    path("api/auth/admin/users/<uuid:user_id>", people.UserView.as_view(), name="auth-admin-user"),
     path(
         "api/auth/admin/users/<uuid:user_id>/password",
         admin_api.UserPasswordView.as_view(),
@@ -135,6 +131,31 @@ _ACCOUNTS = [
         invites.InviteView.as_view(),
         name="auth-admin-invite",
     ),
+]
+
+_USAGE = [
+    path("api/auth/usage", reports.UsageView.as_view(), name="auth-usage"),
+    path("api/auth/usage/sources", reports.SourcesView.as_view(), name="auth-usage-sources"),
+    path("api/auth/usage/latency", reports.LatencyView.as_view(), name="auth-usage-latency"),
+    path("api/auth/usage/export", exports.ExportView.as_view(), name="auth-usage-export"),
+    path("api/auth/admin/usage", reports.AdminUsageView.as_view(), name="auth-admin-usage"),
+    path(
+        "api/auth/admin/usage/sources",
+        reports.AdminSourcesView.as_view(),
+        name="auth-admin-usage-sources",
+    ),
+    path(
+        "api/auth/admin/usage/latency",
+        reports.AdminLatencyView.as_view(),
+        name="auth-admin-usage-latency",
+    ),
+    path(
+        "api/auth/admin/usage/export",
+        exports.AdminExportView.as_view(),
+        name="auth-admin-usage-export",
+    ),
+    path("api/usage", reports.LocalUsageView.as_view(), name="usage"),
+    path("api/usage/all", reports.LocalUsageAllView.as_view(), name="usage-all"),
 ]
 
 _PAGES = [
@@ -173,6 +194,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("version", health.version, name="version"),
     *_ACCOUNTS,
+    *_USAGE,
     *_PAGES,
     *[
         path(prefix + route, view.as_view(), name=name)

@@ -1,24 +1,24 @@
 """From the journal into the database, behind the request.
 
 Whoever holds the lock drains: the background process all the time, a report before it reads. The
-rows and the mark of how far a segment was read are one transaction, so a kill at any point counts
-nothing twice and loses nothing.
+rows, their sums and the mark of how far a segment was read are one transaction, so a kill at any
+point counts nothing twice and loses nothing.
 """
 
 import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
+from django.db import DatabaseError, DataError, IntegrityError, transaction
+from django.utils import timezone
 
 from accounts.runtime import env
 from core.files import exclusive
-from usage.events import give_up_names_of_the_deleted
+from usage import ledger
 from usage.journal import (
     FINAL,
     OPEN,
@@ -30,193 +30,198 @@ from usage.journal import (
     segments,
     was_closed,
 )
-from usage.models import JournalMark, UsageEvent
+from usage.models import JournalMark
+from usage.prices import tariff_in_force
+from usage.records import BadRecordError, Row, row_of
+from usage.series import Dictionary
 
 log = logging.getLogger("gatehouse.journal")
-BATCH = 2000
+BATCH = 5000
 MAX_REJECTED_BYTES = 16 * 1024 * 1024
-_BAD_RECORD = (DataError, IntegrityError, ValueError, KeyError, TypeError, OverflowError)
+_REFUSED = (DataError, IntegrityError, ValueError, KeyError, TypeError, OverflowError)
 Sink = Callable[[Sequence[Record]], None]
 # Record kinds of the apps above, each with what writes its rows; `inference.apps` adds its own.
 SINKS: dict[str, Sink] = {}
+# Told of every batch that was committed: its rows that were new, each with its cost.
+Listener = Callable[[Sequence[tuple[Row, int]]], None]
+LISTENERS: list[Listener] = []
+# Told of what a worker that died left open, once that is in the books (quotas take back and add).
+ORPHAN_LISTENERS: list[Listener] = []
 
 
 def journal_folder() -> Path:
     return env().data_path / "journal"
 
 
-def drain() -> int:
-    """Bring everything that is in the journal now into the database; the number of records read.
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """How many records were read, and whether that was everything there was."""
+
+    records: int
+    complete: bool
+
+
+def drain(limit_s: float | None = None) -> Drained:
+    """Bring everything that is in the journal now into the database, or what `limit_s` suffices for.
 
     Raises django.db.DatabaseError where the database does not take it; the journal then keeps it.
     """
     folder = journal_folder()
     if not folder.is_dir():
-        return 0
+        return Drained(0, complete=True)
+    until = time.monotonic() + limit_s if limit_s is not None else float("inf")
     with exclusive(folder / ".drain.lock"):
         paths = segments(folder)
-        marks = dict(JournalMark.objects.values_list("segment", "offset")) if paths else {}
-        return sum(_drain_segment(path, marks.get(path.name, 0)) for path in paths)
+        names = [path.name for path in paths]
+        marks = {mark.pk: mark for mark in JournalMark.objects.filter(pk__in=names)}
+        dictionary = Dictionary()
+        records, complete = 0, True
+        for path in paths:
+            segment = _Segment(path, marks.get(path.name), dictionary, until)
+            records += segment.drain()
+            complete = complete and segment.is_read
+        return Drained(records, complete)
 
 
-def _drain_segment(path: Path, offset: int) -> int:
-    held = is_held(path)  # asked before reading: what a dead worker wrote is all there then
-    total = 0
-    while True:
-        records, after = read_from(path, offset, limit=BATCH, held=held, ended=True)
-        if not records:
-            break
-        if held and None in records:  # perhaps not all of it was to be seen yet from this core
+class _Segment:
+    """One file of the journal, and how far it is in the database."""
+
+    def __init__(
+        self, path: Path, mark: JournalMark | None, dictionary: Dictionary, until: float
+    ) -> None:
+        self.is_read = False
+        self._path = path
+        self._until = until
+        self._offset = mark.offset if mark else 0
+        self._is_done = mark is not None and mark.done_at is not None
+        self._dictionary = dictionary
+
+    def drain(self) -> int:
+        """Read on from the mark; `is_read` says afterwards whether to the end."""
+        if self._is_done:
+            self._path.unlink(missing_ok=True)
+            self.is_read = True
+            return 0
+        held = is_held(
+            self._path
+        )  # asked before reading: what a dead worker wrote is all there then
+        total = 0
+        while time.monotonic() < self._until:
+            records = self._read_batch(held=held)
+            total += len(records)
+            if len(records) < BATCH:  # the rest of a live one came meanwhile, and is for next time
+                self.is_read = True
+                break
+        if self.is_read and not held:
+            total += self._finish()
+        return total
+
+    def _read_batch(self, *, held: bool) -> Sequence[Record | None]:
+        records, after = read_from(self._path, self._offset, limit=BATCH, held=held, ended=True)
+        if held and not records:
+            records, after = self._spoilt_line()
+        if records:
+            self._take(records, after)
+        return records
+
+    def _spoilt_line(self) -> tuple[list[Record | None], int]:
+        """The line at the mark where it cannot be read and never will: another one follows it.
+
+        A line that is being written is unreadable, too, but it is the last one, or readable on the
+        second look.
+        """
+        for _ in range(2):
+            records, _ = read_from(self._path, self._offset, limit=2)
+            if len(records) < 2 or records[0] is not None:
+                return [], self._offset
             time.sleep(0.01)
-            records, after = read_from(path, offset, limit=BATCH, held=held, ended=True)
-        _write(path, records, after)
-        offset, total = after, total + len(records)
-    if not held:
-        total += _settle_left_open(path)
-        path.unlink(missing_ok=True)
-        JournalMark.objects.filter(pk=path.name).delete()
-    return total
+        return read_from(self._path, self._offset, limit=1)
 
+    def _take(self, records: Sequence[Record | None], after: int) -> None:
+        """One batch and its mark; a record that is none, or that the database refuses, is put aside."""
+        good = [record for record in records if record is not None]
+        if len(good) < len(records):
+            log.error("journal %s: %d unreadable lines", self._path.name, len(records) - len(good))
+        rows = self._rows([record for record in good if record.get("k") == FINAL])
+        others = [record for record in good if record.get("k") in SINKS]
+        try:
+            self._write(rows, others, offset=after)
+        except _REFUSED:
+            self._write_one_by_one(rows, others)
+            self._write([], [], offset=after)
+        self._offset = after
 
-def _write(path: Path, records: Sequence[Record | None], offset: int) -> None:
-    """One batch and its mark; a row that the database refuses is put aside, not the batch."""
-    good = [record for record in records if record is not None]
-    if len(good) < len(records):
-        log.error("journal %s: %d unreadable lines", path.name, len(records) - len(good))
-    finals = [record for record in good if record.get("k") == FINAL]
-    try:
-        with transaction.atomic():
-            _insert(finals)
-            for kind, sink in SINKS.items():
-                if rows := [record for record in good if record.get("k") == kind]:
-                    sink(rows)
-            JournalMark.objects.update_or_create(pk=path.name, defaults={"offset": offset})
-    except _BAD_RECORD:
-        _write_one_by_one(path, good, offset)
+    def _write_one_by_one(self, rows: Sequence[Row], others: Sequence[Record]) -> None:
+        for row in rows:
+            try:
+                self._write([row], [])
+            except _REFUSED as exc:
+                self._put_aside(row._asdict(), exc)
+        for record in others:
+            try:
+                self._write([], [record])
+            except _REFUSED as exc:
+                self._put_aside(record, exc)
 
-
-def _put_aside(path: Path, record: Record) -> None:
-    """Keep a refused record for people to look at, up to a bound."""
-    with path.open("ab") as file:
-        if file.tell() < MAX_REJECTED_BYTES:
-            file.write(encode(record))
-
-
-def _write_one_by_one(path: Path, records: Sequence[Record], offset: int) -> None:
-    for record in records:
-        kind = record.get("k")
+    def _write(self, rows: Sequence[Row], others: Sequence[Record], **mark: Any) -> None:
+        """Rows, what else there is, and the mark where one is given, all or none."""
         try:
             with transaction.atomic():
-                if kind == FINAL:
-                    _insert([record])
-                elif kind in SINKS:
-                    SINKS[str(kind)]([record])
-        except _BAD_RECORD:
-            log.exception("journal %s: a record was refused and put aside", path.name)
-            _put_aside(path.parent / "rejected", record)
-    JournalMark.objects.update_or_create(pk=path.name, defaults={"offset": offset})
+                fresh = ledger.write(rows, self._dictionary, tariff_in_force()) if rows else []
+                for kind, sink in SINKS.items():
+                    if mine := [record for record in others if record["k"] == kind]:
+                        sink(mine)
+                if mark:
+                    JournalMark.objects.update_or_create(pk=self._path.name, defaults=mark)
+        except BaseException:
+            self._dictionary.forget()
+            raise
+        self._dictionary.keep()
+        self._tell(LISTENERS, fresh)
 
+    @staticmethod
+    def _tell(listeners: Sequence[Listener], fresh: Sequence[tuple[Row, int]]) -> None:
+        for listener in listeners if fresh else ():
+            listener(fresh)
 
-_COLUMNS = [
-    "id",
-    "created_at",
-    "user_id",
-    "user_name",
-    "source",
-    "api_key_id",
-    "api_key_name",
-    "model",
-    "served_model",
-    "endpoint",
-    "prompt_tokens",
-    "completion_tokens",
-    "status",
-    "counted",
-    "estimated",
-    "duration_ms",
-    "correlation_id",
-]
-# Only the id may be there already. (SQLite's OR IGNORE would drop a row that breaks a check, too.)
-_INSERT = (
-    f"INSERT INTO {UsageEvent._meta.db_table} ({', '.join(_COLUMNS)}) "  # noqa: S608, SLF001
-    f"VALUES ({', '.join(['%s'] * len(_COLUMNS))}) ON CONFLICT (id) DO NOTHING"
-)
-
-
-def _insert(records: Sequence[Record]) -> None:
-    """Plain SQL: rows through the ORM cost the machine twenty times as much (decision 003)."""
-    if records:
-        give_up_names_of_the_deleted(records)
-        native = connection.vendor == "postgresql"
-        as_id, as_time = (UUID, _as_it_is) if native else (_hex_of, _text_of)
-        with connection.cursor() as cursor:
-            cursor.executemany(_INSERT, [values_of(each, as_id, as_time) for each in records])
-
-
-def _as_it_is(moment: datetime) -> datetime:
-    return moment
-
-
-def _text_of(moment: datetime) -> str:
-    """A time as Django writes it into SQLite, without its many questions per row."""
-    return str(moment.replace(tzinfo=None))
-
-
-def _hex_of(event_id: str) -> str:
-    """An id as Django writes it into SQLite. Raises ValueError for what is none."""
-    digits = event_id.replace("-", "")
-    if len(digits) != 32 or int(digits, 16) < 0:
-        raise ValueError(f"not an id: {event_id[:40]}")
-    return digits
-
-
-def values_of(
-    record: Record, as_id: Callable[[str], Any], as_time: Callable[[datetime], Any]
-) -> tuple[Any, ...]:
-    """The row of an `f` record, or of an `o` or `p` one that nobody ended, as this database takes it.
-
-    Raises ValueError, KeyError or TypeError for what is no such record.
-    """
-    return (
-        as_id(record["id"]),
-        as_time(datetime.fromtimestamp(record["t"], tz=UTC)),
-        record["u"],
-        record["un"][:254],
-        record["s"],
-        record["ki"],
-        record["kn"],
-        record["m"][:255],
-        record["sm"][:255],
-        record["e"][:200],
-        record.get("p", 0),
-        record.get("c", 0),
-        record.get("st", 500),
-        record.get("n", False),
-        record.get("est", False),
-        min(record.get("d", 0), 2**31 - 1),
-        record["cid"],
-    )
-
-
-def _settle_left_open(path: Path) -> int:
-    """Bill what a worker that was killed had under way, by its last progress (S-18)."""
-    if was_closed(path):
-        return 0
-    left: dict[str, dict[str, Any]] = {}
-    offset = 0
-    while True:
-        records, offset = read_from(path, offset, limit=BATCH)
-        if not records:
-            break
+    def _rows(self, records: Sequence[Record]) -> list[Row]:
+        rows = []
         for record in records:
-            kind = record.get("k") if record else None
-            if record and kind in {OPEN, PROGRESS}:
-                left[record["id"]] = {**record, "est": True}
-            elif record and kind == FINAL:
-                left.pop(record["id"], None)
-    with transaction.atomic():
-        _insert(list(left.values()))
-    return len(left)
+            try:
+                rows.append(row_of(record))
+            except BadRecordError as exc:
+                self._put_aside(record, exc)
+        return rows
+
+    def _put_aside(self, record: Record, exc: Exception) -> None:
+        """Keep a refused record for people to look at, up to a bound."""
+        log.error("journal %s: a record was put aside", self._path.name, exc_info=exc)
+        with rejected_file().open("ab") as file:
+            if file.tell() < MAX_REJECTED_BYTES:
+                file.write(encode(record))
+
+    def _finish(self) -> int:
+        """Bill what a worker that was killed had under way, by its last progress (S-18); the file goes."""
+        rows = self._rows([] if was_closed(self._path) else self._left_open())
+        self._write(rows, [], offset=self._offset, done_at=timezone.now())
+        self._path.unlink(missing_ok=True)
+        if rows:
+            self._tell(ORPHAN_LISTENERS, [(row, 0) for row in rows])
+        return len(rows)
+
+    def _left_open(self) -> list[Record]:
+        left: dict[str, Record] = {}
+        offset = 0
+        while True:
+            records, offset = read_from(self._path, offset, limit=BATCH)
+            if not records:
+                return list(left.values())
+            for record in records:
+                kind = record.get("k") if record else None
+                if record and kind in {OPEN, PROGRESS}:
+                    left[record["id"]] = {**record, "est": True}
+                elif record and kind == FINAL:
+                    left.pop(str(record.get("id")), None)
 
 
 def drain_quietly() -> bool:
@@ -227,6 +232,11 @@ def drain_quietly() -> bool:
         log.warning("the database does not take usage at the moment: %s", type(exc).__name__)
         return False
     return True
+
+
+def rejected_file() -> Path:
+    """Where records are kept that could not be rows."""
+    return journal_folder() / "rejected"
 
 
 def background_lock() -> Path:

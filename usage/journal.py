@@ -187,11 +187,12 @@ def read_from(
     """Up to `limit` whole lines from `offset`, and the offset after them.
 
     `ended` as in `decode`. A line that cannot be read comes as None. One without its newline is left
-    for the next time, and so is an unreadable last one of a segment that is `held`: it may be under
-    the writer's hands.
+    for the next time. Of a segment that is `held`, nothing from the first unreadable line on is given:
+    it was under the writer's hands while it was copied here, and whatever follows is younger still.
     """
     records: list[Record | None] = []
     ends: list[int] = []
+    begun_at = offset
     with path.open("rb") as file:
         file.seek(offset)
         rest = b""
@@ -203,8 +204,17 @@ def read_from(
                 ends.append(offset)
             if rest[:1] == b"\0":  # reserved, not written yet
                 break
-    if held:
-        while records and records[-1] is None:
-            records.pop()
-            ends.pop()
-    return records, ends[-1] if ends else offset
+    if held and None in records:
+        first = records.index(None)
+        del records[first:], ends[first:]
+    return records, ends[-1] if ends else begun_at
+
+
+def oldest_change_s(folder: Path) -> float:
+    """When the segment that was left alone longest was last written, in seconds since 1970."""
+    return min((path.stat().st_mtime for path in segments(folder)), default=0.0)
+
+
+def size_of(folder: Path) -> int:
+    """The bytes that all segments take on the disk."""
+    return sum(path.stat().st_blocks * 512 for path in segments(folder))

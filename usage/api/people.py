@@ -1,9 +1,8 @@
-"""Who am I, who is there, and what was used: E-06, E-14, E-17, E-28."""
+"""Who am I, who is there, and who goes: E-06, E-17, E-21."""
 
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,9 +13,7 @@ from accounts.api.shapes import caller, listed_user
 from accounts.audit import actor_of
 from accounts.features import effective_permissions
 from accounts.models import User
-from usage.drain import drain
-from usage.events import forget_user
-from usage.reports import usage_report
+from usage.series import forget_user
 
 
 class MeView(AccountView):
@@ -55,33 +52,3 @@ class UserView(AccountView):
             people.delete(user_id, by=actor_of(request._request))  # noqa: SLF001
             forget_user(user_id)
         return Response({"message": "user deleted"})
-
-
-class UsageView(AccountView):
-    """E-14: the caller's own, whatever `user_id` the query names."""
-
-    def get(self, request: Request) -> Response:
-        drain()  # an answer is in the report as soon as it has ended (S-13)
-        return Response(
-            usage_report(
-                request.query_params.get("period", ""),
-                now=timezone.now(),
-                user_id=self.principal(request).user_id,
-                by_user=False,
-            )
-        )
-
-
-class AdminUsageView(AccountView):
-    """E-28: everybody's, or one person's."""
-
-    def get(self, request: Request) -> Response:
-        drain()
-        return Response(
-            usage_report(
-                request.query_params.get("period", ""),
-                now=timezone.now(),
-                user_id=request.query_params.get("user_id") or None,
-                by_user=True,
-            )
-        )

@@ -1,0 +1,1 @@
+"""The endpoints of usage: people with their sums, reports, exports, prices, quotas."""

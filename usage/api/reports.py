@@ -1,0 +1,151 @@
+"""Reports: E-14, E-15, E-28, E-29, E-38, E-39, and latency beside them."""
+
+from typing import Any
+
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.audit import page_number
+from accounts.api.base import AccountView
+from accounts.runtime import env
+from core.errors import UnavailableError
+from usage.reports.freshness import bring_in
+from usage.reports.latency import latency_report, own_latency_report
+from usage.reports.sources import sources_report
+from usage.reports.sums import Filters, Question
+from usage.reports.usage import usage_report
+from usage.reports.windows import Window, window_between, window_of
+
+MAX_ROWS = 100_000
+
+
+def window_in(request: Request) -> Window:
+    """`period`, or `from`, `to` and `bucket`. Raises InvalidRequestError."""
+    given, now = request.query_params, timezone.now()
+    if any(given.get(name) for name in ("from", "to", "bucket")):
+        return window_between(
+            given.get("from", ""), given.get("to", ""), given.get("bucket", ""), now
+        )
+    return window_of(given.get("period", ""), now)
+
+
+def filters_in(request: Request, user_id: str | None) -> Filters:
+    given = request.query_params
+    return Filters(
+        user_id=user_id,
+        api_key_id=given.get("api_key_id") or None,
+        source=given.get("source") or None,
+        model=given.get("model") or None,
+    )
+
+
+def question_in(request: Request, user_id: str | None, default: list[str]) -> Question:
+    """The report that a query asks for: window, `group_by`, filters, `order` and `limit`."""
+    given = request.query_params
+    groups = [each.strip() for each in given.get("group_by", "").split(",") if each.strip()]
+    limit = given.get("limit")
+    return Question(
+        window_in(request),
+        list(dict.fromkeys(groups)) or default,
+        filters_in(request, user_id),
+        order=given.get("order") or None,
+        limit=page_number(limit, "limit", MAX_ROWS, 1, MAX_ROWS) if limit else None,
+    )
+
+
+def _refuse_without_books() -> None:
+    if env().disable_stats:
+        raise UnavailableError("usage tracking is disabled (--disable-stats)")
+
+
+class UsageView(AccountView):
+    """E-14: the caller's own, whatever `user_id` the query names."""
+
+    def get(self, request: Request) -> Response:
+        question = question_in(request, self.principal(request).user_id, ["model"])
+        return Response(usage_report(question, as_of=bring_in()))
+
+
+class AdminUsageView(AccountView):
+    """E-28: everybody's, or one person's by `user_id`."""
+
+    def get(self, request: Request) -> Response:
+        wanted = request.query_params.get("user_id") or None
+        question = question_in(request, wanted, ["model", "user"])
+        return Response(usage_report(question, as_of=bring_in()))
+
+
+class SourcesView(AccountView):
+    """E-15."""
+
+    def get(self, request: Request) -> Response:
+        filters = filters_in(request, self.principal(request).user_id)
+        window = window_in(request)
+        return Response(sources_report(window, filters, as_of=bring_in(), everybody=False))
+
+
+class AdminSourcesView(AccountView):
+    """E-29."""
+
+    def get(self, request: Request) -> Response:
+        filters = filters_in(request, request.query_params.get("user_id") or None)
+        window = window_in(request)
+        return Response(sources_report(window, filters, as_of=bring_in(), everybody=True))
+
+
+class LatencyView(AccountView):
+    """Percentiles and errors of the caller's own requests, by model."""
+
+    def get(self, request: Request) -> Response:
+        window = window_in(request)
+        key_id = request.query_params.get("api_key_id") or None
+        user_id = self.principal(request).user_id
+        return Response(own_latency_report(window, user_id, key_id, as_of=bring_in()))
+
+
+class AdminLatencyView(AccountView):
+    """The same of everybody's, by bucket and model."""
+
+    def get(self, request: Request) -> Response:
+        window = window_in(request)
+        model = request.query_params.get("model") or None
+        return Response(latency_report(window, model, as_of=bring_in()))
+
+
+class LocalUsageView(AccountView):
+    """E-38: as E-14, also where there are no accounts."""
+
+    flat_refusals = True
+
+    def get(self, request: Request) -> Response:
+        _refuse_without_books()
+        question = question_in(request, self.principal(request).user_id, ["model"])
+        return Response(
+            {**usage_report(question, as_of=bring_in()), "viewer": _viewer(self, request)}
+        )
+
+
+class LocalUsageAllView(AccountView):
+    """E-39: as E-28, also where there are no accounts."""
+
+    flat_refusals = True
+
+    def get(self, request: Request) -> Response:
+        _refuse_without_books()
+        wanted = request.query_params.get("user_id") or None
+        question = question_in(request, wanted, ["model", "user"])
+        return Response(
+            {**usage_report(question, as_of=bring_in()), "viewer": _viewer(self, request)}
+        )
+
+
+def _viewer(view: AccountView, request: Request) -> dict[str, Any]:
+    principal = view.principal(request)
+    provider = view.user(request).provider if principal.has_account else ""
+    return {
+        "id": principal.user_id,
+        "name": principal.name,
+        "role": principal.role,
+        "provider": provider,
+    }

@@ -1,0 +1,156 @@
+"""Whether the books balance: journal, events and rollups compared, for the last days.
+
+What has to be equal is summed by the database in one statement each, so that nothing moves in
+between; that is another way than the one by which rollups are written. The difference has to be 0.
+"""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from usage.buckets import DAY_MS, HOURS_A_DAY, day_of, first_day, first_id, hour_of, month_of
+from usage.drain import drain, journal_folder
+from usage.journal import FINAL, read_from, segments
+from usage.models import BooksCheck, Grain, JournalMark, ModelRollup, UsageEvent, UsageRollup
+from usage.records import BadRecordError, row_of
+from usage.retention import expired_before
+
+log = logging.getLogger("gatehouse.books")
+DAYS, KEPT = 3, timedelta(days=31)
+_EVENTS, _ROLLUPS, _MODELS = (
+    each._meta.db_table  # noqa: SLF001
+    for each in (UsageEvent, UsageRollup, ModelRollup)
+)
+_COMPARED = ("requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens", "cost")
+_OF_EVENTS = ", ".join(
+    [
+        "COALESCE(SUM(CASE WHEN counted THEN 1 ELSE 0 END), 0)",
+        "COALESCE(SUM(CASE WHEN counted THEN 0 ELSE 1 END), 0)",
+        *(
+            f"COALESCE(SUM(CASE WHEN counted THEN {name} ELSE 0 END), 0)"
+            for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "cost")
+        ),
+    ]
+)
+_OF_ROLLUPS = ", ".join(f"COALESCE(SUM({name}), 0)" for name in _COMPARED)
+
+
+def check(now: datetime) -> BooksCheck:
+    """Compare, keep the result and return it. The latest one is what pages and metrics show."""
+    drain()
+    findings = [*_days(now), *_months(now), *_journal()]
+    difference = sum(each["difference"] for each in findings)
+    kept = BooksCheck.objects.create(at=now, difference=difference, report={"findings": findings})
+    BooksCheck.objects.filter(at__lt=now - KEPT).delete()
+    if difference:
+        log.error("the books do not balance: %d; see the system page", difference)
+    return kept
+
+
+def latest() -> BooksCheck | None:
+    return BooksCheck.objects.order_by("-at", "-id").first()
+
+
+def _finding(what: str, sources: dict[str, list[int]]) -> dict[str, Any]:
+    """One comparison of several sums of the same thing; the difference is of all fields together."""
+    first = next(iter(sources.values()))
+    difference = sum(
+        abs(value - wanted)
+        for sums in sources.values()
+        for value, wanted in zip(sums, first, strict=True)
+    )
+    shown = {name: dict(zip(_COMPARED, sums, strict=True)) for name, sums in sources.items()}
+    return {"what": what, "difference": difference, "sums": shown}
+
+
+def _sums(sources: Iterable[tuple[str, str]]) -> dict[str, list[int]]:
+    """Several sources in one statement, so that they are of one moment."""
+    parts = [
+        f"SELECT {index} AS n, x.* FROM (SELECT {columns_from}) x"  # noqa: S608
+        for index, (_, columns_from) in enumerate(sources)
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(parts) + " ORDER BY 1")
+        rows = cursor.fetchall()
+    names = [name for name, _ in sources]
+    return {name: [int(value) for value in row[1:]] for name, row in zip(names, rows, strict=True)}
+
+
+def _days(now: datetime) -> list[dict[str, Any]]:
+    """Each of the last days: events, hours, the day, and everybody's by model."""
+    today = day_of(hour_of(now))
+    cut = expired_before()
+    kept_from = day_of(hour_of(cut)) + 1 if cut else 0
+    return [_day(day) for day in range(max(today - DAYS + 1, kept_from), today + 1)]
+
+
+def _day(day: int) -> dict[str, Any]:
+    low, high = (_literal(first_id(each * DAY_MS)) for each in (day, day + 1))
+    hours = f"BETWEEN {day * HOURS_A_DAY} AND {(day + 1) * HOURS_A_DAY - 1}"
+    sources = [("events", f"{_OF_EVENTS} FROM {_EVENTS} WHERE id >= {low} AND id < {high}")]
+    for name, table in (("series", _ROLLUPS), ("models", _MODELS)):
+        rows = f"{_OF_ROLLUPS} FROM {table} WHERE"
+        sources.append((f"hours by {name}", f"{rows} grain = {Grain.HOUR:d} AND bucket {hours}"))
+        sources.append((f"day by {name}", f"{rows} grain = {Grain.DAY:d} AND bucket = {day}"))
+    return _finding(f"day {day}", _sums(sources))
+
+
+def _literal(event_id: Any) -> str:
+    if connection.vendor == "postgresql":
+        return f"'{event_id}'::uuid"
+    return f"'{event_id.hex}'"
+
+
+def _months(now: datetime) -> list[dict[str, Any]]:
+    """This month and the last: their rows against those of their days."""
+    this = month_of(day_of(hour_of(now)))
+    found = []
+    for month in (this - 1, this):
+        days = f"BETWEEN {first_day(month)} AND {first_day(month + 1) - 1}"
+        sources = []
+        for name, table in (("series", _ROLLUPS), ("models", _MODELS)):
+            rows = f"{_OF_ROLLUPS} FROM {table} WHERE"
+            sources.append((f"days by {name}", f"{rows} grain = {Grain.DAY:d} AND bucket {days}"))
+            month_row = f"{rows} grain = {Grain.MONTH:d} AND bucket = {month}"
+            sources.append((f"month by {name}", month_row))
+        found.append(_finding(f"month {month}", _sums(sources)))
+    return found
+
+
+def _journal() -> list[dict[str, Any]]:
+    """Every record that is still in the journal and said to be in the database is there, the same."""
+    missing = different = 0
+    for path in segments(journal_folder()):
+        mark = JournalMark.objects.filter(pk=path.name).first()
+        if mark is None:
+            continue
+        offset = 0
+        while offset < mark.offset:
+            try:
+                records, offset = read_from(path, offset, limit=2000, ended=True)
+            except FileNotFoundError:
+                break
+            if not records:
+                break
+            gone, other = _compare([r for r in records if r and r.get("k") == FINAL], mark.offset)
+            missing, different = missing + gone, different + other
+    return [{"what": "journal", "difference": missing + different, "missing": missing}]
+
+
+def _compare(records: list[dict[str, Any]], _mark: int) -> tuple[int, int]:
+    wanted = {}
+    for record in records:
+        try:
+            row = row_of(record)
+        except BadRecordError:  # it was set aside, which is told elsewhere
+            continue
+        wanted[row.id] = (row.prompt_tokens, row.completion_tokens, row.counted)
+    columns = ("id", "prompt_tokens", "completion_tokens", "counted")
+    found = UsageEvent.objects.filter(pk__in=list(wanted)).values_list(*columns)
+    there = {str(pk): tuple(rest) for pk, *rest in found}
+    missing = [pk for pk in wanted if pk not in there]
+    different = [pk for pk in there if there[pk] != wanted[pk]]
+    return len(missing), len(different)

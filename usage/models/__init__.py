@@ -1,0 +1,19 @@
+"""The tables of usage: what happened, its sums, what it costs, and what may be used."""
+
+from usage.models.events import JournalMark, RetentionMark, UsageEvent, UsageSeries
+from usage.models.prices import Price
+from usage.models.quotas import QuotaRule
+from usage.models.rollups import BooksCheck, Grain, ModelRollup, UsageRollup
+
+__all__ = [
+    "BooksCheck",
+    "Grain",
+    "JournalMark",
+    "ModelRollup",
+    "Price",
+    "QuotaRule",
+    "RetentionMark",
+    "UsageEvent",
+    "UsageRollup",
+    "UsageSeries",
+]

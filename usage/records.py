@@ -1,0 +1,107 @@
+"""A journal record as a row of the ledger, or the reason why it is none."""
+
+import re
+from typing import NamedTuple
+
+from usage.journal import Record
+
+MAX_INT = 2**31 - 1
+ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+UNITS = {"", "seconds", "characters", "images", "steps"}
+
+
+class BadRecordError(ValueError):
+    """A record that cannot be a row of the ledger; it is set aside."""
+
+
+class Combination(NamedTuple):
+    """The names of an event; one row of `UsageSeries`."""
+
+    user_id: str
+    api_key_id: str | None
+    source: str
+    model: str
+    served_model: str
+    endpoint: str
+    unit: str
+
+
+class Row(NamedTuple):
+    """One event as the ledger takes it. Times are milliseconds, `units` thousandths."""
+
+    id: str
+    at_ms: int
+    names: Combination
+    user_name: str
+    api_key_name: str | None
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    units: int
+    duration_ms: int
+    first_token_ms: int | None
+    queue_ms: int
+    status: int
+    counted: bool
+    estimated: bool
+    streamed: bool
+    correlation_id: str
+    unknown_model: str | None
+
+
+def row_of(record: Record) -> Row:
+    """The row of an `f` record, or of an `o` or `p` one that nobody ended.
+
+    Raises BadRecordError; what a database would refuse never reaches it.
+    """
+    try:
+        event_id = record["id"]
+        if not ID.fullmatch(event_id):
+            raise BadRecordError("not an id")
+        unit = record.get("unit", "")
+        if unit not in UNITS:
+            raise BadRecordError("not a unit")
+        names = Combination(
+            _text(record["u"], 36),
+            _text(record["ki"], 36) if record["ki"] is not None else None,
+            _text(record["s"], 8),
+            _text(record["m"], 255),
+            _text(record["sm"], 255),
+            _text(record["e"], 200),
+            unit,
+        )
+        first, unknown = record.get("tt"), record.get("um")
+        return Row(
+            event_id,
+            int(event_id[:8] + event_id[9:13], 16),
+            names,
+            _text(record["un"], 254),
+            _text(record["kn"], 100) if record["kn"] is not None else None,
+            _count(record.get("p", 0)),
+            _count(record.get("cp", 0)),
+            _count(record.get("c", 0)),
+            _count(record.get("uq", 0), 2**62),
+            min(_count(record.get("d", 0), 2**62), MAX_INT),
+            min(_count(first, 2**62), MAX_INT) if first is not None else None,
+            min(_count(record.get("q", 0), 2**62), MAX_INT),
+            _count(record.get("st", 500), 999),
+            bool(record.get("n", False)),
+            bool(record.get("est", False)),
+            bool(record.get("sse", False)),
+            _text(record["cid"], 128),
+            _text(unknown, 255) if unknown is not None else None,
+        )
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise BadRecordError(f"a field is missing or of another kind: {exc}") from exc
+
+
+def _text(value: str, limit: int) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise BadRecordError("not a text")
+    return value[:limit]
+
+
+def _count(value: int, limit: int = MAX_INT) -> int:
+    if type(value) is not int or not 0 <= value <= limit:
+        raise BadRecordError("not a count")
+    return value

@@ -1,0 +1,147 @@
+"""Sums from rollups, grouped. One query, of which every part that is not a value is from here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection
+
+from core.errors import InvalidRequestError
+from usage.models import UsageSeries
+from usage.models.rollups import ModelRollup, UsageRollup
+from usage.reports.windows import Span, Window, spans
+
+_ROLLUP, _MODELS, _SERIES = (
+    each._meta.db_table  # noqa: SLF001
+    for each in (UsageRollup, ModelRollup, UsageSeries)
+)
+# A group as reports name it: the columns it is by, and those that follow from them.
+GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "user": (("user_id",), ("user_name",)),
+    "key": (("api_key_id",), ("api_key_name",)),
+    "source": (("source",), ()),
+    "model": (("model",), ()),
+    "served_model": (("served_model",), ()),
+    "endpoint": (("endpoint",), ()),
+}
+ORDERS = {
+    "tokens": "prompt_tokens + completion_tokens",
+    "requests": "requests",
+    "errors": "errors",
+    "cost": "cost",
+}
+_SUMMED = (
+    *("requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens", "units"),
+    "cost",
+)
+_MAX_LISTED = 800  # more buckets or series than that are not looked up one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Equal to these, where given; a value of None is no filter."""
+
+    user_id: str | None = None
+    api_key_id: str | None = None
+    source: str | None = None
+    model: str | None = None
+
+    def given(self) -> dict[str, str]:
+        pairs = (("user_id", self.user_id), ("api_key_id", self.api_key_id))
+        more = (("source", self.source), ("model", self.model))
+        return {name: value for name, value in (*pairs, *more) if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of the rollups. `order` of None: by bucket, then by the groups."""
+
+    window: Window
+    groups: Sequence[str]
+    filters: Filters = field(default_factory=Filters)
+    order: str | None = None
+    limit: int | None = None
+
+
+def ask(question: Question) -> list[dict[str, Any]]:
+    """One row per bucket and group: `bucket` (its number), the groups' columns, the sums, `last_ms`.
+
+    Raises InvalidRequestError for an unknown group or order.
+    """
+    for group in question.groups:
+        if group not in GROUPS:
+            raise InvalidRequestError(
+                f"group_by takes {', '.join(GROUPS)}, comma-separated", param="group_by"
+            )
+    everybody = not question.filters.given() and set(question.groups) <= {"model"}
+    sql, values = _everybody(question) if everybody else _by_series(question)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _everybody(question: Question) -> tuple[str, list[Any]]:
+    inner, values = _rollups(_MODELS, "model", question.window, None)
+    return _outer(question, f"({inner}) r"), values
+
+
+def _by_series(question: Question) -> tuple[str, list[Any]]:
+    given = question.filters.given()
+    numbers = None
+    if given:
+        found = UsageSeries.objects.filter(**given).values_list("id", flat=True)
+        numbers = list(found[: _MAX_LISTED + 1])
+    listed = numbers if numbers is not None and len(numbers) <= _MAX_LISTED else None
+    inner, values = _rollups(_ROLLUP, "series_id", question.window, listed)
+    source = f"({inner}) r JOIN {_SERIES} s ON s.id = r.series_id"
+    if given:
+        source += " WHERE " + " AND ".join(f"s.{name} = %s" for name in given)
+        values += given.values()
+    return _outer(question, source), values
+
+
+def _outer(question: Question, source: str) -> str:
+    by = [name for group in question.groups for name in GROUPS[group][0]]
+    following = [name for group in question.groups for name in GROUPS[group][1]]
+    columns = ["shown AS bucket", *by, *(f"MAX({name}) AS {name}" for name in following)]
+    # PostgreSQL's sums of bigints are numeric; a book holds nothing that a bigint does not
+    columns += [f"CAST(SUM({name}) AS bigint) AS {name}" for name in _SUMMED]
+    columns.append("MAX(last_ms) AS last_ms")
+    groups = ", ".join(["shown", *by])
+    order = groups
+    if question.order is not None:
+        if question.order not in ORDERS:
+            raise InvalidRequestError(f"order must be one of {', '.join(ORDERS)}", param="order")
+        summed = " + ".join(f"SUM({part})" for part in ORDERS[question.order].split(" + "))
+        order = f"{summed} DESC, {groups}"
+    limit = f" LIMIT {int(question.limit)}" if question.limit is not None else ""
+    return f"SELECT {', '.join(columns)} FROM {source} GROUP BY {groups} ORDER BY {order}{limit}"  # noqa: S608
+
+
+def _rollups(
+    table: str, what: str, window: Window, listed: list[int] | None
+) -> tuple[str, list[Any]]:
+    """The window's rollup rows as `shown`, `what` and the sums; of the series in `listed` alone."""
+    parts, values = [], []
+    for span in spans(window):
+        sql, more = _span(table, what, span, listed)
+        parts.append(sql)
+        values += more
+    return " UNION ALL ".join(parts), values
+
+
+def _span(table: str, what: str, span: Span, listed: list[int] | None) -> tuple[str, list[Any]]:
+    shown = "bucket" if span.shown is None else str(int(span.shown))
+    sql = (
+        f"SELECT {shown} AS shown, {what}, {', '.join(_SUMMED)}, last_ms FROM {table} "  # noqa: S608
+        f"WHERE grain = {int(span.grain)}"
+    )
+    if listed is None or span.last - span.first >= _MAX_LISTED:
+        sql += f" AND bucket BETWEEN {int(span.first)} AND {int(span.last)}"
+    else:
+        buckets = ", ".join(map(str, range(span.first, span.last + 1)))
+        sql += f" AND bucket IN ({buckets})"
+    if listed is not None:
+        sql += f" AND {what} IN ({', '.join(map(str, listed)) or 'NULL'})"
+    return sql, []

@@ -1,0 +1,124 @@
+"""The dictionary of names: the number of each combination, made where there is none yet.
+
+Names of deleted accounts come in nowhere else, so it is here that they are left out (S-19).
+"""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from uuid import UUID
+
+import orjson
+from django.db import connection
+from django.db.models import CharField, Value
+from django.db.models.functions import Cast, Concat
+
+from accounts.models import User
+from usage.models import UsageSeries
+from usage.records import ID, Combination, Row
+
+DELETED_ID, DELETED_NAME = "deleted", "Deleted user"
+MAX_REMEMBERED = 50_000
+
+
+def digest_of(names: Combination) -> str:
+    return blake2b(orjson.dumps(list(names)), digest_size=16).hexdigest()
+
+
+class Dictionary:
+    """Numbers of combinations, remembered for the length of one drain. Use inside a transaction."""
+
+    def __init__(self) -> None:
+        self._ids: dict[Combination, int] = {}
+        self._user_names: dict[str, str] = {}
+        self._fresh: dict[Combination, int] = {}
+
+    def numbers(self, rows: list[Row]) -> dict[Combination, int]:
+        """The number of every combination in `rows`; names that changed are brought up to date."""
+        if len(self._ids) > MAX_REMEMBERED:
+            self._ids.clear()
+        self._fresh = {}
+        wanted = {row.names: row for row in rows}
+        missing = [names for names in wanted if names not in self._ids]
+        if missing:
+            self._look_up(missing)
+            if new := [wanted[names] for names in missing if names not in self._fresh]:
+                self._make(new)
+        self._rename(wanted.values())
+        return {names: self._fresh.get(names) or self._ids[names] for names in wanted}
+
+    def keep(self) -> None:
+        """The transaction was committed: what it made may be remembered."""
+        self._ids |= self._fresh
+        self._fresh = {}
+
+    def forget(self) -> None:
+        """The transaction was rolled back."""
+        self._fresh = {}
+        self._user_names.clear()
+
+    def _look_up(self, missing: list[Combination]) -> None:
+        digests = {digest_of(names): names for names in missing}
+        for start in range(0, len(missing), 500):
+            part = list(digests)[start : start + 500]
+            found = UsageSeries.objects.filter(digest__in=part)
+            for number, digest, user_id, name in found.values_list(
+                "id", "digest", "user_id", "user_name"
+            ):
+                self._fresh[digests[digest]] = number
+                self._user_names[user_id] = name
+
+    def _make(self, rows: list[Row]) -> None:
+        there = living(row.names.user_id for row in rows)
+        made: dict[str, UsageSeries] = {}
+        aliases: dict[Combination, str] = {}
+        for row in rows:
+            names, user_name, key_name = row.names, row.user_name, row.api_key_name
+            if names.user_id not in there:
+                names = names._replace(user_id=DELETED_ID, api_key_id=None)
+                user_name, key_name = DELETED_NAME, None
+            digest = aliases[row.names] = digest_of(names)
+            made[digest] = UsageSeries(
+                digest=digest, user_name=user_name, api_key_name=key_name, **names._asdict()
+            )
+        UsageSeries.objects.bulk_create(made.values(), ignore_conflicts=True, batch_size=80)
+        numbers: dict[str, int] = {}
+        for start in range(0, len(made), 500):
+            part = list(made)[start : start + 500]
+            found = UsageSeries.objects.filter(digest__in=part)
+            numbers |= dict(found.values_list("digest", "id"))
+        self._fresh |= {names: numbers[digest] for names, digest in aliases.items()}
+
+    def _rename(self, rows: Iterable[Row]) -> None:
+        """A person has one name in reports, the latest (W-31: a new name makes no second row)."""
+        for row in rows:
+            user_id, name = row.names.user_id, row.user_name
+            if self._user_names.setdefault(user_id, name) != name and living([user_id]):
+                UsageSeries.objects.filter(user_id=user_id).update(user_name=name)
+                self._user_names[user_id] = name
+
+
+def living(user_ids: Iterable[str]) -> set[str]:
+    """Those of `user_ids` whose account is there, and stays until this transaction ends."""
+    wanted = set(user_ids)
+    accounts = [UUID(each) for each in wanted if ID.fullmatch(each)]
+    there = {each for each in wanted if not ID.fullmatch(each)}  # the legacy key, the single user
+    table = User._meta.db_table  # noqa: SLF001
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT id FROM {table} WHERE id = ANY(%s) FOR KEY SHARE", [accounts])  # noqa: S608
+            return there | {str(pk) for (pk,) in cursor.fetchall()}
+    for start in range(0, len(accounts), 500):
+        part = accounts[start : start + 500]
+        there |= {str(pk) for pk in User.objects.filter(pk__in=part).values_list("pk", flat=True)}
+    return there
+
+
+def forget_user(user_id: UUID) -> None:
+    """Make everything of a deleted account nobody's: totals stay, the names go (S-19, W-25)."""
+    UsageSeries.objects.filter(user_id=str(user_id)).update(
+        digest=Concat(Value("x"), Cast("id", CharField())),
+        user_id=DELETED_ID,
+        user_name=DELETED_NAME,
+        api_key_id=None,
+        api_key_name=None,
+    )
