@@ -42,6 +42,7 @@ class Call:
         "path",
         "principal",
         "query",
+        "queue_s",
         "receive",
         "started",
     )
@@ -65,7 +66,8 @@ class Call:
         self.kwargs: dict[str, str] = {}
         self.principal: Principal | None = None
         self.started = time.perf_counter()
-        self.engine_wait_s = 0.0
+        self.engine_wait_s = 0.0  # seconds that were not ours: in line, and the engine's
+        self.queue_s = 0.0  # of these, in line for a place at the engine
         self.correlation_id = correlation_id_for(headers.get(b"x-correlation-id"))
 
     async def read_body(self, limit: int) -> bytes:

@@ -3,6 +3,7 @@
 from inference.engine_table import Target
 from inference.gallery import built_in_gallery
 from inference.models import Engine, EngineState, Model, Operation, OperationState
+from inference.recipes import concurrency
 
 _STATES = {
     EngineState.STARTING: "loading",
@@ -38,6 +39,7 @@ def _of_model(row: Model) -> Target:
         is_default=row.is_default,
         message=engine.message if engine else "waiting for the engine process",
         retry_after_s=LOAD_RETRY_S,
+        concurrency=concurrency(row.backend, row.options),
     )
 
 

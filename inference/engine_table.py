@@ -10,15 +10,18 @@ from typing import Literal
 
 from core.errors import (
     EngineFailedError,
+    GatehouseError,
     InvalidRequestError,
     ModelLoadingError,
     ModelNotFoundError,
-    QueueFullError,
+    UnavailableError,
 )
 from inference.engine_client import EngineClient
+from inference.fair_queue import FairQueue
 
 State = Literal["ready", "loading", "failed", "stopped"]
 MAX_WAITING = 256
+CONCURRENCY = 256
 MAX_MODEL_NAME = 255
 
 
@@ -27,7 +30,8 @@ class Target:
     """One model that callers may name.
 
     `served_model` is what the engine calls it; `progress` 0 to 100; `retry_after_s` when to ask
-    again while it loads.
+    again while it loads; `concurrency` how many requests its engine works on at once, 0 where
+    nobody says.
     """
 
     name: str
@@ -40,34 +44,55 @@ class Target:
     message: str = ""
     progress: int = 0
     retry_after_s: int = 5
+    concurrency: int = 0
 
 
 class Desk:
-    """One engine's client and how many of this worker's requests wait for its first byte."""
+    """One engine's client, and this worker's share of the engine's places."""
 
-    __slots__ = ("client", "waiting")
+    __slots__ = ("client", "places")
 
-    def __init__(self, client: EngineClient) -> None:
+    def __init__(self, client: EngineClient, places: FairQueue) -> None:
         self.client = client
-        self.waiting = 0
+        self.places = places
+
+    def close(self) -> None:
+        self.places.close()
+        self.client.close()
 
 
 @dataclass(slots=True)
 class EngineTable:
-    """The targets by name, and a client per address."""
+    """The targets by name, and a client per address.
+
+    `max_waiting` requests of this worker wait at each engine; `concurrency` is what an engine works
+    on at once where its target does not say, of which each of `workers` takes its share.
+    """
 
     engines_key: str = ""
     max_waiting: int = MAX_WAITING
+    concurrency: int = CONCURRENCY
+    workers: int = 1
+    by_user: bool = True
     targets: dict[str, Target] = field(default_factory=dict)
     _desks: dict[str, Desk] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def replace(self, targets: list[Target]) -> None:
-        """Take over a new list; clients of addresses that went away are closed when idle."""
+        """Take over a new list; clients of addresses that went away are closed when idle.
+
+        Who waits at an engine that is no longer ready is sent away, to learn why (`why_not`).
+        """
         self.targets = {target.name: target for target in targets}
         addresses = {target.address for target in targets}
         for address in [a for a in self._desks if a not in addresses]:
-            self._desks.pop(address).client.close()
+            self._desks.pop(address).close()
+        ready = {target.address: target for target in targets if target.state == "ready"}
+        for address, desk in self._desks.items():
+            if (target := ready.get(address)) is None:
+                desk.places.close()
+            else:
+                desk.places.resize(self._share(target))
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -134,17 +159,28 @@ class EngineTable:
             extra={"loading": loading},
         )
 
+    async def why_not(self, name: str) -> GatehouseError:
+        """The error of a caller who was sent away from the engine of `name`: what it would get now."""
+        try:
+            await self.ready(self.find(name, ""), 0.0)
+        except GatehouseError as exc:
+            return exc
+        return UnavailableError(f"{name} was started anew; send the request again", retry_after_s=1)
+
+    def _share(self, target: Target) -> int:
+        """This worker's part of the engine's places, rounded up so that none is left unused."""
+        return -(-(target.concurrency or self.concurrency) // self.workers)
+
     def desk(self, target: Target) -> Desk:
-        """The client of a target. Raises QueueFullError where too many wait already."""
+        """The client and the places of a target's engine."""
         desk = self._desks.get(target.address)
         if desk is None:
             key = self.engines_key if target.remote else ""
-            desk = self._desks[target.address] = Desk(EngineClient(target.address, key=key))
-        if desk.waiting >= self.max_waiting:
-            raise QueueFullError(retry_after_s=5)
+            places = FairQueue(self._share(target), self.max_waiting, by_user=self.by_user)
+            desk = self._desks[target.address] = Desk(EngineClient(target.address, key=key), places)
         return desk
 
     def close(self) -> None:
         for desk in self._desks.values():
-            desk.client.close()
+            desk.close()
         self._desks.clear()

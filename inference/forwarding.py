@@ -21,7 +21,8 @@ from core.errors import (
 from core.response_headers import Headers
 from inference.endpoints import Endpoint
 from inference.engine_client import EngineClient, EngineResponse
-from inference.engine_table import Desk, Target
+from inference.engine_table import Desk, EngineTable, Target
+from inference.fair_queue import FairQueue
 from inference.families.base import Asked, Rules, StreamEditor, loads
 from usage.metering import Event
 
@@ -45,6 +46,27 @@ class Exchange:
     asked: Asked
     target: Target
     event: Event
+    places: FairQueue | None = None  # where this request holds a place
+
+    def leave(self) -> None:
+        """Give back the place at the engine, if one is held: its answer was read, or failed."""
+        if self.places is not None:
+            self.places.leave()
+            self.places = None
+
+
+async def stand_in_line(exchange: Exchange, desk: Desk, engines: EngineTable) -> None:
+    """Wait for a place at a busy engine. Raises what `FairQueue.wait` and `why_not` say."""
+    call = exchange.call
+    assert call.principal is not None  # noqa: S101  # the gate came first
+    began = time.perf_counter()
+    try:
+        has_place = await desk.places.wait(call.principal.user_id)
+    finally:
+        call.queue_s = time.perf_counter() - began
+        call.engine_wait_s += call.queue_s
+    if not has_place:
+        raise await engines.why_not(exchange.target.name)
 
 
 async def send(exchange: Exchange, desk: Desk) -> EngineResponse:
@@ -56,11 +78,9 @@ async def send(exchange: Exchange, desk: Desk) -> EngineResponse:
     except TypeError as exc:  # nested past what the encoder takes
         raise InvalidRequestError("The request body is nested too deeply.") from exc
     began = time.perf_counter()
-    desk.waiting += 1
     try:
         return await desk.client.request(b"POST", exchange.endpoint.upstream.encode(), body)
     finally:
-        desk.waiting -= 1
         exchange.call.engine_wait_s += time.perf_counter() - began
 
 
@@ -115,6 +135,7 @@ async def plain(exchange: Exchange, response: EngineResponse) -> dict[str, objec
     began = time.perf_counter()
     raw = await response.read()
     exchange.call.engine_wait_s += time.perf_counter() - began
+    exchange.leave()
     body = loads(raw)
     tokens = exchange.rules.usage(body)
     if tokens is not None:
@@ -141,6 +162,7 @@ async def stream(exchange: Exchange, response: EngineResponse, editor: StreamEdi
             await answer.write(out)
     if not editor.done:
         raise EngineFailedError("The engine ended the stream too early.")
+    exchange.leave()
     event.delivered = True
     exchange.asked.extra["last"] = out + editor.tail()
 

@@ -94,6 +94,9 @@ async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
     response = None
     editor = exchange.rules.editor(exchange.asked) if exchange.asked.stream else None
     try:
+        if not desk.places.enter():
+            await forwarding.stand_in_line(exchange, desk, runtime.engines)
+        exchange.places = desk.places
         response = await forwarding.send(exchange, desk)
         if response.status != 200:
             raise await forwarding.refusal(response, exchange)
@@ -114,6 +117,7 @@ async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
     finally:
         if response is not None:
             response.close()
+        exchange.leave()
 
 
 def _settle_hang_up(

@@ -161,6 +161,16 @@ def _flags(recipe: Recipe, options: dict[str, Any]) -> list[str]:
     return flags
 
 
+def concurrency(backend: str, options: dict[str, Any]) -> int:
+    """How many requests an engine of that backend works on at once; 0 where no recipe says so."""
+    recipe = recipes().get(backend)
+    option = recipe.options.get("max_num_seqs") if recipe is not None else None
+    if option is None:
+        return 0
+    value = options.get("max_num_seqs", option.default)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
 def engine_environment(recipe: Recipe, host: dict[str, str], private: Path) -> dict[str, str]:
     """A clean environment: the recipe's, and a named few of the host's; none of our secrets."""
     kept = {

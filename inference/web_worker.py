@@ -20,6 +20,7 @@ from core.response_headers import SECURITY_BLOCK, Headers
 MAX_HEAD_BYTES = 32 * 1024
 TOO_LARGE = "The headers of the request are too large."
 HEAD_TIMEOUT_S = 30.0
+STALL_TIMEOUT_S = 60.0
 MAX_PIPELINED = 8
 
 
@@ -71,12 +72,17 @@ class Exchange:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Bounds what uvicorn does not: the size of a request's head, and the time of a first one."""
+    """Bounds what uvicorn does not: the size of a request's head, and the time of a first one.
+
+    A caller that takes nothing of its answer for a minute is hung up on: it holds a place at the
+    engine, and others may wait for that.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._head_due = Deadline(self.loop, self._head_is_late)
+        self._stalled = Deadline(self.loop, self._takes_nothing)
         self._exchanges: list[Exchange] = []
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_block = b""
@@ -95,6 +101,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled.set(STALL_TIMEOUT_S)
+
+    def resume_writing(self) -> None:
+        self._stalled.clear()
+        super().resume_writing()
+
+    def _takes_nothing(self) -> None:
+        self.transport.abort()
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
@@ -126,6 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_due.close()
+        self._stalled.close()
         unfinished = [each for each in self._exchanges if not each.cycle.response_complete]
         super().connection_lost(exc)
         for exchange in unfinished:

@@ -69,7 +69,11 @@ class Worker:
         self._follow: list[asyncio.Task[None]] = []
         workers = env().web_workers or os.cpu_count() or 1
         self._table = EngineTable(
-            engines_key=env().engines_key, max_waiting=max(16, MAX_WAITING // workers)
+            engines_key=env().engines_key,
+            max_waiting=max(16, MAX_WAITING // workers),
+            concurrency=env().engine_concurrency,
+            workers=workers,
+            by_user=env().fairness == "user",
         )
         self._keeper = TableKeeper(
             self._table,

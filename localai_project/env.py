@@ -97,6 +97,8 @@ class Env(BaseSettings):
     web_workers: int = Field(0, ge=0, le=256)
     engines: CommaList = []
     engines_key: str = ""
+    engine_concurrency: int = Field(256, ge=1, le=65536)
+    fairness: Literal["user", "arrival"] = "user"
     models: CommaList | None = None
     usage_retention: str = ""
     disable_stats: bool = False

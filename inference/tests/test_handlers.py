@@ -1,6 +1,7 @@
 """Gate, limits, forwarding and settlement over the call value, without HTTP on our side."""
 
 import asyncio
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -19,7 +20,7 @@ from core.errors import (
 from inference import engine_client
 from inference.endpoints import ENDPOINTS
 from inference.handlers import infer
-from inference.tests.rig import Rig
+from inference.tests.rig import BOB, Rig
 
 HI = [{"role": "user", "content": "hi"}]
 BODIES = {
@@ -269,10 +270,12 @@ async def test_a_model_that_was_unloaded_is_asked_for(make_rig):
     assert rig.wanted == ["m"]
 
 
-async def test_too_many_that_wait_are_503_queue_full(rig):
+async def test_too_many_that_wait_are_503_queue_full(make_rig, stub):
+    rig = make_rig(stub.url, concurrency=1)  # four may wait behind the one the engine works on
     hanging = []
-    for _ in range(4):
+    for number in range(5):
         call, answer = rig.call("chat-completions", body("chat-completions", hang=True))
+        call.principal = replace(BOB, user_id=f"w{number % 2}")
         hanging.append(
             asyncio.create_task(infer(call, answer, rig.runtime, ENDPOINTS["chat-completions"]))
         )

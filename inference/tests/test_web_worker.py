@@ -17,7 +17,10 @@ BODY = b'{"answer": 42}'
 
 
 class App:
-    """`/direct` answers past ASGI, `/plain` by it, `/slow` waits for its caller to hang up."""
+    """`/direct` answers past ASGI, `/plain` by it, `/slow` waits for its caller to hang up.
+
+    `/large` is more than the sockets between us hold.
+    """
 
     def __init__(self) -> None:
         self.ends: list[str] = []
@@ -25,15 +28,24 @@ class App:
     async def __call__(self, scope, receive, send) -> None:
         connection = scope.pop(CONNECTION)
         if scope["path"] == "/slow":
-            await self._wait(connection)
+            await self._wait(connection, asyncio.sleep(20))
+            return
+        if scope["path"] == "/large":
+            await self._wait(connection, self._write(Answer(send, []), 400))
             return
         direct = connection if scope["path"] == "/direct" else None
         await Answer(send, [(b"x-correlation-id", b"1")], direct).json(200, BODY)
 
-    async def _wait(self, connection) -> None:
+    async def _write(self, answer, n_pieces) -> None:
+        await answer.start(200, [])
+        for _ in range(n_pieces):
+            await answer.write(b"x" * 65536)
+        await answer.end(b"last")
+
+    async def _wait(self, connection, work) -> None:
         task = connection.task = asyncio.current_task()
         try:
-            await asyncio.sleep(20)
+            await work
             self.ends.append("finished")
         except asyncio.CancelledError:
             self.ends.append("gone" if connection.gone else "cancelled")
@@ -185,3 +197,37 @@ def test_a_head_that_does_not_come_to_its_end_is_given_up(serve, monkeypatch, re
                     continue
 
         assert 0.4 < time.monotonic() - began < 1.5
+
+
+def test_a_caller_who_takes_nothing_of_its_answer_is_hung_up_on(serve, monkeypatch):
+    monkeypatch.setattr(web_worker, "STALL_TIMEOUT_S", 0.5)
+    app = App()
+    with serve(app)() as one:
+        began = time.monotonic()
+        ask(one, "/large")
+        while not app.ends and time.monotonic() - began < 5:
+            time.sleep(0.01)
+
+        assert app.ends == ["gone"]
+        assert 0.4 < time.monotonic() - began < 2
+
+
+def test_a_caller_who_takes_its_answer_slowly_gets_all_of_it(serve, monkeypatch):
+    monkeypatch.setattr(web_worker, "STALL_TIMEOUT_S", 0.5)
+    app = App()
+    with serve(app)() as one:
+        ask(one, "/large")
+        found = 0
+        began = time.monotonic()
+        while piece := one.recv(1 << 20):
+            found += len(piece)
+            if piece.endswith(b"last\r\n0\r\n\r\n"):
+                break
+            time.sleep(0.05)
+
+        assert time.monotonic() - began > 0.75
+        assert found > 400 * 65536
+        assert app.ends == ["finished"]
+        time.sleep(0.7)  # nothing is late any more, and the connection is good for another
+        ask(one, "/direct")
+        assert read_until(one, BODY).endswith(BODY)
