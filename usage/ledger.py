@@ -157,7 +157,9 @@ def add_sums(table: str, what: str, sums: dict[Any, list[int]]) -> None:
     columns = ("grain", "bucket", what, *SUMS)
     moved = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in SUMS[:N_ADDED])
     last = SUMS[N_ADDED]
-    later = f"CASE WHEN excluded.{last} > {table}.{last} THEN excluded.{last} ELSE {table}.{last} END"
+    later = (
+        f"CASE WHEN excluded.{last} > {table}.{last} THEN excluded.{last} ELSE {table}.{last} END"
+    )
     conflict = f"ON CONFLICT (grain, bucket, {what}) DO UPDATE SET {moved}, {last} = {later}"
     values = [(*key, *sums[key]) for key in sorted(sums)]
     into = f"INSERT INTO {table} ({', '.join(columns)})"

@@ -21,6 +21,7 @@ from accounts.social.availability import keep_fresh
 from core.files import AlreadyHeldError, HeldLock
 from inference import stored_responses
 from usage.drain import background_lock, drain_quietly
+from usage.upkeep import Upkeep
 
 log = logging.getLogger("gatehouse.background")
 DRAIN_EVERY_S, AFTER_FAILURE_S, SWEEP_EVERY_S = 0.5, 2.0, 3600.0
@@ -38,11 +39,13 @@ def sweep() -> None:
 
 
 def run_tasks(stop: threading.Event) -> None:
-    """What may have to wait for other servers, in a thread of its own until `stop`: the queue (mail),
-    and asking identity providers how they are.
+    """What may take long or wait for other servers, in a thread of its own until `stop`: the queue
+    (mail), asking identity providers how they are, the upkeep of the books.
     """
+    upkeep = Upkeep()
     while not stop.wait(TASKS_EVERY_S):
         try:
+            upkeep.run()
             keep_fresh()
             run_queue(f"background-{os.getpid()}")
         except DatabaseError as exc:
