@@ -70,6 +70,12 @@ class Call:
         self.queue_s = 0.0  # of these, in line for a place at the engine
         self.correlation_id = correlation_id_for(headers.get(b"x-correlation-id"))
 
+    @property
+    def endpoint(self) -> str:
+        """The path, with a model's name in it left out: callers may invent some, and books are kept by it."""
+        model = self.kwargs.get("model")
+        return self.path.replace(f"/{model}/", "/:model/", 1) if model else self.path
+
     async def read_body(self, limit: int) -> bytes:
         """The whole body. Raises TooLargeError past `limit` bytes, ClientGoneError on hang-up."""
         declared = self.headers.get(b"content-length")
@@ -179,6 +185,10 @@ class Answer:
         self.started = False
         self.ended = False
         self.status = 0
+
+    def add_headers(self, headers: Headers) -> None:
+        """Headers that the answer has whatever becomes of it."""
+        self._headers = [*self._headers, *headers]
 
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True

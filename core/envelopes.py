@@ -60,7 +60,7 @@ def error_body(error: GatehouseError, family: Family, *, opaque: bool) -> bytes:
 
 def error_headers(error: GatehouseError) -> list[tuple[bytes, bytes]]:
     """The headers that belong to an error: a challenge with 401, a true `Retry-After`."""
-    headers = []
+    headers = list(error.headers)
     if error.http_status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if error.retry_after_s is not None:

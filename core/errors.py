@@ -10,6 +10,7 @@
     │   └── ModelNotFoundError   404  model_not_found
     ├── ConflictError            409  conflict
     ├── RateLimitedError         429  rate_limited
+    ├── QuotaExceededError       429  quota_exceeded
     ├── ModelLoadingError        503  model_loading
     ├── QueueFullError           503  queue_full
     ├── UnavailableError         503  unavailable
@@ -72,6 +73,7 @@ class GatehouseError(Exception):
         self.extra = extra or {}
         self.reason = reason or self.reason
         self.http_status = status or self.status
+        self.headers: list[tuple[bytes, bytes]] = []  # of the answer, besides those of every error
 
 
 class InvalidRequestError(GatehouseError):
@@ -140,6 +142,14 @@ class RateLimitedError(GatehouseError):
     reason: Reason = "rate_limited"
     type = "rate_limit_error"
     message = "too many requests, please try again later"
+
+
+class QuotaExceededError(GatehouseError):
+    """A quota rule leaves nothing; the body says which, and when it opens again."""
+
+    status = 429
+    reason: Reason = "quota_exceeded"
+    type = "quota_exceeded"
 
 
 class ModelLoadingError(GatehouseError):

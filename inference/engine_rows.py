@@ -1,5 +1,9 @@
 """What the database says of models and engines, as targets of the engine table."""
 
+import json
+from functools import lru_cache
+from pathlib import Path
+
 from inference.engine_table import Target
 from inference.gallery import built_in_gallery
 from inference.models import Engine, EngineState, Model, Operation, OperationState
@@ -40,7 +44,24 @@ def _of_model(row: Model) -> Target:
         message=engine.message if engine else "waiting for the engine process",
         retry_after_s=LOAD_RETRY_S,
         concurrency=concurrency(row.backend, row.options),
+        context_length=context_length(row),
     )
+
+
+def context_length(row: Model) -> int:
+    """How many tokens prompt and completion may have together: as it is started, else as it was made."""
+    chosen = row.options.get("max_model_len")
+    return chosen if type(chosen) is int else _made_for(row.directory)
+
+
+@lru_cache(maxsize=256)
+def _made_for(directory: str) -> int:
+    try:
+        described = json.loads((Path(directory) / "config.json").read_text())
+    except (OSError, ValueError):
+        return 0
+    length = described.get("max_position_embeddings") if isinstance(described, dict) else None
+    return length if type(length) is int and length > 0 else 0
 
 
 def _of_missing(name: str, operations: list[Operation], *, first: bool) -> Target:

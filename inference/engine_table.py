@@ -30,8 +30,8 @@ class Target:
     """One model that callers may name.
 
     `served_model` is what the engine calls it; `progress` 0 to 100; `retry_after_s` when to ask
-    again while it loads; `concurrency` how many requests its engine works on at once, 0 where
-    nobody says.
+    again while it loads; `concurrency` how many requests its engine works on at once and
+    `context_length` how many tokens prompt and completion have together, 0 where nobody says.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Target:
     progress: int = 0
     retry_after_s: int = 5
     concurrency: int = 0
+    context_length: int = 0
 
 
 class Desk:

@@ -47,6 +47,7 @@ class Exchange:
     target: Target
     event: Event
     places: FairQueue | None = None  # where this request holds a place
+    was_cut: bool = False  # a stream that reached what was left of a quota
 
     def leave(self) -> None:
         """Give back the place at the engine, if one is held: its answer was read, or failed."""
@@ -139,7 +140,7 @@ async def plain(exchange: Exchange, response: EngineResponse) -> dict[str, objec
     body = loads(raw)
     tokens = exchange.rules.usage(body)
     if tokens is not None:
-        exchange.event.tokens(tokens.prompt, tokens.completion)
+        exchange.event.tokens(tokens.prompt, tokens.completion, tokens.cached)
     return exchange.rules.finish(body, exchange.asked)
 
 
@@ -157,23 +158,35 @@ async def stream(exchange: Exchange, response: EngineResponse, editor: StreamEdi
         _count(event, editor)
         if editor.done:
             break
+        if event.reservation is not None and _is_used_up(event):
+            event.deliver()
+            exchange.was_cut = True
+            exchange.asked.extra["last"] = out
+            return
         if out:
-            event.delivered = True
+            event.deliver()
             await answer.write(out)
     if not editor.done:
         raise EngineFailedError("The engine ended the stream too early.")
     exchange.leave()
-    event.delivered = True
+    event.deliver()
     exchange.asked.extra["last"] = out + editor.tail()
+
+
+def _is_used_up(event: Event) -> bool:
+    assert event.reservation is not None  # noqa: S101  # asked before
+    return event.reservation.is_used_up(
+        event.prompt_tokens, event.cached_tokens, event.completion_tokens
+    )
 
 
 def _count(event: Event, editor: StreamEditor) -> None:
     """The engine's counts so far; pieces streamed stand in for them where it gives none yet."""
-    prompt, completion = 0, 0
-    if editor.tokens is not None:
-        prompt, completion = editor.tokens.prompt, editor.tokens.completion
+    prompt, completion, cached = 0, 0, 0
+    if (tokens := editor.tokens) is not None:
+        prompt, completion, cached = tokens.prompt, tokens.completion, tokens.cached
     event.estimated = not editor.done and editor.deltas > completion
-    event.tokens(prompt, editor.deltas if event.estimated else completion)
+    event.tokens(prompt, editor.deltas if event.estimated else completion, cached)
 
 
 def _frame(data: bytes) -> tuple[list[bytes], bytes]:

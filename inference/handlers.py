@@ -18,15 +18,16 @@ from core.errors import (
     NotFoundError,
 )
 from core.principal import Principal
-from inference import forwarding
+from inference import forwarding, token_limits
 from inference.endpoints import Endpoint
+from inference.engine_client import EngineResponse
 from inference.engine_table import MAX_MODEL_NAME, Desk, EngineTable, Target
 from inference.families import RULES
-from inference.families.base import Asked, StreamEditor
+from inference.families.base import Asked, StreamEditor, Tokens
 from inference.families.responses import as_input
 from inference.forwarding import Exchange
 from inference.runtime import Runtime
-from usage.metering import Event
+from usage.metering import Event, JournalFullError
 
 MAX_STORED_BYTES = 1024 * 1024
 _WAIT = re.compile(rb"(?:^|[,;\s])wait=(\d{1,3})(?:$|[,;\s])")
@@ -56,16 +57,11 @@ async def infer(call: Call, answer: Answer, runtime: Runtime, endpoint: Endpoint
             await load_earlier(call, runtime, asked)
         rules = RULES[endpoint.rules]
         rules.prepare(asked)
-        if target.state != "ready" and runtime.refresh_engines is not None:
-            await runtime.refresh_engines()  # what the table says may be a moment old
-            target = runtime.engines.targets.get(target.name, target)
-        if target.state == "stopped":
-            runtime.want_model(target.name)
         if target.state != "ready":
-            target = await runtime.engines.ready(target, wait_s(call))
+            target = await _ready(target, call, runtime)
         desk = runtime.engines.desk(target)
-        event = runtime.meter.admit(
-            call, endpoint=call.path, model=named, served_model=target.served_model
+        event = await _admitted(
+            call, answer, runtime, endpoint=endpoint, asked=asked, target=target
         )
         await _serve(Exchange(call, answer, endpoint, rules, asked, target, event), runtime, desk)
     except GatehouseError as exc:
@@ -77,17 +73,70 @@ async def infer(call: Call, answer: Answer, runtime: Runtime, endpoint: Endpoint
         raise
 
 
+async def _ready(target: Target, call: Call, runtime: Runtime) -> Target:
+    """The target once it serves, for as long as the caller waits. Raises ModelLoadingError."""
+    if runtime.refresh_engines is not None:
+        await runtime.refresh_engines()  # what the table says may be a moment old
+        target = runtime.engines.targets.get(target.name, target)
+    if target.state == "stopped":
+        runtime.want_model(target.name)
+    if target.state != "ready":
+        target = await runtime.engines.ready(target, wait_s(call))
+    return target
+
+
+async def _admitted(
+    call: Call,
+    answer: Answer,
+    runtime: Runtime,
+    *,
+    endpoint: Endpoint,
+    asked: Asked,
+    target: Target,
+) -> Event:
+    """Reserve where a quota applies, then open the event; the last that can refuse a request.
+
+    Raises QuotaExceededError, UnavailableError.
+    """
+    assert call.principal is not None  # noqa: S101  # the gate came first
+    allowance = None
+    limiter = runtime.limiter
+    if limiter is not None and (rules := limiter.rules_for(call.principal, asked.model)):
+        wanted = token_limits.wanted(endpoint.rules, asked, target.context_length)
+        allowance = await limiter.reserve(rules, asked.model, wanted)
+        if allowance is not None:
+            answer.add_headers(allowance.headers)
+            if allowance.completion is not None:
+                token_limits.lower(endpoint.rules, asked, allowance.completion)
+    try:
+        event = runtime.meter.admit(
+            call, endpoint=call.endpoint, model=asked.model, served_model=target.served_model
+        )
+    except BaseException:
+        if allowance is not None:
+            allowance.settle(counted=False, prompt=0, cached=0, completion=0)
+        raise
+    event.reservation = allowance
+    event.streamed = asked.stream
+    return event
+
+
 def _settle_error(
     call: Call, runtime: Runtime, event: Event | None, exc: GatehouseError, named: str
 ) -> None:
     """A refusal is in the books too, as an error (S-17); one without room there is not recorded."""
-    if event is None:
-        if exc.reason == "unavailable":
-            return
+    if event is not None:
+        event.settle(exc.http_status)
+    elif not isinstance(exc, JournalFullError):
+        is_known = named in runtime.engines.targets
         event = runtime.meter.admit(
-            call, endpoint=call.path, model=named[:MAX_MODEL_NAME], served_model=""
+            call,
+            endpoint=call.endpoint,
+            model=named if is_known else "",
+            served_model="",
+            unknown=None if is_known or not named else named[:MAX_MODEL_NAME],
         )
-    event.settle(exc.http_status)
+        event.settle(exc.http_status)
 
 
 async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
@@ -102,14 +151,18 @@ async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
             raise await forwarding.refusal(response, exchange)
         if editor is not None and response.content_type.startswith(b"text/event-stream"):
             await forwarding.stream(exchange, response, editor)
+            if exchange.was_cut:
+                await _cut(exchange, desk, editor, response)
             _store(exchange, runtime, editor.result)
             exchange.event.settle(200)
+            await runtime.meter.journal.on_disk()
             await exchange.answer.end(exchange.asked.extra["last"])
             return
         body = await forwarding.plain(exchange, response)
         out = orjson.dumps(body)
         _store(exchange, runtime, body)
         exchange.event.settle(200)
+        await runtime.meter.journal.on_disk()
         await exchange.answer.json(200, out, [forwarding.overhead(exchange.call)])
     except asyncio.CancelledError:
         _settle_hang_up(exchange, runtime, desk, editor)
@@ -128,12 +181,18 @@ def _settle_hang_up(
     if editor is None or editor.text is None or not event.delivered:
         event.settle(CLIENT_GONE)
         return
-    event.estimated = True
     runtime.spawn(_count_then_settle(exchange, desk, editor), "count after hang-up")
 
 
 async def _count_then_settle(exchange: Exchange, desk: Desk, editor: StreamEditor) -> None:
+    await _count_text(exchange, desk, editor)
+    exchange.event.settle(CLIENT_GONE)
+
+
+async def _count_text(exchange: Exchange, desk: Desk, editor: StreamEditor) -> None:
+    """Have the engine count what was streamed, for a family without running counts."""
     event, model = exchange.event, exchange.asked.served_model
+    event.estimated = True
     prompt = editor.tokens.prompt if editor.tokens else 0
     if not prompt:
         prompt = await forwarding.count_text(desk.client, model, prompt_of(exchange.asked)) or 0
@@ -141,7 +200,19 @@ async def _count_then_settle(exchange: Exchange, desk: Desk, editor: StreamEdito
     body: dict[str, object] = {"prompt": text, "add_special_tokens": False}
     counted = await forwarding.count_text(desk.client, model, body) if text else 0
     event.tokens(prompt, editor.deltas if counted is None else counted)
-    event.settle(CLIENT_GONE)
+
+
+async def _cut(
+    exchange: Exchange, desk: Desk, editor: StreamEditor, response: EngineResponse
+) -> None:
+    """End a stream at its limit with the family's own last words (S-52); the engine stops working on it."""
+    response.close()
+    exchange.leave()
+    if editor.text is not None:
+        await _count_text(exchange, desk, editor)
+    event = exchange.event
+    tokens = Tokens(event.prompt_tokens, event.completion_tokens, event.cached_tokens)
+    exchange.asked.extra["last"] += editor.cut(tokens)
 
 
 def prompt_of(asked: Asked) -> dict[str, object]:

@@ -24,6 +24,7 @@ from core.call import (
 from core.cross_site import refuse_foreign
 from core.envelopes import Family
 from core.errors import (
+    ForbiddenError,
     GatehouseError,
     InvalidRequestError,
     MethodNotAllowedError,
@@ -168,7 +169,12 @@ async def _admitted(call: Call, answer: Answer, runtime: Runtime, route: Route) 
         raise MethodNotAllowedError
     if call.principal is None and method == "GET":
         call.principal = runtime.exemptions.principal_for(call.path, requirement)
-    admit(call.principal, requirement)
+    try:
+        admit(call.principal, requirement)
+    except ForbiddenError as exc:
+        if method == "POST":  # whoever is known and refused is in the books as an error
+            runtime.meter.refused(call, endpoint=call.endpoint, status=exc.http_status)
+        raise
     if method != "GET" and runtime.check_origin:
         refuse_foreign(call.headers, runtime.own_netlocs, even_without_cookie=False)
     await route.handler(call, answer, runtime)

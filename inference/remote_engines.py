@@ -20,13 +20,21 @@ class RemoteEngine:
         self.url = url
         self._client = EngineClient(url, key=key)
         self.targets: list[Target] = []
+        self._context_lengths: dict[str, int] = {}
         if name:
             self.targets = [self._target(name, name, ready=False)]
 
     def _target(self, name: str, served: str, *, ready: bool) -> Target:
         message = "" if ready else f"{self.name or 'the engine'} does not answer"
-        state = "ready" if ready else "loading"
-        return Target(name, served, self.url, state, remote=True, message=message)  # type: ignore[arg-type]
+        return Target(
+            name,
+            served,
+            self.url,
+            "ready" if ready else "loading",
+            remote=True,
+            message=message,
+            context_length=self._context_lengths.get(served, 0),
+        )
 
     async def ask(self) -> None:
         """Read `/v1/models`; one that does not answer keeps its names, as loading."""
@@ -44,12 +52,17 @@ class RemoteEngine:
                 )
             self.targets = [self._target(t.name, t.served_model, ready=False) for t in self.targets]
             return
-        names = [
-            str(item["id"])
+        items = [
+            item
             for item in (listed if isinstance(listed, list) else [])
             if isinstance(item, dict) and item.get("id")
         ]
-        self.targets = self._named(names)
+        self._context_lengths = {
+            str(item["id"]): length
+            for item in items
+            if type(length := item.get("max_model_len")) is int and length > 0
+        }
+        self.targets = self._named([str(item["id"]) for item in items])
 
     def _named(self, names: list[str]) -> list[Target]:
         """With a name: that model if it is listed, else the only one there is (S-09)."""

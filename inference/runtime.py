@@ -10,6 +10,7 @@ from core.principal import Principal
 from core.response_headers import HostRules, OriginRules
 from inference.engine_table import EngineTable
 from usage.metering import Meter
+from usage.quotas.limiter import Limiter
 
 Resolve = Callable[[dict[bytes, bytes]], Awaitable[Principal | None]]
 # (response id, user id) -> stored response and its input, or None
@@ -33,6 +34,7 @@ class Runtime:
     own_netlocs: frozenset[bytes] = frozenset()
     exemptions: Exemptions = field(default_factory=Exemptions)
     refresh_engines: Callable[[], Awaitable[None]] | None = None
+    limiter: Limiter | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, cast
@@ -37,8 +38,11 @@ from inference.schema_version import check_schema
 from inference.stored_responses import load as load_response
 from inference.table_keeper import TableKeeper
 from usage.drain import journal_folder
-from usage.journal import Journal
+from usage.journal import SEGMENT_BYTES, Journal
 from usage.metering import Meter
+from usage.quotas.keeper import TermsKeeper
+from usage.quotas.limiter import Limiter, Terms
+from usage.quotas.service import lane_counters, terms_in_force
 
 log = logging.getLogger("gatehouse.web")
 
@@ -84,9 +88,17 @@ class Worker:
         known = KnownPrincipals(
             self._load_principal, generations=generations(), keyring=keyring("session")
         )
+        self._limiter = Limiter(
+            lane_counters(),
+            away=env().quota_when_away,
+            currency=env().currency,
+            spawn=self._spawn,
+        )
+        self._terms = TermsKeeper(self._limiter, load=self._load_terms, generations=generations())
         self.runtime = Runtime(
             resolve=Resolver(auth_mode, known, keyring("session")).resolve,
-            meter=Meter(Journal(journal_folder())),
+            meter=_meter(workers),
+            limiter=self._limiter,
             engines=self._table,
             load_stored=self._load_stored,
             want_model=lambda name: self.in_background(want_model, name),
@@ -119,6 +131,13 @@ class Worker:
         found: list[Target] = await self._run(local_targets, env().local_models)
         return found
 
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self.runtime.spawn(work, name)
+
+    async def _load_terms(self) -> Terms:
+        found: Terms = await self._run(terms_in_force)
+        return found
+
     async def _load_stored(self, response_id: str, user_id: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = await self._run(load_response, response_id, user_id)
         return found
@@ -126,7 +145,9 @@ class Worker:
     async def start(self) -> None:
         with suppress(Exception):  # an engine table that cannot be read yet is read again behind
             await self._keeper.refresh_local()
-        follow = (self._keeper.follow_local(), self._keeper.follow_remote())
+        with suppress(Exception):  # nobody is let past a quota before they were read once
+            await self._terms.refresh()
+        follow = (self._keeper.follow_local(), self._keeper.follow_remote(), self._terms.follow())
         self._follow = [asyncio.get_running_loop().create_task(each) for each in follow]
 
     async def stop(self) -> None:
@@ -135,6 +156,14 @@ class Worker:
         await self.runtime.finish()
         self._keeper.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _meter(workers: int) -> Meter:
+    """This worker's journal: bounded, but never below what the workers' own segments take."""
+    limit = max(env().journal_limit * 1024 * 1024, 3 * workers * SEGMENT_BYTES)
+    journal = Journal(journal_folder(), limit_bytes=limit, sync=env().usage_sync)
+    serve_when_full = env().usage_when_full == "serve"
+    return Meter(journal, records=not env().disable_stats, serve_when_full=serve_when_full)
 
 
 def _log_failure(future: Any) -> None:

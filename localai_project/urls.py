@@ -13,7 +13,7 @@ from accounts.social import views as social
 from inference import pages as inference_pages
 from inference.api import accounts as inference_accounts
 from inference.api import health, views
-from usage.api import exports, people, reports
+from usage.api import exports, people, prices, quotas, reports
 
 handler400 = "accounts.failures.bad_request"
 handler404 = "accounts.failures.not_found"
@@ -153,6 +153,23 @@ _USAGE = [
         "api/auth/admin/usage/export",
         exports.AdminExportView.as_view(),
         name="auth-admin-usage-export",
+    ),
+    path("api/auth/quota", quotas.QuotaView.as_view(), name="auth-quota"),
+    path(
+        "api/auth/admin/users/<uuid:user_id>/quotas",
+        quotas.UserQuotasView.as_view(),
+        name="auth-admin-user-quotas",
+    ),
+    path(
+        "api/auth/admin/users/<uuid:user_id>/quotas/<uuid:quota_id>",
+        quotas.UserQuotaView.as_view(),
+        name="auth-admin-user-quota",
+    ),
+    path("api/auth/admin/prices", prices.PricesView.as_view(), name="auth-admin-prices"),
+    path(
+        "api/auth/admin/prices/<uuid:price_id>",
+        prices.PriceView.as_view(),
+        name="auth-admin-price",
     ),
     path("api/usage", reports.LocalUsageView.as_view(), name="usage"),
     path("api/usage/all", reports.LocalUsageAllView.as_view(), name="usage-all"),

@@ -163,8 +163,10 @@ class _Segment:
             except _REFUSED as exc:
                 self._put_aside(record, exc)
 
-    def _write(self, rows: Sequence[Row], others: Sequence[Record], **mark: Any) -> None:
-        """Rows, what else there is, and the mark where one is given, all or none."""
+    def _write(
+        self, rows: Sequence[Row], others: Sequence[Record], **mark: Any
+    ) -> Sequence[tuple[Row, int]]:
+        """Rows, what else there is, and the mark where one is given, all or none; what was new."""
         try:
             with transaction.atomic():
                 fresh = ledger.write(rows, self._dictionary, tariff_in_force()) if rows else []
@@ -178,6 +180,7 @@ class _Segment:
             raise
         self._dictionary.keep()
         self._tell(LISTENERS, fresh)
+        return fresh
 
     @staticmethod
     def _tell(listeners: Sequence[Listener], fresh: Sequence[tuple[Row, int]]) -> None:
@@ -203,10 +206,9 @@ class _Segment:
     def _finish(self) -> int:
         """Bill what a worker that was killed had under way, by its last progress (S-18); the file goes."""
         rows = self._rows([] if was_closed(self._path) else self._left_open())
-        self._write(rows, [], offset=self._offset, done_at=timezone.now())
+        fresh = self._write(rows, [], offset=self._offset, done_at=timezone.now())
         self._path.unlink(missing_ok=True)
-        if rows:
-            self._tell(ORPHAN_LISTENERS, [(row, 0) for row in rows])
+        self._tell(ORPHAN_LISTENERS, fresh)
         return len(rows)
 
     def _left_open(self) -> list[Record]:

@@ -5,6 +5,8 @@ when it starts, and a record is one line copied into its shared mapping: the ker
 `kill -9` right after it loses nothing (decision 006). Imports no models: the lane writes here.
 """
 
+import asyncio
+import errno
 import fcntl
 import mmap
 import os
@@ -89,6 +91,14 @@ class _Segment:
         self._map[self._used : end] = line
         self._used = end
 
+    def duplicate(self) -> int:
+        """Another descriptor of the file, which outlives this object."""
+        return os.dup(self._fd)
+
+    def flush(self) -> None:
+        """Have the disk hold what was written (a power cut)."""
+        os.fdatasync(self._fd)
+
     def close(self) -> None:
         """Give back the space that was not used, and the lock."""
         self._map.close()
@@ -99,9 +109,20 @@ class _Segment:
 class Journal:
     """Writes one worker's records. Not for use by two threads at once: the loop's thread writes."""
 
-    def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        limit_bytes: int | None = None,
+        sync: bool = False,
+    ) -> None:
         self._folder = folder
         self._segment_bytes = segment_bytes
+        self._limit_bytes = limit_bytes
+        self._sync = sync
+        self._next_flush: asyncio.Future[None] | None = None
+        self._flushing = asyncio.Lock()
         self._segment: _Segment | None = None
         self._serial = 0
         self._name = f"{os.getpid()}-{os.urandom(4).hex()}"
@@ -112,16 +133,39 @@ class Journal:
         """A new segment with room for `n_bytes`, and with what is still under way in it."""
         carried = b"".join(self._open.values())
         least = len(carried) + n_bytes + self._owed
+        if self._limit_bytes is not None and size_of(self._folder) + least > self._limit_bytes:
+            raise OSError(errno.ENOSPC, "the journal has reached its bound")
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"{self._name}-{self._serial:06d}{SUFFIX}"
         segment = _Segment(path, max(self._segment_bytes, least))
+        if self._sync:
+            _flush_and_close(os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC))  # the name, too
         self._serial += 1
         segment.append(carried)
         if self._segment is not None:
             self._segment.append(_CLOSING)
+            if self._sync:
+                self._segment.flush()
             self._segment.close()
         self._segment = segment
         return segment
+
+    async def on_disk(self) -> None:
+        """Return once all that was written so far would outlive a power cut; at once without `sync`.
+
+        Whoever asks while a flush is under way waits for the next one, all of them together.
+        """
+        if not self._sync or self._segment is None:
+            return
+        if self._next_flush is None:
+            self._next_flush = asyncio.ensure_future(self._flush())
+        await asyncio.shield(self._next_flush)
+
+    async def _flush(self) -> None:
+        async with self._flushing:
+            self._next_flush = None  # what is written from here on waits for another one
+            if self._segment is not None:
+                await asyncio.to_thread(_flush_and_close, self._segment.duplicate())
 
     def write(self, record: Record) -> None:
         """Append one record. Raises JournalError where it cannot be written."""
@@ -155,6 +199,13 @@ class Journal:
         if self._segment is not None:
             self._segment.close()
             self._segment = None
+
+
+def _flush_and_close(fd: int) -> None:
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def segments(folder: Path) -> list[Path]:

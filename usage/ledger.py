@@ -133,9 +133,9 @@ def sums_by_bucket(rows: Iterable[tuple[Any, int, tuple[int, ...]]]) -> dict[Any
     for what, at_ms, sums in rows:
         _add(by_hour.setdefault((at_ms // HOUR_MS, what), [0] * len(SUMS)), sums)
     found: dict[Any, list[int]] = {}
-    for (hour, what), sums in by_hour.items():
+    for (hour, what), total in by_hour.items():
         for grain, bucket in bucket_numbers(hour * HOUR_MS):
-            _add(found.setdefault((grain, bucket, what), [0] * len(SUMS)), sums)
+            _add(found.setdefault((grain, bucket, what), [0] * len(SUMS)), total)
     return found
 
 
@@ -230,7 +230,7 @@ def _add_to_models(fresh: list[tuple[Row, int]]) -> None:
 def add_times(found: dict[ModelKey, Times]) -> None:
     """Add to the histograms of rows that are there, and are this transaction's since `add_sums`."""
     columns = ("durations", "first_tokens", "statuses")
-    changes = []
+    changes: list[tuple[str | int, ...]] = []
     with connection.cursor() as cursor:
         for key in sorted(found):
             cursor.execute(

@@ -14,7 +14,7 @@ from accounts.changes import terms_changed
 from core.errors import ConflictError, InvalidRequestError, NotFoundError
 from usage.buckets import milliseconds
 from usage.models import Price
-from usage.tariff import PriceRow, Rates, Tariff
+from usage.tariff import UNIT_PARTS, PriceRow, Rates, Tariff
 
 _LOCK = 0x6761_7072  # any constant of ours, for PostgreSQL's advisory locks
 MAX_PRICE = Decimal(10**9)
@@ -106,6 +106,13 @@ def nano(given: object, name: str, scale: Decimal) -> int:
         raise InvalidRequestError(f"{name} must be between 0 and {MAX_PRICE}", param=name)
     scaled = value * scale
     if scaled != scaled.to_integral_value():
-        digits = 3 if scale == PER_MILLION else 6
-        raise InvalidRequestError(f"{name} has at most {digits} decimals", param=name)
+        raise InvalidRequestError(f"{name} has too many decimals", param=name)
     return int(scaled)
+
+
+def unit_nano(given: object) -> int:
+    """The price of one unit, with at most six decimals: units are counted in thousandths."""
+    found = nano(given, "unit", PER_UNIT)
+    if found % UNIT_PARTS:
+        raise InvalidRequestError("unit has too many decimals", param="unit")
+    return found

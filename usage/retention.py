@@ -63,4 +63,4 @@ def _step(cutoff: datetime) -> int:
             f"(SELECT id FROM {_TABLE} WHERE id < %s ORDER BY id LIMIT {STEP_ROWS})",
             [bound],
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)

@@ -30,6 +30,8 @@ from inference.stored_responses import load
 from usage.drain import journal_folder
 from usage.journal import Journal
 from usage.metering import Meter
+from usage.quotas.limiter import Limiter
+from usage.quotas.service import counters, terms_in_force
 
 Work = Callable[[Call, Answer, Runtime], Awaitable[None]]
 
@@ -65,10 +67,13 @@ async def _make_runtime() -> Runtime:
     for engine in remote:
         engine.close()
     local = await asyncio.to_thread(with_database, local_targets, env().local_models)
+    limiter = Limiter(counters(), away=env().quota_when_away, currency=env().currency)
+    limiter.terms = await asyncio.to_thread(with_database, terms_in_force)
     table.replace([*local, *(target for engine in remote for target in engine.targets)])
     return Runtime(
         resolve=nobody,
         meter=_meter(),
+        limiter=limiter,
         engines=table,
         load_stored=load_stored,
         want_model=want_model,

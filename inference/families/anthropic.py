@@ -14,9 +14,12 @@ _DELTA_TEXTS = ("text", "partial_json", "thinking")
 class MessageEditor(StreamEditor):
     """Usage comes at the start and the end only, so what is streamed is kept for counting."""
 
+    __slots__ = ("_block",)
+
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
         self.text = []
+        self._block: int | None = None
 
     def feed(self, event: bytes) -> bytes:
         name, data = split_event(event)
@@ -29,8 +32,11 @@ class MessageEditor(StreamEditor):
         if kind == "error":
             raise EngineFailedError
         if kind == "content_block_delta":
+            self._block = body.get("index")
             self._collect(body.get("delta"))
             return event
+        if kind == "content_block_stop":
+            self._block = None
         if kind == "message_start":
             return self._start(body)
         if kind == "message_delta":
@@ -50,8 +56,27 @@ class MessageEditor(StreamEditor):
     def _count(self, usage: Any) -> None:
         tokens = counted(usage, "input_tokens", "output_tokens")
         if tokens is not None:
-            prompt = tokens.prompt or (self.tokens.prompt if self.tokens else 0)
-            self.tokens = Tokens(prompt, tokens.completion)
+            before = self.tokens or Tokens(0, 0)
+            cached = usage.get("cache_read_input_tokens")
+            cached = cached if type(cached) is int and cached > 0 else before.cached
+            prompt = tokens.prompt or before.prompt
+            self.tokens = Tokens(prompt, tokens.completion, min(cached, prompt))
+
+    def cut(self, tokens: Tokens) -> bytes:
+        """The open block ends, then the message, with the reason `max_tokens` (S-52)."""
+        events: list[dict[str, Any]] = []
+        if self._block is not None:
+            events.append({"type": "content_block_stop", "index": self._block})
+        delta = {"stop_reason": "max_tokens", "stop_sequence": None}
+        usage = {"input_tokens": tokens.prompt, "output_tokens": tokens.completion}
+        events += [
+            {"type": "message_delta", "delta": delta, "usage": usage},
+            {"type": "message_stop"},
+        ]
+        return b"".join(
+            b"event: %b\ndata: %b\n\n" % (str(each["type"]).encode(), orjson.dumps(each))
+            for each in events
+        )
 
     def _collect(self, delta: Any) -> None:
         self.deltas += 1

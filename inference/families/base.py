@@ -11,7 +11,7 @@ import orjson
 
 from core.errors import EngineFailedError
 
-MAX_TOKENS = 10**12  # more than any engine counts; a column of the ledger holds it
+MAX_TOKENS = 2**31 - 1  # more than any engine counts; a column of the ledger holds it
 
 
 @dataclass(slots=True)
@@ -32,8 +32,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
+    """The engine's counts; `prompt` includes what it had `cached`."""
+
     prompt: int
     completion: int
+    cached: int = 0
 
 
 class StreamEditor:
@@ -61,6 +64,10 @@ class StreamEditor:
     def tail(self) -> bytes:
         """What the family's end still needs after the engine's last event."""
         return b""
+
+    def cut(self, tokens: Tokens) -> bytes:
+        """The end of a stream that reached its limit here: a finish reason, usage, the end marker."""
+        raise NotImplementedError
 
 
 class Rules(Protocol):
@@ -99,7 +106,16 @@ def counted(usage: Any, prompt_key: str, completion_key: str) -> Tokens | None:
         return None
     if not (0 <= prompt <= MAX_TOKENS and 0 <= completion <= MAX_TOKENS):
         return None
+    details = usage.get(prompt_key + "_details")
+    if details:
+        return Tokens(prompt, completion, _cached(details, prompt))
     return Tokens(prompt, completion)
+
+
+def _cached(details: Any, prompt: int) -> int:
+    """How much of the prompt the engine had in its cache, as far as it says."""
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return min(cached, prompt) if type(cached) is int and cached > 0 else 0
 
 
 def split_event(event: bytes) -> tuple[bytes, bytes]:

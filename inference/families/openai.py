@@ -24,10 +24,20 @@ def ask_for_running_usage(asked: Asked) -> None:
     asked.data["stream_options"] = options
 
 
+def usage_of(tokens: Tokens) -> dict[str, int]:
+    """Counts as the family writes them."""
+    total = tokens.prompt + tokens.completion
+    return {
+        "prompt_tokens": tokens.prompt,
+        "total_tokens": total,
+        "completion_tokens": tokens.completion,
+    }
+
+
 class ChunkEditor(StreamEditor):
     """Chunks of chat completions and completions: usage is read, and shown only where asked for."""
 
-    __slots__ = ("_completions", "_n", "_prompts", "_rename")
+    __slots__ = ("_cached", "_completions", "_last", "_n", "_prompts", "_rename")
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
@@ -35,6 +45,8 @@ class ChunkEditor(StreamEditor):
         self._n = asked.data.get("n") or 1
         self._completions: dict[int, int] = {}
         self._prompts: dict[int, int] = {}
+        self._cached: dict[int, int] = {}
+        self._last: dict[str, Any] = {}
 
     def feed(self, event: bytes) -> bytes:
         if event.startswith(_DONE):
@@ -45,6 +57,7 @@ class ChunkEditor(StreamEditor):
         chunk = loads(event[5:])
         if "error" in chunk:
             raise EngineFailedError
+        self._last = chunk
         usage = chunk.get("usage")
         if usage is not None:
             tokens = counted(usage, "prompt_tokens", "completion_tokens")
@@ -65,7 +78,26 @@ class ChunkEditor(StreamEditor):
         index = choices[0].get("index") or 0
         self._completions[index] = tokens.completion
         self._prompts[index // self._n] = tokens.prompt
-        return Tokens(sum(self._prompts.values()), sum(self._completions.values()))
+        prompt, completion = sum(self._prompts.values()), sum(self._completions.values())
+        if tokens.cached:
+            self._cached[index // self._n] = tokens.cached
+        return Tokens(prompt, completion, sum(self._cached.values()) if self._cached else 0)
+
+    def cut(self, tokens: Tokens) -> bytes:
+        """A last chunk for every choice that was under way, with the reason `length` (S-52)."""
+        head = {key: value for key, value in self._last.items() if key not in {"choices", "usage"}}
+        head["model"] = self.asked.model
+        piece: dict[str, Any] = (
+            {"delta": {}} if head.get("object") == "chat.completion.chunk" else {"text": ""}
+        )
+        ends = [
+            {"index": index, **piece, "logprobs": None, "finish_reason": "length"}
+            for index in sorted(self._completions) or [0]
+        ]
+        chunks: list[dict[str, Any]] = [{**head, "choices": ends}]
+        if self.asked.keep_usage:
+            chunks.append({**head, "choices": [], "usage": usage_of(tokens)})
+        return b"".join(b"data: %b\n\n" % orjson.dumps(each) for each in chunks) + _DONE + b"\n\n"
 
     def _shows(self, chunk: dict[str, Any]) -> bool:
         if chunk.get("choices"):

@@ -49,9 +49,13 @@ def finished(body: dict[str, Any], asked: Asked) -> dict[str, Any]:
 class ResponseEditor(StreamEditor):
     """Response objects inside events are finished like a plain answer; usage comes with the last."""
 
+    __slots__ = ("_number", "_response")
+
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
         self.text = []
+        self._response: dict[str, Any] = {}
+        self._number = 0
 
     def feed(self, event: bytes) -> bytes:
         name, data = split_event(event)
@@ -63,6 +67,8 @@ class ResponseEditor(StreamEditor):
         kind = body.get("type")
         if kind == "error":
             raise EngineFailedError
+        if type(number := body.get("sequence_number")) is int:
+            self._number = number
         if kind in _DELTAS:
             self.deltas += 1
             if self.text is not None:
@@ -75,6 +81,7 @@ class ResponseEditor(StreamEditor):
 
     def _response_event(self, kind: str, body: dict[str, Any], response: dict[str, Any]) -> bytes:
         finished(response, self.asked)
+        self._response = response
         if kind in _TERMINAL:
             self.done = True
             self.failed = kind == "response.failed"
@@ -85,6 +92,36 @@ class ResponseEditor(StreamEditor):
 
     def tail(self) -> bytes:
         return b"data: [DONE]\n\n"
+
+    def cut(self, tokens: Tokens) -> bytes:
+        """`response.incomplete` with what was written so far, for the reason `max_output_tokens`."""
+        part = {"type": "output_text", "text": "".join(self.text or ()), "annotations": []}
+        message = {
+            "type": "message",
+            "role": "assistant",
+            "status": "incomplete",
+            "content": [part],
+        }
+        item_id = "msg_" + str(self._response.get("id", "")).removeprefix("resp_")
+        total = tokens.prompt + tokens.completion
+        response = {
+            **self._response,
+            "status": "incomplete",
+            "incomplete_details": {"reason": "max_output_tokens"},
+            "output": [{"id": item_id, **message}],
+            "usage": {
+                "input_tokens": tokens.prompt,
+                "output_tokens": tokens.completion,
+                "total_tokens": total,
+            },
+        }
+        self.result = response
+        body = {
+            "type": "response.incomplete",
+            "sequence_number": self._number + 1,
+            "response": response,
+        }
+        return b"event: response.incomplete\ndata: %b\n\n" % orjson.dumps(body) + self.tail()
 
 
 class ResponsesRules:

@@ -1,5 +1,6 @@
 """Who am I, who is there, and who goes: E-06, E-17, E-21."""
 
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -13,6 +14,7 @@ from accounts.api.shapes import caller, listed_user
 from accounts.audit import actor_of
 from accounts.features import effective_permissions
 from accounts.models import User
+from usage.quotas.service import statuses, statuses_of
 from usage.series import forget_user
 
 
@@ -26,7 +28,7 @@ class MeView(AccountView):
         body["permissions"] = effective_permissions(
             principal.role, user.permissions if user else {}
         )
-        body["quotas"] = []  # there are no rules yet
+        body["quotas"] = statuses_of(principal.user_id)
         return Response(body)
 
 
@@ -40,7 +42,15 @@ class UsersView(AccountView):
             limit = page_number(given.get("limit", ""), "limit", 100, 1, 1000)
             offset = page_number(given.get("offset", ""), "offset", 0, 0, 10_000_000)
             users = users[offset : offset + limit]
-        return Response({"users": [listed_user(user) for user in users]})
+        found = list(users)
+        quotas = statuses([str(user.pk) for user in found])
+        return Response({"users": [_listed(user, quotas) for user in found]})
+
+
+def _listed(user: User, quotas: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """An item of E-17: `quotas` only where there are any."""
+    mine = quotas.get(str(user.pk))
+    return {**listed_user(user), **({"quotas": mine} if mine else {})}
 
 
 class UserView(AccountView):
