@@ -144,6 +144,13 @@ class EngineTable:
             raise QueueFullError(retry_after_s=5)
         return desk
 
+    def waiting(self) -> dict[str, int]:
+        """How many requests wait at each engine, by its name: that of its first model."""
+        names: dict[str, str] = {}
+        for target in self.targets.values():
+            names[target.address] = min(target.name, names.get(target.address, target.name))
+        return {names[at]: desk.waiting for at, desk in self._desks.items() if at in names}
+
     def close(self) -> None:
         for desk in self._desks.values():
             desk.client.close()

@@ -55,10 +55,13 @@ async def send(exchange: Exchange, desk: Desk) -> EngineResponse:
         body = orjson.dumps(asked.data)
     except TypeError as exc:  # nested past what the encoder takes
         raise InvalidRequestError("The request body is nested too deeply.") from exc
+    more, trace, upstream = b"", exchange.call.trace, exchange.endpoint.upstream
+    if trace is not None:
+        more = trace.to_engine(exchange.endpoint.name, upstream, asked.served_model)
     began = time.perf_counter()
     desk.waiting += 1
     try:
-        return await desk.client.request(b"POST", exchange.endpoint.upstream.encode(), body)
+        return await desk.client.request(b"POST", upstream.encode(), body, more)
     finally:
         desk.waiting -= 1
         exchange.call.engine_wait_s += time.perf_counter() - began

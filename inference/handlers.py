@@ -67,6 +67,8 @@ async def infer(call: Call, answer: Answer, runtime: Runtime, endpoint: Endpoint
         event = runtime.meter.admit(
             call, endpoint=call.path, model=named, served_model=target.served_model
         )
+        if call.trace is not None:
+            call.trace.serves(named, event)
         await _serve(Exchange(call, answer, endpoint, rules, asked, target, event), runtime, desk)
     except GatehouseError as exc:
         _settle_error(call, runtime, event, exc, named)
@@ -114,6 +116,8 @@ async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
     finally:
         if response is not None:
             response.close()
+        if exchange.call.trace is not None:
+            exchange.call.trace.from_engine(response.status if response is not None else 0)
 
 
 def _settle_hang_up(

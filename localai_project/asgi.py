@@ -16,6 +16,7 @@ from django.core.asgi import get_asgi_application
 
 _django = get_asgi_application()
 
+from django.conf import settings
 from django.urls import URLPattern, get_resolver
 
 from accounts.credentials import Kind, KnownPrincipals, Resolver
@@ -27,6 +28,7 @@ from accounts.runtime import auth_mode, env, exemptions, generations, keyring
 from accounts.secret_versions import check_secrets
 from core.call import Receive, Scope, Send
 from core.principal import Principal
+from core.trace import Tracing
 from inference.api.adapter import remote_engines, want_model, with_database
 from inference.api.views import LaneView
 from inference.engine_rows import local_targets
@@ -36,6 +38,7 @@ from inference.runtime import Runtime
 from inference.schema_version import check_schema
 from inference.stored_responses import load as load_response
 from inference.table_keeper import TableKeeper
+from inference.worker_metrics import WorkerMetrics
 from usage.drain import journal_folder
 from usage.journal import Journal
 from usage.metering import Meter
@@ -53,7 +56,8 @@ def lane_routes() -> Routes:
             continue
         name = pattern.name or ""
         requirements = {method: line for (named, method), line in GATE.items() if named == name}
-        route = Route(name, view.family, view.lane_work(), requirements)
+        label = f"/{pattern.pattern}"
+        route = Route(name, view.family, view.lane_work(), requirements, label)
         if pattern.pattern.converters:
             patterns.append((pattern.pattern.regex, route))
         else:
@@ -77,6 +81,7 @@ class Worker:
             generations=generations(),
             remote=remote_engines(),
         )
+        self._metrics = WorkerMetrics(self._table)
         known = KnownPrincipals(
             self._load_principal, generations=generations(), keyring=keyring("session")
         )
@@ -94,6 +99,7 @@ class Worker:
             check_origin=not env().disable_csrf,
             own_netlocs=own_netlocs(),
             exemptions=exemptions(),
+            tracing=_tracing(),
         )
 
     async def _run(self, work: Any, *arguments: Any) -> Any:
@@ -122,15 +128,29 @@ class Worker:
     async def start(self) -> None:
         with suppress(Exception):  # an engine table that cannot be read yet is read again behind
             await self._keeper.refresh_local()
-        follow = (self._keeper.follow_local(), self._keeper.follow_remote())
+        follow = (
+            self._keeper.follow_local(),
+            self._keeper.follow_remote(),
+            self._metrics.follow(),
+        )
         self._follow = [asyncio.get_running_loop().create_task(each) for each in follow]
 
     async def stop(self) -> None:
         for task in self._follow:
             task.cancel()
         await self.runtime.finish()
+        self._metrics.publish()
         self._keeper.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _tracing() -> Tracing | None:
+    """None where no collector is configured; then OpenTelemetry is not even imported."""
+    if not env().otlp_endpoint:
+        return None
+    from inference.tracing import OtlpTracing
+
+    return OtlpTracing(env().otlp_endpoint, version=settings.VERSION)
 
 
 def _log_failure(future: Any) -> None:
