@@ -30,7 +30,8 @@ def backlog(folder: Path, marks: Mapping[str, int]) -> Backlog:
         with suppress(FileNotFoundError):  # drained meanwhile
             n_bytes += path.stat().st_size
             n_segments += 1
-            oldest = min(oldest, _written_at(path, marks.get(path.name, 0)) or now)
+            if (moment := _written_at(path, marks.get(path.name, 0))) is not None:
+                oldest = min(oldest, moment)
     rejected = sum(path.stat().st_size for path in folder.glob("rejected*") if path.is_file())
     return Backlog(n_bytes, n_segments, now - oldest, rejected)
 

@@ -17,7 +17,7 @@ from accounts.runtime import env
 from core import metric_files  # noqa: F401  # how files are made, before the first one is
 
 # The one endpoint that has a name in its path, as urls.py has it: a label takes no caller's words.
-_WITH_MODEL = re.compile(r"/engines/.+/(chat/completions|completions|embeddings)$")
+_WITH_MODEL = re.compile(r"/engines/.+?/(chat/completions|completions|embeddings)$")
 
 
 class Recorded(NamedTuple):
