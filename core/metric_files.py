@@ -46,7 +46,7 @@ def is_kept(path: Path) -> bool:
     """
     pid = path.stem.rpartition("_")[2]
     try:
-        return str(path) in Path(f"/proc/{pid}/maps").read_text(errors="replace")
+        return str(path.resolve()) in Path(f"/proc/{pid}/maps").read_text(errors="replace")
     except OSError:
         return False
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from inference.tests.otlp_receiver import Receiver, plain
 from tests.people import PASSWORD
 from tests.servers import Server
 from tests.stub import StubEngine
@@ -18,7 +19,14 @@ CALLS = 40
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def receiver():
+    made = Receiver()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, receiver):
     engine = StubEngine()
     made = Server(
         tmp_path_factory.mktemp("watching"),
@@ -26,6 +34,7 @@ def server(tmp_path_factory):
         LOCALAI_ENGINES=f"m={engine.url}",
         LOCALAI_LOG_FORMAT="json",
         LOCALAI_METRICS_USERS="true",
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
         LOCALAI_REGISTRATION_MODE="open",
     )
     with made.client() as client:
@@ -128,10 +137,40 @@ def of(lines, correlation_id):
     return [line for line in lines if line.get("correlation_id") == correlation_id]
 
 
-def test_every_line_of_every_process_is_json(server):
-    """gunicorn's own and what `serve` says included; also at the end."""
+def test_a_trace_says_that_its_caller_left(server, receiver):
+    body = {**ask(), "stream": True, "stub": {"tokens": 200, "tick": 0.1}}
+    headers = {"Authorization": f"Bearer {server.key}", "X-Correlation-ID": "left-1"}
+    url = f"{server.url}/v1/completions"
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=20) as answer:
+        assert answer.status_code == 200
+        next(answer.iter_bytes())
+
+    def found():
+        return [
+            span
+            for span in receiver.named("POST /v1/completions")
+            if plain(span.attributes)["gatehouse.correlation_id"] == "left-1"
+        ]
+
+    server.until(found, 15)  # the SDK sends every five seconds
+
+    (span,) = found()
+    attributes = plain(span.attributes)
+    assert attributes["error.type"] == "client_gone"
+    assert 0 < attributes["gen_ai.usage.output_tokens"] < 200
+    (engine,) = [each for each in receiver.spans if each.parent_span_id == span.span_id]
+    assert engine.end_time_unix_nano <= span.end_time_unix_nano
+
+
+def test_at_the_end_every_span_is_out_and_every_line_is_json(server, receiver):
+    """gunicorn's own lines and what `serve` says included."""
+    given = {"X-Correlation-ID": "last-1"}
+    assert ask_once(server, "POST", "/v1/completions", json=ask(), headers=given).status_code == 200
+
     server.stop()
 
+    sent = [plain(span.attributes).get("gatehouse.correlation_id") for span in receiver.spans]
+    assert sent.count("last-1") == 1
     lines = log_lines(server)
 
     assert {line["process"] for line in lines} >= {"serve", "web"}

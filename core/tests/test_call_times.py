@@ -93,6 +93,13 @@ def test_a_dead_workers_gauges_go_and_its_counts_stay(folder, start):
     assert samples(folder)["api_call_count", "GET"] == 6
 
 
+def test_a_folder_may_be_named_by_another_path(folder, start, tmp_path):
+    start()
+    (tmp_path / "link").symlink_to(folder)
+
+    assert samples(tmp_path / "link")["waiting", "m"] == 3
+
+
 def test_a_number_used_again_by_another_process_keeps_no_gauge(folder, start):
     process = start()
     (path,) = folder.glob("gauge_livesum_*.db")
