@@ -17,6 +17,7 @@ from inference.models import Engine, EngineState
 from inference.worker_metrics import REMOTE_ENGINES, WAITING
 from usage.backlog import backlog
 from usage.drain import journal_folder
+from usage.journal import segments
 from usage.metrics import books_difference, counters
 from usage.models import JournalMark
 
@@ -59,8 +60,9 @@ def _gauge(
 
 
 def _journal() -> list[Metric]:
-    marks = dict(JournalMark.objects.values_list("segment", "offset"))
-    now = backlog(journal_folder(), marks)
+    folder = journal_folder()
+    there = JournalMark.objects.filter(pk__in=[path.name for path in segments(folder)])
+    now = backlog(folder, dict(there.values_list("segment", "offset")))
     return [
         _gauge("journal_bytes", "Bytes of the usage journal on disk", now.n_bytes),
         _gauge("journal_segments", "Segments of the usage journal", now.n_segments),
