@@ -9,18 +9,29 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import psycopg
-import redis
 from django.db import connection, transaction
 
 from accounts.runtime import env, generations
 from core.generations import CREDENTIALS, RIGHTS, SLOTS, TERMS
 
+if TYPE_CHECKING:
+    import redis  # at run time only where it is used: it brings OpenTelemetry along
+
 log = logging.getLogger("gatehouse.changes")
 CHANNEL = "gatehouse_changes"
 WAIT_S, AGAIN_S, TIMEOUT_S = 1.0, 2.0, 5.0
-_LOST = (psycopg.Error, redis.RedisError, OSError)
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    """What a lost connection raises."""
+    if not env().redis_url:
+        return (psycopg.Error, OSError)
+    import redis
+
+    return (psycopg.Error, redis.RedisError, OSError)
 
 
 def announce(slot: int) -> None:
@@ -36,11 +47,13 @@ def _publish(slot: int) -> None:
     try:
         with closing(_redis()) as client:
             client.publish(CHANNEL, str(slot))
-    except _LOST as exc:
+    except _lost() as exc:
         log.warning("a change was not announced to other machines: %s", type(exc).__name__)
 
 
 def _redis() -> "redis.Redis":
+    import redis
+
     return redis.Redis.from_url(
         env().redis_url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
     )
@@ -58,7 +71,7 @@ def follow(stop: threading.Event) -> None:
             heard = _heard_by_redis(stop) if env().redis_url else _heard_by_postgresql(stop)
             for text in heard:
                 _take(text)
-        except _LOST as exc:
+        except _lost() as exc:
             log.warning("changes on other machines are not heard: %s", type(exc).__name__)
             stop.wait(AGAIN_S)
 

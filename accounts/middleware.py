@@ -4,10 +4,12 @@ The lane calls the same plain functions; this file only fits them to Django's re
 """
 
 import logging
+import time
 from collections.abc import Callable
 from typing import cast
 from urllib.parse import quote, urlencode
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import Resolver404, ResolverMatch, resolve
 
@@ -18,6 +20,7 @@ from accounts.hosts import allowed_hosts
 from accounts.limits import take_for
 from accounts.lookup import load_principal, touch
 from accounts.runtime import auth_mode, env, exemptions, keyring
+from core import call_times, correlation
 from core.call import correlation_id_for
 from core.drf import error_response
 from core.envelopes import Family
@@ -76,7 +79,12 @@ class FrontMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("x-correlation-id", "")
         correlation_id = correlation_id_for(given.encode()).decode()
-        response = self._answer(request)
+        began, before = time.perf_counter(), correlation.current.set(correlation_id.encode())
+        try:
+            response = self._answer(request)
+        finally:
+            correlation.current.reset(before)
+        _count(request, time.perf_counter() - began)
         response["X-Correlation-ID"] = correlation_id
         if not response.streaming and "Content-Length" not in response:
             response["Content-Length"] = str(len(response.content))
@@ -107,6 +115,16 @@ class FrontMiddleware:
         return self._get_response(request)
 
 
+def _count(request: HttpRequest, seconds: float) -> None:
+    """Into the call times, by the route that the gate found."""
+    match = request.resolver_match
+    path = f"/{match.route}" if match is not None else call_times.UNKNOWN
+    if match is None and request.path_info.startswith(settings.STATIC_URL):
+        path = f"{settings.STATIC_URL}<path>"
+    if path != "/metrics":
+        call_times.observe(path, request.method or "", seconds)
+
+
 class GateMiddleware:
     """Resolves the route and the caller, and lets through what the table lets through."""
 
@@ -119,7 +137,7 @@ class GateMiddleware:
         family: Family = "openai"
         page = flat = False
         try:
-            match = self._match(request)
+            match = request.resolver_match = self._match(request)
             headers = raw_headers(request)
             gated.principal = find_principal(headers)
             if match is None:

@@ -15,6 +15,7 @@ from core.envelopes import Family, error_body, error_headers, stream_error
 from core.errors import GatehouseError, InvalidRequestError, TooLargeError, UnavailableError
 from core.principal import Principal
 from core.response_headers import SECURITY_HEADERS, Headers
+from core.trace import Trace
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -45,6 +46,7 @@ class Call:
         "queue_s",
         "receive",
         "started",
+        "trace",
     )
 
     def __init__(
@@ -68,6 +70,7 @@ class Call:
         self.started = time.perf_counter()
         self.engine_wait_s = 0.0  # seconds that were not ours: in line, and the engine's
         self.queue_s = 0.0  # of these, in line for a place at the engine
+        self.trace: Trace | None = None
         self.correlation_id = correlation_id_for(headers.get(b"x-correlation-id"))
 
     @property
@@ -176,7 +179,7 @@ class Answer:
     Through ASGI's `send`, and whole answers past it where `connection` is our own server's.
     """
 
-    __slots__ = ("_connection", "_headers", "_send", "ended", "started", "status")
+    __slots__ = ("_connection", "_headers", "_send", "ended", "reason", "started", "status")
 
     def __init__(self, send: Send, headers: Headers, connection: Connection | None = None) -> None:
         self._send = send
@@ -185,6 +188,7 @@ class Answer:
         self.started = False
         self.ended = False
         self.status = 0
+        self.reason = ""  # of the error that it said
 
     def add_headers(self, headers: Headers) -> None:
         """Headers that the answer has whatever becomes of it."""
@@ -226,6 +230,7 @@ class Answer:
         """Say `error`: as a body before the first byte, as the last event after it."""
         if self.ended:
             return
+        self.reason = error.reason
         if self.started:
             await self.end(stream_error(error, family))
             return

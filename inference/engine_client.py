@@ -197,19 +197,22 @@ class EngineClient:
             head += f"authorization: Bearer {key}\r\n"
         self._head = head.encode("latin-1")
 
-    async def request(self, method: bytes, path: bytes, body: bytes = b"") -> EngineResponse:
-        """Send one request and wait for the head of its answer.
+    async def request(
+        self, method: bytes, path: bytes, body: bytes = b"", more: bytes = b""
+    ) -> EngineResponse:
+        """Send one request and wait for the head of its answer. `more` are whole header lines.
 
         Raises NotReachableError, EngineFailedError, EngineTimeoutError. A connection that the engine
         closed while it was idle is replaced once, as nothing of the request was worked on.
         """
         payload = (
-            b"%b %b%b HTTP/1.1\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+            b"%b %b%b HTTP/1.1\r\n%b%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
             % (
                 method,
                 self._prefix,
                 path,
                 self._head,
+                more,
                 len(body),
                 body,
             )

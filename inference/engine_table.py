@@ -181,6 +181,13 @@ class EngineTable:
             desk = self._desks[target.address] = Desk(EngineClient(target.address, key=key), places)
         return desk
 
+    def waiting(self) -> dict[str, int]:
+        """How many requests wait at each engine, by its name: that of its first model."""
+        names: dict[str, str] = {}
+        for target in self.targets.values():
+            names[target.address] = min(target.name, names.get(target.address, target.name))
+        return {names[at]: desk.places.waiting for at, desk in self._desks.items() if at in names}
+
     def close(self) -> None:
         for desk in self._desks.values():
             desk.close()

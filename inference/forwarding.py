@@ -24,7 +24,7 @@ from inference.engine_client import EngineClient, EngineResponse
 from inference.engine_table import Desk, EngineTable, Target
 from inference.fair_queue import FairQueue
 from inference.families.base import Asked, Rules, StreamEditor, loads
-from usage.metering import Event
+from usage.metering import Event, Meter
 
 STREAM_HEADERS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -78,9 +78,12 @@ async def send(exchange: Exchange, desk: Desk) -> EngineResponse:
         body = orjson.dumps(asked.data)
     except TypeError as exc:  # nested past what the encoder takes
         raise InvalidRequestError("The request body is nested too deeply.") from exc
+    more, trace, upstream = b"", exchange.call.trace, exchange.endpoint.upstream
+    if trace is not None:
+        more = trace.to_engine(exchange.endpoint.name, upstream, asked.served_model)
     began = time.perf_counter()
     try:
-        return await desk.client.request(b"POST", exchange.endpoint.upstream.encode(), body)
+        return await desk.client.request(b"POST", upstream.encode(), body, more)
     finally:
         exchange.call.engine_wait_s += time.perf_counter() - began
 
@@ -131,7 +134,7 @@ def overhead(call: Call) -> tuple[bytes, bytes]:
     return (b"x-gatehouse-overhead-ms", b"%.3f" % (own_s * 1000))
 
 
-async def plain(exchange: Exchange, response: EngineResponse) -> dict[str, object]:
+async def plain(exchange: Exchange, response: EngineResponse, meter: Meter) -> dict[str, object]:
     """The whole answer, edited and settled; the caller sends it. Raises what the engine did wrong."""
     began = time.perf_counter()
     raw = await response.read()
@@ -141,6 +144,8 @@ async def plain(exchange: Exchange, response: EngineResponse) -> dict[str, objec
     tokens = exchange.rules.usage(body)
     if tokens is not None:
         exchange.event.tokens(tokens.prompt, tokens.completion, tokens.cached)
+    else:
+        meter.unrecorded("no_usage")  # it counts as one request of no tokens (S-04)
     return exchange.rules.finish(body, exchange.asked)
 
 

@@ -63,6 +63,8 @@ async def infer(call: Call, answer: Answer, runtime: Runtime, endpoint: Endpoint
         event = await _admitted(
             call, answer, runtime, endpoint=endpoint, asked=asked, target=target
         )
+        if call.trace is not None:
+            call.trace.serves(named, event)
         await _serve(Exchange(call, answer, endpoint, rules, asked, target, event), runtime, desk)
     except GatehouseError as exc:
         _settle_error(call, runtime, event, exc, named)
@@ -158,7 +160,7 @@ async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
             await runtime.meter.journal.on_disk()
             await exchange.answer.end(exchange.asked.extra["last"])
             return
-        body = await forwarding.plain(exchange, response)
+        body = await forwarding.plain(exchange, response, runtime.meter)
         out = orjson.dumps(body)
         _store(exchange, runtime, body)
         exchange.event.settle(200)
@@ -171,6 +173,8 @@ async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
         if response is not None:
             response.close()
         exchange.leave()
+        if exchange.call.trace is not None:
+            exchange.call.trace.from_engine(response.status if response is not None else 0)
 
 
 def _settle_hang_up(

@@ -6,10 +6,12 @@ Plain ASGI: no Django request, no middleware, no signal, no thread, no query (de
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from accounts.gate import Requirement, admit
+from core import call_times, correlation
 from core.call import (
     CONNECTION,
     Answer,
@@ -42,12 +44,15 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path that the lane serves. `requirements` is the gate's line for each method."""
+    """One path that the lane serves. `requirements` is the gate's line for each method, `pattern`
+    the path as urls.py has it, with its slash.
+    """
 
     name: str
     family: Family
     handler: Handler
     requirements: Mapping[str, Requirement]
+    pattern: str = call_times.UNKNOWN
 
 
 class Routes:
@@ -99,6 +104,7 @@ class Lane:
                 path = canonical_path(raw_path)
             except GatehouseError as exc:
                 await Answer(send, []).fail(exc, "openai")
+                call_times.record(call_times.UNKNOWN, scope["method"], 0.0)
                 return
             found = self._routes.match(path)
             if found is None:
@@ -124,11 +130,13 @@ class Lane:
         self, scope: Scope, receive: Receive, send: Send, runtime: Runtime
     ) -> None:
         """Django, with the body bounded before it: its handler spools all of it ahead of any check."""
-        body = BoundedBody(receive, runtime.body_limit)
+        body, began = BoundedBody(receive, runtime.body_limit), time.perf_counter()
         try:
             await self._django(scope, body, send)
         except (TooLargeError, UnavailableError) as exc:
             await Answer(send, []).fail(exc, "openai", opaque=runtime.opaque_errors)
+            seconds = time.perf_counter() - began  # what Django answers it counts itself
+            call_times.record(call_times.UNKNOWN, scope["method"], seconds)
 
     async def _serve(
         self, connection: Connection, call: Call, answer: Answer, runtime: Runtime, route: Route
@@ -137,6 +145,11 @@ class Lane:
         if connection.gone:
             return
         task = connection.task = asyncio.current_task(connection.loop)
+        correlation.current.set(call.correlation_id)  # the task is this request's alone
+        if runtime.tracing is not None:
+            call.trace = runtime.tracing.start(
+                call.method, route.pattern, call.headers, call.correlation_id
+            )
         try:
             await _admitted(call, answer, runtime, route)
         except asyncio.CancelledError:
@@ -153,6 +166,9 @@ class Lane:
             await answer.fail(error, route.family, opaque=runtime.opaque_errors)
         finally:
             connection.task = None
+            call_times.record(route.pattern, call.method, time.perf_counter() - call.started)
+            if call.trace is not None:
+                call.trace.end(answer.status, answer.reason, complete=answer.ended)
 
 
 async def _admitted(call: Call, answer: Answer, runtime: Runtime, route: Route) -> None:

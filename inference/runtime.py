@@ -8,6 +8,7 @@ from typing import Any
 from accounts.gate import Exemptions
 from core.principal import Principal
 from core.response_headers import HostRules, OriginRules
+from core.trace import Tracing
 from inference.engine_table import EngineTable
 from usage.metering import Meter
 from usage.quotas.limiter import Limiter
@@ -35,6 +36,7 @@ class Runtime:
     exemptions: Exemptions = field(default_factory=Exemptions)
     refresh_engines: Callable[[], Awaitable[None]] | None = None
     limiter: Limiter | None = None
+    tracing: Tracing | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -49,3 +51,5 @@ class Runtime:
             await asyncio.wait(self.tasks, timeout=timeout_s)
         self.engines.close()
         self.meter.journal.close()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)

@@ -13,6 +13,7 @@ def gunicorn_command(*, fd: int | None = None) -> list[str]:
     host, port = env().listen
     bind = f"fd://{fd}" if fd is not None else f"{f'[{host}]' if ':' in host else host}:{port}"
     workers = env().web_workers or os.cpu_count() or 1
+    in_json = ["--logger-class", "inference.web_log.JsonLogger"]
     return [
         sys.executable,
         "-m",
@@ -34,4 +35,5 @@ def gunicorn_command(*, fd: int | None = None) -> list[str]:
         "warning",
         "--worker-tmp-dir",
         str(env().data_path / "state"),
+        *(in_json if env().log_format == "json" else []),
     ]

@@ -17,6 +17,7 @@ from django.core.asgi import get_asgi_application
 
 _django = get_asgi_application()
 
+from django.conf import settings
 from django.urls import URLPattern, get_resolver
 
 from accounts.credentials import Kind, KnownPrincipals, Resolver
@@ -28,6 +29,7 @@ from accounts.runtime import auth_mode, env, exemptions, generations, keyring
 from accounts.secret_versions import check_secrets
 from core.call import Receive, Scope, Send
 from core.principal import Principal
+from core.trace import Tracing
 from inference.api.adapter import remote_engines, want_model, with_database
 from inference.api.views import LaneView
 from inference.engine_rows import local_targets
@@ -37,9 +39,11 @@ from inference.runtime import Runtime
 from inference.schema_version import check_schema
 from inference.stored_responses import load as load_response
 from inference.table_keeper import TableKeeper
+from inference.worker_metrics import WorkerMetrics
 from usage.drain import journal_folder
 from usage.journal import SEGMENT_BYTES, Journal
 from usage.metering import Meter
+from usage.metrics import unrecorded
 from usage.quotas.keeper import TermsKeeper
 from usage.quotas.limiter import Limiter, Terms
 from usage.quotas.service import lane_counters, terms_in_force
@@ -57,7 +61,8 @@ def lane_routes() -> Routes:
             continue
         name = pattern.name or ""
         requirements = {method: line for (named, method), line in GATE.items() if named == name}
-        route = Route(name, view.family, view.lane_work(), requirements)
+        label = f"/{pattern.pattern}"
+        route = Route(name, view.family, view.lane_work(), requirements, label)
         if pattern.pattern.converters:
             patterns.append((pattern.pattern.regex, route))
         else:
@@ -85,6 +90,7 @@ class Worker:
             generations=generations(),
             remote=remote_engines(),
         )
+        self._metrics = WorkerMetrics(self._table)
         known = KnownPrincipals(
             self._load_principal, generations=generations(), keyring=keyring("session")
         )
@@ -110,6 +116,7 @@ class Worker:
             check_origin=not env().disable_csrf,
             own_netlocs=own_netlocs(),
             exemptions=exemptions(),
+            tracing=_tracing(),
         )
 
     async def _run(self, work: Any, *arguments: Any) -> Any:
@@ -147,13 +154,19 @@ class Worker:
             await self._keeper.refresh_local()
         with suppress(Exception):  # nobody is let past a quota before they were read once
             await self._terms.refresh()
-        follow = (self._keeper.follow_local(), self._keeper.follow_remote(), self._terms.follow())
+        follow = (
+            self._keeper.follow_local(),
+            self._keeper.follow_remote(),
+            self._terms.follow(),
+            self._metrics.follow(),
+        )
         self._follow = [asyncio.get_running_loop().create_task(each) for each in follow]
 
     async def stop(self) -> None:
         for task in self._follow:
             task.cancel()
         await self.runtime.finish()
+        self._metrics.publish()
         self._keeper.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -163,7 +176,21 @@ def _meter(workers: int) -> Meter:
     limit = max(env().journal_limit * 1024 * 1024, 3 * workers * SEGMENT_BYTES)
     journal = Journal(journal_folder(), limit_bytes=limit, sync=env().usage_sync)
     serve_when_full = env().usage_when_full == "serve"
-    return Meter(journal, records=not env().disable_stats, serve_when_full=serve_when_full)
+    return Meter(
+        journal,
+        records=not env().disable_stats,
+        serve_when_full=serve_when_full,
+        unrecorded=unrecorded,
+    )
+
+
+def _tracing() -> Tracing | None:
+    """None where no collector is configured; then OpenTelemetry is not even imported."""
+    if not env().otlp_endpoint:
+        return None
+    from inference.tracing import OtlpTracing
+
+    return OtlpTracing(env().otlp_endpoint, version=settings.VERSION)
 
 
 def _log_failure(future: Any) -> None:

@@ -108,6 +108,9 @@ class Env(BaseSettings):
     currency: str = Field("USD", pattern=r"^[A-Za-z]{1,8}$")
     quota_when_away: Literal["refuse", "serve"] = "refuse"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+    metrics_users: bool = False
+    otlp_endpoint: str = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
 
     @field_validator(
         "auth_hmac_secret",
@@ -167,7 +170,7 @@ class Env(BaseSettings):
             raise ValueError("wants an http:// or https:// address")
         return value.rstrip("/")
 
-    @field_validator("github_url", "oidc_issuer")
+    @field_validator("github_url", "oidc_issuer", "otlp_endpoint")
     @classmethod
     def _provider_url(cls, value: str) -> str:
         parts = urlsplit(value)
@@ -381,6 +384,9 @@ def load() -> Env:
         env.data_path.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not os.access(env.data_path, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
+        metrics = env.data_path.resolve() / "metrics"
+        metrics.mkdir(exist_ok=True, mode=0o700)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)  # before prometheus_client's import
     except SettingError as exc:
         _stop(str(exc))
     except OSError as exc:

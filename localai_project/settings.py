@@ -211,9 +211,15 @@ LOGGING = {
             "()": "core.redaction.Redacting",
             "fmt": "{asctime} {levelname} {name}: {message}",
             "style": "{",
+        },
+        "json": {"()": "core.json_lines.JsonLines"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "json" if GATEHOUSE.log_format == "json" else "line",
         }
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": GATEHOUSE.log_level.upper()},
     "loggers": {
         "django.request": {"level": "ERROR"},

@@ -12,7 +12,7 @@ from accounts.api import admin as admin_api
 from accounts.social import views as social
 from inference import pages as inference_pages
 from inference.api import accounts as inference_accounts
-from inference.api import health, views
+from inference.api import health, metrics, views
 from usage.api import exports, people, prices, quotas, reports
 
 handler400 = "accounts.failures.bad_request"
@@ -210,6 +210,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("version", health.version, name="version"),
+    path("metrics", metrics.metrics, name="metrics"),
     *_ACCOUNTS,
     *_USAGE,
     *_PAGES,

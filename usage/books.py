@@ -54,6 +54,12 @@ def latest() -> BooksCheck | None:
     return BooksCheck.objects.order_by("-at", "-id").first()
 
 
+def latest_difference() -> int | None:
+    """What the latest comparison found; None before the first."""
+    found = latest()
+    return found.difference if found else None
+
+
 def _finding(what: str, sources: dict[str, list[int]]) -> dict[str, Any]:
     """One comparison of several sums of the same thing; the difference is of all fields together."""
     first = next(iter(sources.values()))

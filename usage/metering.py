@@ -5,7 +5,8 @@ Plain and synchronous, so that a cancelled task cannot lose it: each call is one
 
 import logging
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
 
 import orjson
 import uuid_utils
@@ -17,6 +18,7 @@ from usage.journal import FINAL, OPEN, PROGRESS, RESPONSE, Journal, JournalError
 
 log = logging.getLogger("gatehouse.journal")
 PROGRESS_EVERY_S = 1.0
+Unrecorded = Literal["no_usage", "journal_full"]
 _TRUTH = (b"false", b"true")
 
 
@@ -152,12 +154,17 @@ class Meter:
     """
 
     def __init__(
-        self, journal: Journal, *, records: bool = True, serve_when_full: bool = False
+        self,
+        journal: Journal,
+        *,
+        records: bool = True,
+        serve_when_full: bool = False,
+        unrecorded: Callable[[Unrecorded], None] = lambda _reason: None,
     ) -> None:
         self.journal = journal
+        self.unrecorded = unrecorded  # told of each answer whose usage is not in the books
         self._records = records
         self._serve_when_full = serve_when_full
-        self.unrecorded = 0
 
     def admit(
         self,
@@ -186,7 +193,7 @@ class Meter:
         except JournalFullError:
             if not self._serve_when_full:
                 raise
-            self.unrecorded += 1
+            self.unrecorded("journal_full")
             event.leave_unrecorded()
         return event
 

@@ -49,6 +49,11 @@ class Row(NamedTuple):
     unknown_model: str | None
 
 
+def moment_ms(event_id: str) -> int:
+    """When an event was admitted, milliseconds since 1970: the first 48 bits of its UUIDv7."""
+    return int(event_id[:8] + event_id[9:13], 16)
+
+
 def row_of(record: Record) -> Row:
     """The row of an `f` record, or of an `o` or `p` one that nobody ended.
 
@@ -73,7 +78,7 @@ def row_of(record: Record) -> Row:
         first, unknown = record.get("tt"), record.get("um")
         return Row(
             event_id,
-            int(event_id[:8] + event_id[9:13], 16),
+            moment_ms(event_id),
             names,
             _text(record["un"], 254),
             _text(record["kn"], 100) if record["kn"] is not None else None,

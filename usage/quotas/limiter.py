@@ -84,6 +84,7 @@ class Allowance(Reservation):
         "_limiter",
         "_most_cost",
         "_most_tokens",
+        "_prompt",
         "_rates",
         "completion",
         "headers",
@@ -93,6 +94,7 @@ class Allowance(Reservation):
         self._limiter = limiter
         self._hold = hold
         self._rates = rates
+        self._prompt = wanted.prompt
         standings = [(rule, standing) for rule, _, _, _, standing in hold.parts]
         self.headers: Headers = rate_headers(standings, hold.at)
         full_cost = cost(rates, prompt=wanted.prompt, cached=0, completion=wanted.completion)
@@ -112,7 +114,11 @@ class Allowance(Reservation):
         return max(1, min(limits)) if limits else None
 
     def is_used_up(self, prompt: int, cached: int, completion: int) -> bool:
-        """Whether what was generated so far reaches what was left at admission (S-52)."""
+        """Whether what was generated so far reaches what was left at admission (S-52).
+
+        A prompt that the engine has not counted yet is as long as it was estimated.
+        """
+        prompt = prompt or self._prompt
         if self._most_tokens is not None and prompt + completion >= self._most_tokens:
             return True
         if self._most_cost is None:

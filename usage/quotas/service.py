@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -20,19 +20,23 @@ from usage.prices import tariff
 from usage.quotas.history import used
 from usage.quotas.limiter import Counters, Terms
 from usage.quotas.local_counters import LocalCounters
-from usage.quotas.redis_counters import AsyncRedisCounters, RedisCounters
 from usage.quotas.terms import CountersAwayError, Rule, Standing
 from usage.quotas.words import moment, window_name
 from usage.records import Row
+
+if TYPE_CHECKING:
+    from usage.quotas.redis_counters import RedisCounters
 
 MAXIMA = ("max_requests", "max_total_tokens", "max_cost", "max_concurrent")
 MAX_RULES_A_USER = 100
 
 
 @cache
-def counters() -> LocalCounters | RedisCounters:
+def counters() -> "LocalCounters | RedisCounters":
     """Where this process counts: Redis where several machines share it, else files of this machine."""
     if env().redis_url:
+        from usage.quotas.redis_counters import RedisCounters  # its import costs who has none
+
         return RedisCounters(env().redis_url)
     return LocalCounters(env().data_path / "state" / "quotas")
 
@@ -40,6 +44,8 @@ def counters() -> LocalCounters | RedisCounters:
 def lane_counters() -> Counters:
     """The same for the lane, whose loop waits for nothing but coroutines."""
     if env().redis_url:
+        from usage.quotas.redis_counters import AsyncRedisCounters
+
         return AsyncRedisCounters(env().redis_url)
     return counters()
 

@@ -19,12 +19,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def folder(settings, tmp_path):
-    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"data_path": tmp_path})
-    return tmp_path / "journal"
-
-
-@pytest.fixture
 def some_usage(folder):
     """Three days of it, with failures, two models and two people."""
     now = datetime.now(UTC)

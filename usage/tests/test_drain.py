@@ -13,12 +13,6 @@ from usage.tests.books import record
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def folder(settings, tmp_path):
-    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"data_path": tmp_path})
-    return tmp_path / "journal"
-
-
 def test_a_live_workers_events_arrive_and_its_segment_stays(folder):
     journal = Journal(folder)
     journal.write(record(OPEN, event_id="0190a000-0000-7000-8000-000000000001"))

@@ -13,13 +13,8 @@ from usage.models import Price, UsageEvent
 from usage.tariff import PriceRow, Rates, Tariff, cost
 from usage.tests.books import event, record
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("folder")]
 PRICES = "/api/auth/admin/prices"
-
-
-@pytest.fixture(autouse=True)
-def folder(settings, tmp_path):
-    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"data_path": tmp_path})
 
 
 def test_cost_is_exact_in_billionths():

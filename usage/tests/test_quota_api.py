@@ -10,7 +10,7 @@ from usage.models import QuotaRule
 from usage.quotas import service
 from usage.tests.books import event
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("folder")]
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from usage.reports.usage import usage_report
 from usage.reports.windows import window_of
 from usage.tests.books import event
 
+pytestmark = pytest.mark.usefixtures("folder")
 NOW = datetime(2026, 3, 18, 14, 30, tzinfo=UTC)
 
 

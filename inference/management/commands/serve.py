@@ -1,5 +1,6 @@
 """Start everything of one machine: `manage.py serve`, which `make serve` calls."""
 
+import logging
 import shutil
 import signal
 import sys
@@ -11,9 +12,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from accounts.runtime import env
+from core import metric_files
 from inference.schema_version import check_schema, migrate_once
 from inference.serving import ServeError, Server, listening_socket
 
+log = logging.getLogger("gatehouse.serve")
 MIN_FREE = 200 * 1024 * 1024
 
 
@@ -35,6 +38,7 @@ class Command(BaseCommand):
             listening = listening_socket()
         except ServeError as exc:
             raise CommandError(str(exc)) from exc
+        metric_files.empty(env().data_path / "metrics")
         self._migrate()
         with_engines = bool(env().local_models) and not options["web_only"]
         server = Server(listening, with_engines=with_engines, say=self.say)
@@ -59,5 +63,8 @@ class Command(BaseCommand):
             raise CommandError(problem)
 
     def say(self, line: str) -> None:
+        if env().log_format == "json":
+            log.info("%s", line)
+            return
         self.stdout.write(line)
         self.stdout.flush()
