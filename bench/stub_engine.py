@@ -7,6 +7,7 @@ A request body may hold `"stub": {…}`, which the product passes through like a
     die_after   close the connection after N chunks    hang      never answer
     garbage     answer what is no JSON                 status    answer with that error
     error_event an error event after N chunks          die       end the whole process after N chunks
+    cached      prompt tokens said to be cached        no_usage  a plain answer that counts nothing
 """
 
 import asyncio
@@ -192,8 +193,12 @@ class Stub(asyncio.Protocol):
                 await self.stream(body, told)
             else:
                 await asyncio.sleep(told.get("tick", 0))
-                n = told.get("tokens", 5)
-                self.answer(200, json.dumps(plain(self.path, body, n)).encode())
+                answer = plain(self.path, body, told.get("tokens", 5))
+                if told.get("no_usage"):
+                    answer.pop("usage", None)
+                if cached := told.get("cached"):
+                    answer["usage"]["prompt_tokens_details"] = {"cached_tokens": cached}
+                self.answer(200, json.dumps(answer).encode())
         finally:
             STATE["active"] -= 1
 

@@ -12,7 +12,7 @@ from tests.contract_rows import LATER, rows
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "contract-coverage.md"
-_NAMED = re.compile(r"(?<![a-z0-9])(e|w|s|c|g|tok|reg)-?_?(\d\d)(?!\d)", re.IGNORECASE)
+_NAMED = re.compile(r"(?<![a-z0-9])(e|w|s|c|g|q|u|tok|reg)-?_?(\d\d)(?!\d)", re.IGNORECASE)
 
 
 def named_in(text: str) -> set[str]:

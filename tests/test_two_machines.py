@@ -35,7 +35,7 @@ def machines(request: Any, tmp_path_factory: Any) -> Iterator[tuple[Server, Serv
             "LOCALAI_REGISTRATION_MODE": "open",
         }
         if request.param == "redis":
-            settings["LOCALAI_REDIS_URL"] = stack.enter_context(_redis())
+            settings["LOCALAI_REDIS_URL"] = stack.enter_context(redis_server())
         made = []
         for name in ("one", "two"):
             path = folder / name
@@ -46,7 +46,7 @@ def machines(request: Any, tmp_path_factory: Any) -> Iterator[tuple[Server, Serv
         yield made[0], made[1]
 
 
-class _redis:  # noqa: N801  # used as a function
+class redis_server:  # noqa: N801  # used as a function
     """A Redis on loopback for as long as the block; its address."""
 
     def __enter__(self) -> str:

@@ -1,4 +1,4 @@
-"""Q-01 to Q-06, S-15, S-16, S-51, S-52, W-12: quotas on the way of a request, in every family."""
+"""4.4, S-15, S-16, S-51, S-52, W-12: quotas on the way of a request, in every family."""
 
 import asyncio
 import time
@@ -61,7 +61,7 @@ async def statuses(rig, n, name="chat-completions", body=None):
     return found
 
 
-async def test_q_02_three_requests_are_let_through_and_the_fourth_is_told_when(make):
+async def test_q05_q03_three_requests_are_let_through_and_the_fourth_is_told_when(make):
     rig = make(limit := rule(max_requests=3))
     before = time.time()
 
@@ -89,14 +89,14 @@ async def test_q_02_three_requests_are_let_through_and_the_fourth_is_told_when(m
     assert (refused["st"], refused["n"], refused["p"], refused["m"]) == (429, False, 0, "m")
 
 
-async def test_q_04_a_rule_for_one_model_leaves_the_others_alone(make):
+async def test_q04_a_rule_for_one_model_leaves_the_others_alone(make):
     rig = make(rule(max_requests=1, model="other"))
 
     assert await statuses(rig, 3) == [200] * 3
 
 
-async def test_q_05_failed_requests_count_nothing(make):
-    """S-17: neither what an engine refuses nor what a quota does."""
+async def test_q07_s17_failed_requests_count_nothing(make):
+    """Neither what an engine refuses nor what a quota does."""
     rig = make(limit := rule(max_requests=1))
     bad = {**CHAT, "stub": {"status": 400}}
 
@@ -118,7 +118,7 @@ async def test_s16_zero_refuses_for_ever(make):
     assert (caught.value.retry_after_s, caught.value.extra["quota"]["resets_at"]) == (None, None)
 
 
-async def test_s51_admins_are_exempt_from_rules_on_users_but_not_on_keys(make):
+async def test_q02_s51_admins_are_exempt_from_rules_on_users_but_not_on_keys(make):
     rig = make(
         rule(max_requests=0), rule(max_requests=1, key_id="k1", window_s=60), rule(max_cost=0)
     )
@@ -170,7 +170,7 @@ async def test_s52_each_of_several_choices_gets_its_part(make, stub):
 
 
 async def test_tokens_refuse_only_where_nothing_is_left(make):
-    """Q-02: it blocks where the sum has reached the maximum, and says how far it got."""
+    """Q-05: it blocks where the sum has reached the maximum, and says how far it got."""
     rig = make(rule(max_total_tokens=30))
 
     assert await statuses(rig, 3, body={**CHAT, "stub": {"tokens": 5}}) == [200, 200, 429]
@@ -219,7 +219,7 @@ async def test_s52_a_stream_is_cut_at_its_limit_with_the_familys_own_end(make, s
         await rig.ask(name, BODIES[name])
 
 
-async def test_money_is_held_settled_and_cuts_a_stream(make, stub):
+async def test_s54_money_is_held_settled_and_cuts_a_stream(make, stub):
     """S-54: a budget in money, at the price in force."""
     tariff = Tariff([PriceRow("m", 0, Rates(1000, 1000, 10_000, 0))])
     rig = make(limit := rule(max_cost=200_000), tariff=tariff)
@@ -272,7 +272,7 @@ async def test_a_hang_up_gives_its_hold_back_and_pays_for_what_was_delivered(mak
     assert (standing.held_tokens, standing.concurrent, standing.requests) == (0, 0, 1)
 
 
-async def test_q_01_openais_headers_tell_what_is_left(make):
+async def test_openais_headers_tell_what_is_left(make):
     rig = make(rule(max_requests=5, max_total_tokens=1000))
 
     await rig.ask("chat-completions", {**CHAT, "max_tokens": 10})
@@ -300,7 +300,7 @@ class Away:
 
 
 @pytest.mark.parametrize("away", ["refuse", "serve"])
-async def test_closed_or_open_where_the_counters_are_away(make, away):
+async def test_q09_closed_or_open_where_the_counters_are_away(make, away):
     rig = make(rule(max_requests=1), counters=Away(), away=away)
 
     if away == "serve":

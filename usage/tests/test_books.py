@@ -102,7 +102,9 @@ def test_rebuilding_makes_exactly_what_was_there_while_events_come_in(some_usage
     journal.close()
 
 
-def test_retention_takes_events_in_small_steps_and_no_totals(some_usage, settings, monkeypatch):
+def test_u11_w25_retention_takes_events_in_small_steps_and_no_totals(
+    some_usage, settings, monkeypatch
+):
     settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"usage_retention": "1d"})
     monkeypatch.setattr(retention, "STEP_ROWS", 5)
     before = sums()

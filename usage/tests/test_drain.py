@@ -75,7 +75,7 @@ def test_what_rotation_carried_is_not_settled_too_early(folder):
     assert UsageEvent.objects.count() == 6
 
 
-def test_one_bad_row_does_not_hold_up_the_others(folder):
+def test_w13_one_bad_row_does_not_hold_up_the_others(folder):
     journal = Journal(folder)
     journal.write(record())
     journal.write(record(event_id="not a uuid"))
@@ -117,7 +117,7 @@ def test_a_spoilt_line_of_a_live_worker_does_not_hold_up_what_follows(folder):
     journal.close()
 
 
-def test_several_drains_at_once_count_each_event_once(folder):
+def test_u10_several_drains_at_once_count_each_event_once(folder):
     journals = [Journal(folder) for _ in range(3)]
     for journal in journals:
         for _ in range(200):

@@ -38,7 +38,7 @@ def value(name, **labels):
     return 0
 
 
-def test_a_batch_is_counted_by_kind_and_by_outcome():
+def test_u09_a_batch_is_counted_by_kind_and_by_outcome():
     recorded(
         [
             row("m1", prompt=10, cached=4, completion=5, cost=Decimal("0.25")),

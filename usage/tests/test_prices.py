@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 PRICES = "/api/auth/admin/prices"
 
 
-def test_cost_is_exact_in_billionths():
+def test_s54_cost_is_exact_in_billionths():
     rates = Rates(prompt=150, cached_prompt=75, completion=600, unit=6000)
 
     assert cost(rates, prompt=1_000_000, cached=0, completion=0) == 150_000_000  # 0.15 a million

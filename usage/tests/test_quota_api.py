@@ -1,4 +1,4 @@
-"""E-07, E-25 to E-27, Q-01 to Q-06, S-16, S-51, W-12, W-18: rules, what is said of them, who may set them."""
+"""E-07, E-25 to E-27, 4.4: rules, what is said of them, who may set them."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ def quotas(bob):
     return f"/api/auth/admin/users/{bob.pk}/quotas"
 
 
-def test_e26_a_rule_is_made_shown_and_changed(as_alice, as_bob, bob, quotas):
+def test_e07_e25_e26_q01_a_rule_is_made_shown_and_changed(as_alice, as_bob, bob, quotas):
     made = as_alice.put(quotas, {"model": "", "max_requests": 100, "window": "1h"})
 
     assert made.status_code == 200
@@ -123,7 +123,7 @@ def test_s51_a_rule_on_a_key_belongs_to_its_owner(as_alice, quotas, bob, mallory
     assert QuotaRule.objects.count() == 2
 
 
-def test_q_03_a_new_rule_counts_what_was_used_before_it(as_alice, bob, quotas):
+def test_q04_s17_a_new_rule_counts_what_was_used_before_it(as_alice, bob, quotas):
     """From single events within a week, by the hour beyond; failures count nothing (S-17)."""
     now = datetime.now(UTC)
     mine = {"u": str(bob.pk), "un": "bob"}
@@ -150,7 +150,7 @@ def test_q_03_a_new_rule_counts_what_was_used_before_it(as_alice, bob, quotas):
     assert used("1h", "m") == (2, 220)
 
 
-def test_changing_a_rule_keeps_what_was_used(as_alice, as_bob, bob, quotas):
+def test_q08_changing_a_rule_keeps_what_was_used(as_alice, as_bob, bob, quotas):
     event(datetime.now(UTC), u=str(bob.pk))
     first = as_alice.put(quotas, {"max_requests": 5, "window": "1h"}).json()["quota"]
     again = as_alice.put(quotas, {"max_requests": 1, "window": "1h"}).json()["quota"]
@@ -159,7 +159,7 @@ def test_changing_a_rule_keeps_what_was_used(as_alice, as_bob, bob, quotas):
     assert (first["limited_by"], again["limited_by"]) == (None, "requests")
 
 
-def test_s15_resets_at_is_when_the_next_call_is_let_through(as_alice, bob, quotas):
+def test_s15_w12_resets_at_is_when_the_next_call_is_let_through(as_alice, bob, quotas):
     """W-12: never just now, never simply the whole window."""
     now = datetime.now(UTC)
     for minutes in (50, 40, 5):

@@ -35,7 +35,7 @@ def report(period, user_id="u1", *, now=NOW, groups=("model",)):
         ("all", "2026-03", None, None),
     ],
 )
-def test_u_05_e14_each_period_has_its_window_and_its_buckets(period, bucket, start, outside):
+def test_u12_u13_e14_each_period_has_its_window_and_its_buckets(period, bucket, start, outside):
     event(NOW)
     if outside:
         event(NOW - outside)
@@ -106,7 +106,7 @@ def test_s17_errors_are_a_field_of_their_own():
 
 
 @pytest.mark.django_db
-def test_u_06_everybodys_rows_name_the_person_and_can_be_filtered():
+def test_u14_everybodys_rows_name_the_person_and_can_be_filtered():
     event(NOW)
     event(NOW, u="u2", un="Eve")
 
@@ -217,7 +217,7 @@ def test_e28_an_admin_sees_everybodys(as_alice, bob):
 
 
 @pytest.mark.parametrize("path", ["usage", "usage/sources", "usage/latency"])
-def test_w25_a_report_asks_a_fixed_number_of_queries(as_alice, path):
+def test_w25_w26_a_report_asks_a_fixed_number_of_queries(as_alice, path):
     """However much is in it; what is in the journal is brought in first, once."""
 
     def asked():
@@ -233,7 +233,7 @@ def test_w25_a_report_asks_a_fixed_number_of_queries(as_alice, path):
     assert asked() == first <= 4
 
 
-def test_e15_u_07_ones_own_by_source_and_key(as_bob, bob):
+def test_e15_u15_ones_own_by_source_and_key(as_bob, bob):
     """The shape of 5.7: no key on rows without one, no legacy, a total per source and per key."""
     now = datetime.now(UTC).replace(microsecond=0)
     mine = {"u": str(bob.pk), "un": "bob"}
@@ -269,7 +269,7 @@ def test_e15_u_07_ones_own_by_source_and_key(as_bob, bob):
     assert "by_user_source" not in body["totals"]
 
 
-def test_e29_u_08_everybodys_by_source_with_filters(as_alice):
+def test_e29_u16_everybodys_by_source_with_filters(as_alice):
     now = datetime.now(UTC)
     event(now, u="u1", un="Bob", ki="k1")
     event(now, u="u2", un="Eve", ki="k2", p=100)
@@ -300,7 +300,7 @@ def test_w31_more_keys_than_are_listed_are_said_in_both_reports(as_bob, bob):
     assert (len(body["totals"]["by_key"]), body["truncated"]) == (200, True)
 
 
-def test_e38_e39_u_09_the_twins_that_work_in_every_mode(as_bob, as_alice, bob):
+def test_e38_e39_u17_the_twins_that_work_in_every_mode(as_bob, as_alice, bob):
     event(datetime.now(UTC), u=str(bob.pk))
 
     mine = as_bob.get("/api/usage?period=day").json()
@@ -313,7 +313,7 @@ def test_e38_e39_u_09_the_twins_that_work_in_every_mode(as_bob, as_alice, bob):
     assert everybodys["usage"][0]["user_id"] == str(bob.pk)
 
 
-def test_e38_without_accounts_the_one_user_is_local_and_admin(settings, db):
+def test_e38_u05_without_accounts_the_one_user_is_local_and_admin(settings, db):
     from accounts.runtime import forget_auth_mode
 
     update = {"auth": False, "api_key": [], "address": "127.0.0.1:8080"}
@@ -333,7 +333,7 @@ def test_e38_without_accounts_the_one_user_is_local_and_admin(settings, db):
     assert body["totals"]["request_count"] == 1
 
 
-def test_e38_c15_without_stats_it_says_so(as_alice, settings):
+def test_e38_e39_c15_u18_without_stats_it_says_so(as_alice, settings):
     settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"disable_stats": True})
 
     for path in ("/api/usage", "/api/usage/all"):
