@@ -125,6 +125,8 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("account-link", "POST"): "session",
     ("account-unlink", "POST"): "session",
     ("account-session-end", "POST"): "session",
+    ("system", "GET"): "admin",
+    ("system-check", "POST"): "admin",
     ("providers", "GET"): "admin",
     ("provider-test", "POST"): "admin",
     ("home-setup", "GET"): "user",

@@ -13,6 +13,7 @@ from accounts.social import views as social
 from inference import pages as inference_pages
 from inference.api import accounts as inference_accounts
 from inference.api import health, metrics, views
+from usage import pages as usage_pages
 from usage.api import exports, people, prices, quotas, reports
 
 handler400 = "accounts.failures.bad_request"
@@ -181,6 +182,8 @@ _PAGES = [
     path("app/setup", inference_pages.setup_panel, name="home-setup"),
     path("app/keys", inference_pages.make_key, name="home-keys"),
     path("app/keys/<uuid:key_id>/revoke", inference_pages.revoke_key, name="home-key-revoke"),
+    path("app/system", usage_pages.system, name="system"),
+    path("app/system/check", usage_pages.check, name="system-check"),
     path("app/account", account_page.account, name="account"),
     path("app/account/link/<str:provider>", account_page.link, name="account-link"),
     path("app/account/unlink/<str:provider>", account_page.unlink, name="account-unlink"),

@@ -6,7 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from usage.drain import journal_folder
 from usage.journal import FINAL, RESPONSE, Record, is_held, read_from, segments
+from usage.models import JournalMark
 from usage.records import moment_ms
 
 LOOK_AT_RECORDS = 1000
@@ -35,6 +37,13 @@ def backlog(folder: Path, marks: Mapping[str, int]) -> Backlog:
                 oldest = min(oldest, moment)
     rejected = sum(path.stat().st_size for path in folder.glob("rejected*") if path.is_file())
     return Backlog(n_bytes, n_segments, now - oldest, rejected)
+
+
+def backlog_now() -> Backlog:
+    """This machine's."""
+    folder = journal_folder()
+    there = JournalMark.objects.filter(pk__in=[path.name for path in segments(folder)])
+    return backlog(folder, dict(there.values_list("segment", "offset")))
 
 
 def _written_at(path: Path, offset: int) -> float | None:

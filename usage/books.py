@@ -5,21 +5,23 @@ between; that is another way than the one by which rollups are written. The diff
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from django.db import connection
 
 from usage.buckets import DAY_MS, HOURS_A_DAY, day_of, first_day, first_id, hour_of, month_of
 from usage.drain import drain, journal_folder
-from usage.journal import FINAL, read_from, segments
+from usage.journal import FINAL, Record, decode, segments
 from usage.models import BooksCheck, Grain, JournalMark, ModelRollup, UsageEvent, UsageRollup
 from usage.records import BadRecordError, row_of
 from usage.retention import expired_before
 
 log = logging.getLogger("gatehouse.books")
-DAYS, KEPT = 3, timedelta(days=31)
+DAYS, KEPT, PART = 3, timedelta(days=31), 2000
 _EVENTS, _ROLLUPS, _MODELS = (
     each._meta.db_table  # noqa: SLF001
     for each in (UsageEvent, UsageRollup, ModelRollup)
@@ -58,6 +60,23 @@ def latest_difference() -> int | None:
     """What the latest comparison found; None before the first."""
     found = latest()
     return found.difference if found else None
+
+
+def summary(done: BooksCheck) -> dict[str, int]:
+    """How many requests and errors each of the books has of the days compared, and the journal's records."""
+    days = [each for each in done.report["findings"] if each["what"].startswith("day ")]
+
+    def total(source: str) -> int:
+        sums = [day["sums"][source] for day in days]
+        return sum(each["requests"] + each["errors"] for each in sums)
+
+    journal = next(each for each in done.report["findings"] if each["what"] == "journal")
+    return {
+        "journal": journal["records"],
+        "events": total("events"),
+        "hours": total("hours by series"),
+        "days": total("day by series"),
+    }
 
 
 def _finding(what: str, sources: dict[str, list[int]]) -> dict[str, Any]:
@@ -128,25 +147,32 @@ def _months(now: datetime) -> list[dict[str, Any]]:
 
 def _journal() -> list[dict[str, Any]]:
     """Every record that is still in the journal and said to be in the database is there, the same."""
-    missing = different = 0
+    looked_at = missing = different = 0
+    marks = dict(JournalMark.objects.values_list("segment", "offset"))
     for path in segments(journal_folder()):
-        mark = JournalMark.objects.filter(pk=path.name).first()
-        if mark is None:
-            continue
-        offset = 0
-        while offset < mark.offset:
-            try:
-                records, offset = read_from(path, offset, limit=2000, ended=True)
-            except FileNotFoundError:
-                break
-            if not records:
-                break
-            gone, other = _compare([r for r in records if r and r.get("k") == FINAL], mark.offset)
-            missing, different = missing + gone, different + other
-    return [{"what": "journal", "difference": missing + different, "missing": missing}]
+        for records in _drained(path, marks.get(path.name, 0)):
+            n, gone, other = _compare(records)
+            looked_at, missing, different = looked_at + n, missing + gone, different + other
+    found = {"what": "journal", "difference": missing + different}
+    return [{**found, "records": looked_at, "missing": missing}]
 
 
-def _compare(records: list[dict[str, Any]], _mark: int) -> tuple[int, int]:
+def _drained(path: Path, mark: int) -> Iterator[list[Record]]:
+    """The final records of a segment before its mark, in parts; none of one that went meanwhile."""
+    part: list[Record] = []
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        for line in file.read(mark).split(b"\n"):
+            record = decode(line, ended=True)
+            if record is not None and record.get("k") == FINAL:
+                part.append(record)
+            if len(part) == PART:
+                yield part
+                part = []
+    yield part
+
+
+def _compare(records: list[Record]) -> tuple[int, int, int]:
+    """How many records there are, how many have no event, and how many another than they say."""
     wanted = {}
     for record in records:
         try:
@@ -159,4 +185,4 @@ def _compare(records: list[dict[str, Any]], _mark: int) -> tuple[int, int]:
     there = {str(pk): tuple(rest) for pk, *rest in found}
     missing = [pk for pk in wanted if pk not in there]
     different = [pk for pk in there if there[pk] != wanted[pk]]
-    return len(missing), len(different)
+    return len(wanted), len(missing), len(different)

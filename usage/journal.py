@@ -11,6 +11,7 @@ import fcntl
 import mmap
 import os
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -261,11 +262,10 @@ def read_from(
     return records, ends[-1] if ends else begun_at
 
 
-def oldest_change_s(folder: Path) -> float:
-    """When the segment that was left alone longest was last written, in seconds since 1970."""
-    return min((path.stat().st_mtime for path in segments(folder)), default=0.0)
-
-
 def size_of(folder: Path) -> int:
     """The bytes that all segments take on the disk."""
-    return sum(path.stat().st_blocks * 512 for path in segments(folder))
+    total = 0
+    for path in segments(folder):
+        with suppress(FileNotFoundError):  # drained meanwhile
+            total += path.stat().st_blocks * 512
+    return total

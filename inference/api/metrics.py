@@ -15,11 +15,8 @@ from core import metric_files
 from core.call_times import API_CALL
 from inference.models import Engine, EngineState
 from inference.worker_metrics import REMOTE_ENGINES, WAITING
-from usage.backlog import backlog
-from usage.drain import journal_folder
-from usage.journal import segments
+from usage.backlog import backlog_now
 from usage.metrics import books_difference, counters
-from usage.models import JournalMark
 
 
 def metrics(_request: HttpRequest) -> HttpResponse:
@@ -60,9 +57,7 @@ def _gauge(
 
 
 def _journal() -> list[Metric]:
-    folder = journal_folder()
-    there = JournalMark.objects.filter(pk__in=[path.name for path in segments(folder)])
-    now = backlog(folder, dict(there.values_list("segment", "offset")))
+    now = backlog_now()
     return [
         _gauge("journal_bytes", "Bytes of the usage journal on disk", now.n_bytes),
         _gauge("journal_segments", "Segments of the usage journal", now.n_segments),

@@ -1,11 +1,11 @@
 """How fresh a report is: the journal is brought in before it is read (S-13)."""
 
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from usage.drain import drain, journal_folder
-from usage.journal import oldest_change_s
+from usage.backlog import backlog_now
+from usage.drain import drain
 
 LIMIT_S = 5.0
 
@@ -19,4 +19,4 @@ def bring_in() -> datetime:
     now = timezone.now()
     if drain(LIMIT_S).complete:
         return now
-    return datetime.fromtimestamp(oldest_change_s(journal_folder()), tz=UTC)
+    return timezone.now() - timedelta(seconds=backlog_now().oldest_s)

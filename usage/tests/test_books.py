@@ -143,6 +143,20 @@ def test_a_replay_after_retention_counts_nothing_twice(folder, settings):
     assert not path.exists()
 
 
+def test_the_admins_system_page_says_whether_the_books_balance(folder, as_alice, as_bob):
+    event(datetime.now(UTC))
+    assert b"Not compared yet" in as_alice.get("/app/system").content
+    assert as_alice.post("/app/system/check").status_code == 302
+    assert b"The books balance" in as_alice.get("/app/system").content
+    UsageRollup.objects.filter(grain=Grain.DAY).delete()
+    as_alice.post("/app/system/check")
+
+    page = as_alice.get("/app/system").content
+    assert b"The books differ by" in page
+    assert b"rebuildrollups" in page
+    assert as_bob.get("/app/system").status_code == 302
+
+
 def test_old_checks_go(some_usage):
     BooksCheck.objects.create(at=some_usage - timedelta(days=40), difference=0, report={})
     books.check(some_usage)

@@ -99,6 +99,44 @@ def test_unreadable_lines_are_skipped(folder):
     assert UsageEvent.objects.count() == 2
 
 
+def test_s13_a_report_says_up_to_when_it_is_complete(folder, monkeypatch):
+    """As soon as an answer has ended it is there; where too much waits, the report says until when."""
+    from datetime import UTC, datetime, timedelta
+
+    from usage.reports import freshness
+    from usage.tests.books import id_at
+
+    now = datetime.now(UTC)
+    journal = Journal(folder)
+    journal.write(record(event_id=id_at(now - timedelta(minutes=8)), d=0))
+    journal.write(record())
+    monkeypatch.setattr(freshness, "LIMIT_S", 0.0)
+    behind = freshness.bring_in()
+    monkeypatch.undo()
+
+    assert (now - behind).total_seconds() == pytest.approx(480, abs=2)
+    assert (freshness.bring_in() - now).total_seconds() < 2
+    assert UsageEvent.objects.count() == 2
+    journal.close()
+
+
+def test_u02_events_outlive_user_key_and_model_under_their_names(folder, as_alice, bob, make_key):
+    """No foreign keys: a key that is revoked, a user who goes, a model that is removed change no total."""
+    from usage.models import UsageRollup
+
+    key, _ = make_key(bob, name="ci-runner")
+    journal = Journal(folder)
+    journal.write(record(u=str(bob.pk), un="bob", ki=str(key.pk), kn=key.name, m="gone-model"))
+    drain.drain()
+    key.delete()
+
+    (item,) = as_alice.get("/api/auth/admin/usage/sources?period=day").json()["totals"]["by_key"]
+    assert (item["api_key_name"], item["user_name"], item["tokens"]) == ("ci-runner", "bob", 15)
+    relations = [f for m in (UsageEvent, UsageRollup, UsageSeries) for f in m._meta.fields]
+    assert not any(field.is_relation for field in relations)
+    journal.close()
+
+
 def test_a_spoilt_line_of_a_live_worker_does_not_hold_up_what_follows(folder):
     journal = Journal(folder)
     for _ in range(3):
