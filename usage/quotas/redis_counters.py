@@ -131,12 +131,9 @@ class _Holds:
         )
 
     @staticmethod
-    def _charge_call(
-        rule: Rule, at: float, now: float, requests: int, tokens: int, cost: int
-    ) -> _Call:
-        bucket = window_of(rule.window_s).bucket(at)
-        used = {"requests": requests, "tokens": tokens, "cost": cost}
-        return _call("charge", [rule], now, at=bucket, **used)
+    def _charge_call(rule: Rule, at: float, now: float, used: tuple[int, int, int]) -> _Call:
+        amounts = dict(zip(("requests", "tokens", "cost"), used, strict=True))
+        return _call("charge", [rule], now, at=window_of(rule.window_s).bucket(at), **amounts)
 
     @staticmethod
     def _fill_call(rule: Rule, used: _History, now: float, *, only_missing: bool) -> _Call:
@@ -200,7 +197,7 @@ class RedisCounters(_Holds):
     def charge(  # noqa: PLR0917  # the contract's order
         self, rule: Rule, at: float, requests: int, tokens: int, cost: int, now: float
     ) -> None:
-        self._run(self._charge_call(rule, at, now, requests, tokens, cost), [rule])
+        self._run(self._charge_call(rule, at, now, (requests, tokens, cost)), [rule])
 
     def fill(self, rule: Rule, used: _History, now: float, *, only_missing: bool = False) -> None:
         self._run(self._fill_call(rule, used, now, only_missing=only_missing))
@@ -210,7 +207,7 @@ class RedisCounters(_Holds):
         return _standing(rule, now, answer[1])
 
     def exists(self, rule: Rule) -> bool:
-        return self._run(_call("exists", [rule], 0))[0] == b"yes"
+        return bool(self._run(_call("exists", [rule], 0))[0] == b"yes")
 
     def forget(self, rule_id: str) -> None:
         try:
@@ -289,7 +286,7 @@ class AsyncRedisCounters(_Holds):
             hold.settled = True
             call = self._settle_call(hold, hold.at, counted=False, tokens=0, cost=0)
             self._live.pop(hold.id, None)
-            self._start(self._run(call))
+            _ = self._start(self._run(call))
 
     async def settle(
         self,
@@ -316,7 +313,7 @@ class AsyncRedisCounters(_Holds):
     async def charge(  # noqa: PLR0917  # the contract's order
         self, rule: Rule, at: float, requests: int, tokens: int, cost: int, now: float
     ) -> None:
-        await self._run(self._charge_call(rule, at, now, requests, tokens, cost), [rule])
+        await self._run(self._charge_call(rule, at, now, (requests, tokens, cost)), [rule])
 
     async def fill(
         self, rule: Rule, used: _History, now: float, *, only_missing: bool = False
@@ -328,7 +325,7 @@ class AsyncRedisCounters(_Holds):
         return _standing(rule, now, answer[1])
 
     async def exists(self, rule: Rule) -> bool:
-        return (await self._run(_call("exists", [rule], 0)))[0] == b"yes"
+        return bool((await self._run(_call("exists", [rule], 0)))[0] == b"yes")
 
     async def forget(self, rule_id: str) -> None:
         try:

@@ -19,22 +19,29 @@ Column = Iterable[tuple[int, int]]  # buckets of the window and what one column 
 class Window:
     """The buckets of all rules of one length in seconds."""
 
-    __slots__ = ("buckets", "seconds", "width")
+    __slots__ = ("_known", "buckets", "seconds", "width")
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
         self.width = max(1.0, seconds / BUCKETS)
         self.buckets = min(seconds, BUCKETS)  # the window has so many, and the one under way
+        self._known = (-1, 0.0)  # most ask for the bucket that the one before asked for
 
     def bucket(self, at: float) -> int:
         return math.floor(at / self.width)
 
     def leaves(self, bucket: int) -> float:
-        """The first moment at which `bucket` is no longer in the window."""
+        """The first moment at which `bucket` is no longer in the window, to the last bit."""
+        known, moment = self._known
+        if known == bucket:
+            return moment
         after = bucket + self.buckets + 1
         moment = after * self.width
-        while math.floor(moment / self.width) < after:
+        while self.bucket(moment) < after:
             moment = math.nextafter(moment, math.inf)
+        while self.bucket(math.nextafter(moment, 0)) >= after:
+            moment = math.nextafter(moment, 0)
+        self._known = (bucket, moment)
         return moment
 
 
