@@ -99,12 +99,22 @@ local function refuses(q, rule, live)
     or (rule.concurrent >= 0 and live >= rule.concurrent)
 end
 
--- Sums, as window.py's Contents, and the buckets where a limit is reached: only then are they asked for.
+-- The bucket with whose leaving a limit has room again; -1 where it has room, or use alone does not fill it.
+local function opening(q, kind, maximum, held)
+  if maximum <= 0 or room(maximum, q[kind], held) > 0 or room(maximum, 0, held) <= 0 then return -1 end
+  local names, settled = {}, q[kind]
+  for bucket = q.h - q.n, q.h do names[#names + 1] = kind .. text(bucket) end
+  for i, value in ipairs(redis.call('HMGET', q.key, unpack(names))) do
+    settled = settled - tonumber(value or '0')
+    if room(maximum, settled, held) > 0 then return q.h - q.n + i - 1 end
+  end
+  return -1
+end
+
+-- Sums, as window.py's Contents, and the buckets that requests, tokens and cost wait for.
 local function told(q, rule)
-  local live = redis.call('ZCARD', q.key .. ':holds')
-  local ring = {}
-  if refuses(q, rule, live) then ring = redis.call('HGETALL', q.key) end
-  return {q.r, q.t, q.c, live, q.ht, q.hc, q.nr, q.nt, ring}
+  return {q.r, q.t, q.c, redis.call('ZCARD', q.key .. ':holds'), q.ht, q.hc, q.nr, q.nt,
+    opening(q, 'r', rule.requests, 0), opening(q, 't', rule.tokens, q.ht), opening(q, 'c', rule.cost, q.hc)}
 end
 
 local function clamped(q, bucket)

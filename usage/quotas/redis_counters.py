@@ -67,17 +67,12 @@ def _keys(rule_id: str) -> list[str]:
     return [PREFIX + rule_id + each for each in ("", ":holds", ":held")]
 
 
-def _standing(rule: Rule, now: float, told: list[Any]) -> Standing:
+def _standing(rule: Rule, now: float, told: list[int]) -> Standing:
     contents = Contents(*told[:8])
-    fields = dict(zip(told[8][::2], told[8][1::2], strict=True))
 
     def column(number: int) -> Column:
-        kind = b"rtc"[number : number + 1]
-        return sorted(
-            (int(name[1:]), int(value))
-            for name, value in fields.items()
-            if name[:1] == kind and name[1:].isdigit()
-        )
+        """Walked in Redis: all that has to leave has left with one bucket."""
+        return [(told[8 + number], contents[number])]
 
     return standing_of(rule, now, contents, column)
 
