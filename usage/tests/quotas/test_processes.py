@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import struct
+import sys
 import threading
 import time
 
@@ -77,6 +78,16 @@ def test_four_processes_admit_exactly_the_limit(kind, make, counters):
         assert (standing.concurrent, standing.held_tokens) == (0, 0)
 
 
+@pytest.fixture
+def restless():
+    """Threads take turns after microseconds, so that they meet in the middle of a change."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("restless")
 def test_threads_of_one_process_admit_exactly_the_limit(tmp_path):
     counters, rule = LocalCounters(tmp_path), a_rule(max_requests=500)
     counters.fill(rule, [], NOW)
@@ -147,6 +158,23 @@ def test_a_child_has_holds_of_its_own_and_can_settle_its_parent_s(kind, counters
     assert counters.standing(rule, NOW + 60).concurrent == 1  # the child's has expired
     counters.settle(mine, True, 1, 0, NOW + 60)
     assert counters.standing(rule, NOW + 60).concurrent == 0
+
+
+def attempts_of_a_child(counters, rule, barrier, answers):
+    attempts(lambda: counters, [rule], 300, barrier, answers)
+
+
+def test_children_do_not_share_the_locks_they_inherit(tmp_path):
+    rule, counters = a_rule(max_requests=500), LocalCounters(tmp_path)
+    counters.fill(rule, [], NOW)
+    assert counters.standing(rule, NOW).requests == 0  # its file is open now
+    barrier, answers = fork.Barrier(2), fork.SimpleQueue()
+
+    run_children(attempts_of_a_child, [(counters, rule, barrier, answers)] * 2)
+
+    assert sum(answers.get() for _ in range(2)) == counters.standing(rule, NOW).requests == 500
+    assert counters.standing(rule, NOW).tokens == 1000
+    counters.close()
 
 
 def create(folder, rule, barrier):

@@ -1,7 +1,11 @@
 """What is Redis's alone: nobody there, a client that leaves, one prefix."""
 
 import asyncio
+import socket
+import threading
 import time
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -81,6 +85,61 @@ async def test_nor_does_a_coroutine_wait_longer(redis_url, silent):
     assert 0.9 < time.monotonic() - started < 2
     assert not hold.settled
     await counters.close()
+
+
+class Mute:
+    """A way to Redis that lets each script through and loses its answer with the connection."""
+
+    def __init__(self, url):
+        self._behind = urlsplit(url).port
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._door.getsockname()[1]}/0"
+        self._thread = threading.Thread(target=self._serve)
+
+    def _serve(self):
+        with suppress(OSError):  # the door is shut at the end
+            while True:
+                caller, _ = self._door.accept()
+                with caller, socket.create_connection(("127.0.0.1", self._behind)) as behind:
+                    caller.settimeout(5)
+                    while asked := caller.recv(65536):
+                        behind.sendall(asked)
+                        answer = behind.recv(65536)
+                        if b"EVALSHA" in asked:
+                            break
+                        caller.sendall(answer)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc):
+        self._door.shutdown(socket.SHUT_RDWR)
+        self._door.close()
+        self._thread.join(10)
+
+
+def test_a_reservation_whose_answer_is_lost_is_not_made_again(redis_url):
+    rule = a_rule()
+    with RedisReader(redis_url) as reader, Mute(redis_url) as way:
+        reader.fill(rule, [], NOW)
+        with RedisReader(way.url) as counters, pytest.raises(CountersAwayError):
+            counters.reserve([rule], 0, 0, NOW)
+
+        assert reader.standing(rule, NOW).requests == 1
+
+
+async def test_nor_by_a_coroutine(redis_url):
+    rule, reader = a_rule(), RedisCounters(redis_url)
+    reader.fill(rule, [], NOW)
+    with Mute(redis_url) as way:
+        counters = AsyncRedisCounters(way.url)
+        with pytest.raises(CountersAwayError):
+            await counters.reserve([rule], 0, 0, NOW)
+        await counters.close()
+
+    assert reader.standing(rule, NOW).requests == 1
+    reader.close()
 
 
 def test_all_of_a_rule_is_under_one_prefix_and_goes_with_it(redis_url):
