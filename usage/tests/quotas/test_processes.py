@@ -89,12 +89,12 @@ def restless():
 
 @pytest.mark.usefixtures("restless")
 def test_threads_of_one_process_admit_exactly_the_limit(tmp_path):
-    counters, rule = LocalCounters(tmp_path), a_rule(max_requests=500)
+    counters, rule = LocalCounters(tmp_path), a_rule(max_requests=4000)
     counters.fill(rule, [], NOW)
     admitted = []
 
     def work():
-        for _ in range(200):
+        for _ in range(1100):
             found = insistent(counters.reserve, [rule], 0, 0, NOW)
             admitted.append(isinstance(found, Hold))
 
@@ -104,7 +104,7 @@ def test_threads_of_one_process_admit_exactly_the_limit(tmp_path):
     for thread in threads:
         thread.join(20)
 
-    assert sum(admitted) == counters.standing(rule, NOW).requests == 500
+    assert sum(admitted) == counters.standing(rule, NOW).requests == 4000
     counters.close()
 
 
