@@ -88,23 +88,32 @@ def restless():
 
 
 @pytest.mark.usefixtures("restless")
-def test_threads_of_one_process_admit_exactly_the_limit(tmp_path):
-    counters, rule = LocalCounters(tmp_path), a_rule(max_requests=4000)
+def test_threads_of_one_process_exclude_each_other(tmp_path):
+    """A limit of one at a time: each reservation is at the limit, not only a last one."""
+    counters, rule = LocalCounters(tmp_path), a_rule(max_concurrent=1)
     counters.fill(rule, [], NOW)
-    admitted = []
+    inside, most, admitted = set(), [], []
 
-    def work():
-        for _ in range(1100):
+    def work(name):
+        for _ in range(500):
             found = insistent(counters.reserve, [rule], 0, 0, NOW)
-            admitted.append(isinstance(found, Hold))
+            if isinstance(found, Hold):
+                inside.add(name)
+                most.append(len(inside))
+                admitted.append(name)
+                inside.remove(name)
+                insistent(counters.settle, found, True, 1, 0, NOW)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
 
-    assert sum(admitted) == counters.standing(rule, NOW).requests == 4000
+    standing = counters.standing(rule, NOW)
+    assert max(most) == 1
+    assert len(admitted) == standing.requests == standing.tokens
+    assert standing.concurrent == 0
     counters.close()
 
 
