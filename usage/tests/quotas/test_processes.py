@@ -93,9 +93,11 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
     counters, rule = LocalCounters(tmp_path), a_rule(max_concurrent=1)
     counters.fill(rule, [], NOW)
     inside, most, admitted = set(), [], []
+    together = threading.Barrier(4)
 
     def work(name):
-        for _ in range(500):
+        together.wait(10)
+        for _ in range(4000):
             found = insistent(counters.reserve, [rule], 0, 0, NOW)
             if isinstance(found, Hold):
                 inside.add(name)
