@@ -6,17 +6,17 @@ import os
 import random
 import signal
 import struct
-import sys
 import threading
 import time
 
 import pytest
 
+from usage.quotas import local_counters
 from usage.quotas.counter_file import CounterFile
 from usage.quotas.counter_layout import CHANGING, CLEAN, CONTENTS, DIRTY, REQUESTS, TOKENS
 from usage.quotas.local_counters import LocalCounters
 from usage.quotas.terms import CountersAwayError, CountersMissingError, Hold
-from usage.quotas.window import window_of
+from usage.quotas.window import refusing, window_of
 from usage.tests.quotas.conftest import a_rule
 
 NOW = 1_800_000_000.0
@@ -79,15 +79,18 @@ def test_four_processes_admit_exactly_the_limit(kind, make, counters):
 
 
 @pytest.fixture
-def restless():
-    """Threads take turns after microseconds, so that they meet in the middle of a change."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
+def slow_to_admit(monkeypatch):
+    """Lets other threads run between the look at a limit and the reservation."""
+
+    def slowly(*args):
+        limit = refusing(*args)
+        time.sleep(0.0002)
+        return limit
+
+    monkeypatch.setattr(local_counters, "refusing", slowly)
 
 
-@pytest.mark.usefixtures("restless")
+@pytest.mark.usefixtures("slow_to_admit")
 def test_threads_of_one_process_exclude_each_other(tmp_path):
     """A limit of one at a time: each reservation is at the limit, not only a last one."""
     counters, rule = LocalCounters(tmp_path), a_rule(max_concurrent=1)
@@ -97,7 +100,7 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
 
     def work(name):
         together.wait(10)
-        for _ in range(4000):
+        for _ in range(100):
             found = insistent(counters.reserve, [rule], 0, 0, NOW)
             if isinstance(found, Hold):
                 inside.add(name)
