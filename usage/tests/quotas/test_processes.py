@@ -104,6 +104,7 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
             found = insistent(counters.reserve, [rule], 0, 0, NOW)
             if isinstance(found, Hold):
                 inside.add(name)
+                time.sleep(0.0002)
                 most.append(len(inside))
                 admitted.append(name)
                 inside.remove(name)
