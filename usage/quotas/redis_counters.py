@@ -232,7 +232,7 @@ class AsyncRedisCounters(_Holds):
             url,
             max_connections=CONNECTIONS,
             timeout=TIMEOUT_S,
-            retry=AsyncRetry(NoBackoff(), 3),
+            retry=AsyncRetry(NoBackoff(), 0),
             **_SETTINGS,
         )
         self._redis = redis.asyncio.Redis.from_pool(pool)
