@@ -238,3 +238,16 @@ def test_two_machines_share_one_quota_by_redis(machines):
 
     assert found == {200: 40, 429: 80}
     assert person.quota(one)["current_requests"] == person.quota(two)["current_requests"] == 40
+
+
+def test_counters_that_are_lost_are_made_from_the_books_while_the_server_runs(server):
+    person = Person(server)
+    rule = person.allow(max_requests=6, window="1h")
+    assert person.burst(4) == {200: 4}
+    time.sleep(1.5)  # in the books
+    (path,) = server.folder.glob(f"data/state/quotas/{rule['id']}*")
+    path.unlink()
+
+    server.until(lambda: person.ask().status_code == 200, 5)
+
+    assert person.burst(5)[200] == 1

@@ -29,6 +29,7 @@ class TermsKeeper:
     async def refresh(self) -> None:
         moved = self._generations.read(TERMS)
         self._limiter.terms = await self._load()
+        self._limiter.is_stale = False
         self._seen = moved
 
     async def follow(self) -> None:
@@ -38,7 +39,8 @@ class TermsKeeper:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             now = loop.time()
-            if self._generations.read(TERMS) != self._seen or now - read_at > READ_EVERY_S:
+            moved = self._generations.read(TERMS) != self._seen or self._limiter.is_stale
+            if moved or now - read_at > READ_EVERY_S:
                 try:
                     await self.refresh()
                     read_at = now

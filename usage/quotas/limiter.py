@@ -13,7 +13,7 @@ from core.errors import UnavailableError
 from core.principal import Principal
 from core.response_headers import Headers
 from usage.metering import Reservation
-from usage.quotas.terms import CountersAwayError, Hold, Refused, Rule
+from usage.quotas.terms import CountersAwayError, CountersMissingError, Hold, Refused, Rule
 from usage.quotas.words import rate_headers, refusal
 from usage.tariff import FREE, Rates, Tariff, cost
 
@@ -143,6 +143,7 @@ class Limiter:
         spawn: Spawn | None = None,
     ) -> None:
         self.terms: Terms | None = None  # until they were read
+        self.is_stale = False  # counters of a rule are missing: reading the terms makes them
         self._counters = counters
         self._away = away
         self._currency = currency
@@ -184,6 +185,7 @@ class Limiter:
             if not isinstance(found, Hold | Refused):
                 found = await found
         except CountersAwayError as exc:
+            self.is_stale = isinstance(exc, CountersMissingError)
             log.warning("quotas cannot be counted: %s", exc)
             self._refuse_or_serve()
             return None
