@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from accounts.changes import terms_changed
 from accounts.models import ApiKey, User
 from accounts.runtime import env
 from core.errors import InvalidRequestError, NotFoundError
+from core.files import exclusive
 from usage.drain import drain
 from usage.models import QuotaRule
 from usage.prices import tariff
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 MAXIMA = ("max_requests", "max_total_tokens", "max_cost", "max_concurrent")
 MAX_RULES_A_USER = 100
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @cache
@@ -38,7 +41,23 @@ def counters() -> "LocalCounters | RedisCounters":
         from usage.quotas.redis_counters import RedisCounters  # its import costs who has none
 
         return RedisCounters(env().redis_url)
-    return LocalCounters(env().data_path / "state" / "quotas")
+    folder = env().data_path / "state" / "quotas"
+    forget_after_boot(folder)
+    return LocalCounters(folder)
+
+
+def forget_after_boot(folder: Path) -> None:
+    """Remove counters of before the machine last started: a loss of power may have torn them, and
+    they are made from the books again.
+    """
+    boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
+    mark = folder / "boot"
+    with exclusive(folder / "boot.lock"):
+        if mark.exists() and mark.read_text() == boot:
+            return
+        for path in folder.glob("*.quota"):
+            path.unlink()
+        mark.write_text(boot)
 
 
 def lane_counters() -> Counters:
@@ -74,7 +93,7 @@ def make_counters(rule: Rule) -> None:
     if not counters().exists(rule):
         drain()
         now = time.time()
-        counters().fill(rule, used(rule, now), now)
+        counters().fill(rule, used(rule, now), now, only_missing=True)
 
 
 def set_rule(

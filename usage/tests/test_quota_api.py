@@ -186,6 +186,22 @@ def test_counters_that_were_lost_are_made_from_the_books(as_alice, as_bob, bob, 
     assert quota["current_requests"] == 1
 
 
+def test_counters_of_before_a_reboot_are_not_believed(tmp_path, monkeypatch):
+    """A loss of power may have torn them without showing it."""
+    (tmp_path / "one.quota").write_bytes(b"x")
+    service.forget_after_boot(tmp_path)
+    assert not list(tmp_path.glob("*.quota"))
+
+    (tmp_path / "two.quota").write_bytes(b"x")
+    service.forget_after_boot(tmp_path)
+    assert len(list(tmp_path.glob("*.quota"))) == 1
+    other = tmp_path / "other-boot"
+    other.write_text("another")
+    monkeypatch.setattr(service, "BOOT_ID", other)
+    service.forget_after_boot(tmp_path)
+    assert not list(tmp_path.glob("*.quota"))
+
+
 def test_what_a_killed_worker_left_is_charged_or_taken_back(as_alice, bob, quotas):
     """Its requests were counted at admission; what it delivered is known once it is in the books."""
     from usage.drain import drain, journal_folder
