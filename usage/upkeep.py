@@ -8,6 +8,7 @@ from django.db import DatabaseError
 
 from usage import books, partitions, retention
 from usage.models import JournalMark
+from usage.quotas.service import forget_counters_without_rule
 
 log = logging.getLogger("gatehouse.books")
 CHECK_EVERY_S, TIDY_EVERY_S = 600.0, 3600.0
@@ -38,3 +39,4 @@ def tidy(now: datetime) -> None:
     partitions.ensure(now)
     retention.expire(now)
     JournalMark.objects.filter(done_at__lt=now - MARKS_KEPT).delete()
+    forget_counters_without_rule()

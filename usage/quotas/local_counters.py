@@ -237,6 +237,10 @@ class LocalCounters:
             except OSError as exc:
                 raise CountersAwayError(str(exc)) from exc
 
+    def rule_ids(self) -> set[str]:
+        """The rules that are counted, whether or not they are still rules."""
+        return {path.stem for path in self._folder.glob(f"*{SUFFIX}")}
+
     def beat(self, now: float) -> None:
         """Refresh the holds of this process; wanted every 15 s, for they expire after 45 s."""
         now_us = int(now * 1_000_000)

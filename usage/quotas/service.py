@@ -34,14 +34,17 @@ MAX_RULES_A_USER = 100
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-@cache
 def counters() -> "LocalCounters | RedisCounters":
     """Where this process counts: Redis where several machines share it, else files of this machine."""
-    if env().redis_url:
+    return _counters(env().redis_url, env().data_path / "state" / "quotas")
+
+
+@cache
+def _counters(redis_url: str, folder: Path) -> "LocalCounters | RedisCounters":
+    if redis_url:
         from usage.quotas.redis_counters import RedisCounters  # its import costs who has none
 
-        return RedisCounters(env().redis_url)
-    folder = env().data_path / "state" / "quotas"
+        return RedisCounters(redis_url)
     forget_after_boot(folder)
     return LocalCounters(folder)
 
@@ -67,6 +70,17 @@ def lane_counters() -> Counters:
 
         return AsyncRedisCounters(env().redis_url)
     return counters()
+
+
+def forget_counters_without_rule() -> None:
+    """Counters of rules that went with their user or key."""
+    try:
+        counted = counters().rule_ids()
+        there = {str(pk) for pk in QuotaRule.objects.values_list("pk", flat=True)}
+        for rule_id in counted - there:
+            counters().forget(rule_id)
+    except CountersAwayError:
+        return  # the next round comes
 
 
 def rule_of(row: QuotaRule) -> Rule:

@@ -237,6 +237,25 @@ def test_rules_go_with_their_user_and_their_key(as_alice, quotas, bob, make_key)
     assert not QuotaRule.objects.exists()
 
 
+def test_counters_of_rules_that_are_gone_are_swept(as_alice, quotas, folder):
+    made = as_alice.put(quotas, {"max_requests": 1, "window": "1h"}).json()["quota"]
+    kept = as_alice.put(quotas, {"max_requests": 1, "window": "2h"}).json()["quota"]
+    QuotaRule.objects.filter(pk=made["id"]).delete()  # as with its user
+
+    service.forget_counters_without_rule()
+
+    assert service.counters().exists(service.rule_of(QuotaRule.objects.get(pk=kept["id"])))
+    rule = service.rule_of(QuotaRule(pk=made["id"], user_id=kept["id"], window_s=3600))
+    assert not service.counters().exists(rule)
+
+
+def test_approvers_see_rules_in_djangos_admin(as_alice, quotas):
+    as_alice.put(quotas, {"max_requests": 7, "window": "2h"})
+
+    assert b"2h0m0s" in as_alice.get("/admin/usage/quotarule/").content
+    assert as_alice.get("/admin/usage/price/").status_code == 200
+
+
 def test_legacy_and_local_callers_have_no_rules(alice):
     from tests.people import Api
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from usage.quotas.local_counters import LocalCounters
+from usage.quotas.redis_counters import RedisCounters
 from usage.quotas.terms import MOST, CountersAwayError, CountersMissingError, Hold, Refused
 from usage.tests.quotas.conftest import a_rule
 
@@ -343,3 +345,13 @@ def test_every_hold_has_an_id_of_its_own(counters, other, filled):
     rule = filled(a_rule())
 
     assert len({admit(each, [rule]).id for each in (counters, other) for _ in range(20)}) == 40
+
+
+def test_a_store_knows_which_rules_it_counts(counters, filled):
+    if not isinstance(counters, LocalCounters | RedisCounters):
+        pytest.skip("only the clients of pages and of the background process sweep")
+    one, two = filled(a_rule(max_requests=1), a_rule(max_requests=2))
+
+    assert {one.id, two.id} <= counters.rule_ids()
+    counters.forget(one.id)
+    assert one.id not in counters.rule_ids()
