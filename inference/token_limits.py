@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from core.errors import InvalidRequestError
 from inference.families.base import Asked
 from usage.quotas.limiter import Wanted
 
@@ -57,14 +58,20 @@ def answers(rules: str, data: dict[str, Any]) -> int:
 
 
 def wanted(rules: str, asked: Asked, context: int) -> Wanted:
-    """What a request may come to. `context` is the engine's context length, 0 where it is unknown."""
+    """What a request may come to. `context` is the engine's context length, 0 where it is unknown.
+
+    Raises InvalidRequestError for a limit that is no whole number: an engine might read one into it.
+    """
     data = asked.data
     if rules not in _KEYS:
         generates = rules == "embeddings"
         return Wanted(prompt_tokens(data) if generates else 0, 0)
     prompt = prompt_tokens(data)
     most = context or FALLBACK_CONTEXT
-    given = [data[key] for key in _KEYS[rules] if type(data.get(key)) is int and data[key] > 0]
+    for key in (*_KEYS[rules], "min_tokens"):
+        if type(data.get(key)) not in {int, type(None)}:
+            raise InvalidRequestError(f"{key} must be a whole number", param=key)
+    given = [data[key] for key in _KEYS[rules] if (data.get(key) or 0) > 0]
     return Wanted(prompt, min([*given, most]) * answers(rules, data))
 
 
@@ -77,5 +84,7 @@ def lower(rules: str, asked: Asked, completion: int) -> None:
     keys = [key for key in _KEYS[rules] if data.get(key) is not None] or _KEYS[rules][:1]
     for key in keys:
         given = data.get(key)
-        if given is None or (type(given) is int and given > each):
+        if given is None or given > each:
             data[key] = each
+    if (data.get("min_tokens") or 0) > each:
+        data["min_tokens"] = each

@@ -6,7 +6,7 @@ import time
 import orjson
 import pytest
 
-from core.errors import QuotaExceededError, UnavailableError
+from core.errors import InvalidRequestError, QuotaExceededError, UnavailableError
 from core.principal import Principal
 from inference.endpoints import ENDPOINTS
 from inference.handlers import infer
@@ -161,6 +161,26 @@ async def test_s52_a_small_request_is_not_touched(make, stub):
     assert stub.state()["body"]["max_tokens"] == 20
 
 
+@pytest.mark.parametrize("value", ["1000", 1000.0, True, [1]])
+async def test_a_limit_that_is_no_whole_number_is_refused(make, value):
+    """An engine may read 1000 out of "1000", past what is left."""
+    rig = make(limit := rule(max_total_tokens=50))
+
+    with pytest.raises(InvalidRequestError, match="max_tokens must be a whole number"):
+        await rig.ask("chat-completions", {**CHAT, "max_tokens": value})
+
+    assert rig.counters.standing(limit, time.time()).requests == 0
+
+
+async def test_s52_a_least_length_gives_way_too(make, stub):
+    rig = make(rule(max_total_tokens=50))
+
+    await rig.ask("chat-completions", {**CHAT, "min_tokens": 400, "stub": {}})
+
+    sent = stub.state()["body"]
+    assert sent["min_tokens"] == sent["max_tokens"] < 50
+
+
 async def test_s52_each_of_several_choices_gets_its_part(make, stub):
     rig = make(rule(max_total_tokens=101))
 
@@ -310,6 +330,26 @@ async def test_q09_closed_or_open_where_the_counters_are_away(make, away):
         await rig.ask("chat-completions", CHAT)
     (event,) = rig.events()
     assert (event["st"], event["n"]) == (503, False)
+
+
+async def test_what_could_not_be_settled_is_settled_later(make, monkeypatch):
+    """A living process's hold does not expire: nobody else would give it back."""
+    rig = make(limit := rule(max_total_tokens=1000, max_concurrent=5))
+    real = rig.counters.settle
+
+    def busy(*_, **__):
+        raise CountersAwayError("busy")
+
+    monkeypatch.setattr(rig.counters, "settle", busy)
+    await rig.ask("chat-completions", CHAT)
+    await rig.runtime.limiter.pay()
+    assert rig.counters.standing(limit, time.time()).concurrent == 1
+
+    monkeypatch.setattr(rig.counters, "settle", real)
+    await rig.runtime.limiter.pay()
+
+    standing = rig.counters.standing(limit, time.time())
+    assert (standing.concurrent, standing.held_tokens, standing.tokens) == (0, 0, 29)
 
 
 async def test_nobody_is_let_past_rules_that_were_never_read(make):

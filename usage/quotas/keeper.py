@@ -39,6 +39,7 @@ class TermsKeeper:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             now = loop.time()
+            await self._limiter.pay()
             moved = self._generations.read(TERMS) != self._seen or self._limiter.is_stale
             if moved or now - read_at > READ_EVERY_S:
                 try:

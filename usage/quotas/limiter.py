@@ -5,9 +5,10 @@ Imports no models. Somebody without a rule pays two look-ups in dictionaries for
 
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from core.errors import UnavailableError
 from core.principal import Principal
@@ -18,6 +19,7 @@ from usage.quotas.words import rate_headers, refusal
 from usage.tariff import FREE, Rates, Tariff, cost
 
 log = logging.getLogger("gatehouse.quotas")
+MAX_OWED = 100_000
 Spawn = Callable[[Coroutine[Any, Any, None], str], None]
 
 
@@ -143,6 +145,7 @@ class Limiter:
         spawn: Spawn | None = None,
     ) -> None:
         self.terms: Terms | None = None  # until they were read
+        self._owed: deque[_Debt] = deque(maxlen=MAX_OWED)
         self.is_stale = False  # counters of a rule are missing: reading the terms makes them
         self._counters = counters
         self._away = away
@@ -196,19 +199,53 @@ class Limiter:
         return Allowance(self, found, wanted, rates)
 
     def settle(self, hold: Hold, *, counted: bool, tokens: int, cost: int) -> None:
-        """Give `hold` back and count what was used; what cannot be said now, the hold's expiry says."""
-        now = time.time()
+        """Give `hold` back and count what was used; what cannot be said now is said later (`pay`)."""
+        debt = _Debt(hold, counted, tokens, cost)
         try:
-            done = self._counters.settle(hold, counted=counted, tokens=tokens, cost=cost, now=now)
+            done = self._settled(debt)
         except CountersAwayError as exc:
-            log.warning("a reservation was not settled: %s", exc)
+            self._owe(debt, exc)
             return
         if done is not None and self._spawn is not None:
-            self._spawn(_quietly(done), "settle a reservation")
+            self._spawn(self._finish(debt, done), "settle a reservation")
+
+    def _settled(self, debt: "_Debt") -> Awaitable[None] | None:
+        return self._counters.settle(
+            debt.hold,
+            counted=debt.counted,
+            tokens=debt.tokens,
+            cost=debt.cost,
+            now=time.time(),
+        )
+
+    async def _finish(self, debt: "_Debt", done: Awaitable[None]) -> None:
+        try:
+            await done
+        except CountersAwayError as exc:
+            self._owe(debt, exc)
+
+    def _owe(self, debt: "_Debt", exc: CountersAwayError) -> None:
+        """Nobody else gives back what a living process holds: it is tried again until it worked."""
+        log.warning("a reservation is settled later: %s", exc)
+        self._owed.append(debt)
+
+    async def pay(self) -> None:
+        """Try again what could not be settled; what fails again waits for the next time."""
+        for _ in range(len(self._owed)):
+            debt = self._owed.popleft()
+            try:
+                done = self._settled(debt)
+                if done is not None:
+                    await done
+            except CountersAwayError as exc:
+                self._owe(debt, exc)
+                return
 
 
-async def _quietly(done: Awaitable[None]) -> None:
-    try:
-        await done
-    except CountersAwayError as exc:
-        log.warning("a reservation was not settled: %s", exc)
+class _Debt(NamedTuple):
+    """A settlement that is still to be said."""
+
+    hold: Hold
+    counted: bool
+    tokens: int
+    cost: int
