@@ -20,6 +20,8 @@ import orjson
 VERSION = b"1"
 SEGMENT_BYTES = 8 * 1024 * 1024
 BLOCK_BYTES = 256 * 1024
+POPULATE_BYTES = 256 * 1024
+_MADV_POPULATE_WRITE = 23  # Linux 5.14; Python has no name for it
 FINAL_EXTRA_BYTES = 256  # a final record is at most so much longer than the open one
 SUFFIX = ".journal"
 OPEN, PROGRESS, FINAL, CLOSED, RESPONSE = "o", "p", "f", "c", "r"
@@ -40,7 +42,7 @@ def encode(record: Record) -> bytes:
 
 def line_of(body: bytes) -> bytes:
     """The line of a record that is JSON already."""
-    return b"%b %08x %b\n" % (VERSION, zlib.crc32(body), body)
+    return b"1 %08x %b\n" % (zlib.crc32(body), body)
 
 
 def decode(line: bytes, *, ended: bool = False) -> Record | None:
@@ -69,6 +71,8 @@ _CLOSING = encode({"k": CLOSED})
 class _Segment:
     """A file of reserved space, mapped and locked; what is not written yet is zeros."""
 
+    __slots__ = ("_fd", "_map", "_populated", "n_bytes", "used")
+
     def __init__(self, path: Path, n_bytes: int) -> None:
         draft = path.with_suffix(".draft")
         self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -81,16 +85,23 @@ class _Segment:
             os.close(self._fd)
             draft.unlink(missing_ok=True)
             raise
-        self._used = 0
-        self._n_bytes = n_bytes
-
-    def has_room(self, n_bytes: int) -> bool:
-        return self._used + n_bytes <= self._n_bytes
+        self.used = self._populated = 0
+        self.n_bytes = n_bytes
 
     def append(self, line: bytes) -> None:
-        end = self._used + len(line)
-        self._map[self._used : end] = line
-        self._used = end
+        end = self.used + len(line)
+        if end > self._populated:
+            self._populate(end)
+        self._map[self.used : end] = line
+        self.used = end
+
+    def _populate(self, end: int) -> None:
+        """Have the kernel map the next pages at once: a fault for each costs six times as much."""
+        start = self._populated
+        pages = -(-max(end - start, POPULATE_BYTES) // mmap.PAGESIZE)
+        self._populated = min(self.n_bytes, start + pages * mmap.PAGESIZE)
+        with suppress(OSError):  # an older kernel faults them in one by one
+            self._map.madvise(_MADV_POPULATE_WRITE, start, self._populated - start)
 
     def duplicate(self) -> int:
         """Another descriptor of the file, which outlives this object."""
@@ -103,7 +114,7 @@ class _Segment:
     def close(self) -> None:
         """Give back the space that was not used, and the lock."""
         self._map.close()
-        os.ftruncate(self._fd, self._used)
+        os.ftruncate(self._fd, self.used)
         os.close(self._fd)
 
 
@@ -138,7 +149,8 @@ class Journal:
             raise OSError(errno.ENOSPC, "the journal has reached its bound")
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"{self._name}-{self._serial:06d}{SUFFIX}"
-        segment = _Segment(path, max(self._segment_bytes, least))
+        n_bytes = max(self._segment_bytes, least)
+        segment = _Segment(path, -(-n_bytes // mmap.PAGESIZE) * mmap.PAGESIZE)
         if self._sync:
             _flush_and_close(os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC))  # the name, too
         self._serial += 1
@@ -169,31 +181,53 @@ class Journal:
                 await asyncio.to_thread(_flush_and_close, self._segment.duplicate())
 
     def write(self, record: Record) -> None:
-        """Append one record. Raises JournalError where it cannot be written."""
-        self.write_json(record["k"], record["id"], orjson.dumps(record))
+        """Append one record, by its kind. Every way of writing raises JournalError where it cannot."""
+        kind, event_id, body = record["k"], record["id"], orjson.dumps(record)
+        if kind == OPEN:
+            self.open(event_id, body)
+        elif kind == PROGRESS:
+            self.note(event_id, body)
+        elif kind == FINAL:
+            self.end(event_id, body)
+        else:
+            line = line_of(body)
+            self._append(line, 2 * len(line) + self._owed)
 
-    def write_json(self, kind: str, event_id: str, body: bytes) -> None:
-        """Append one record that is JSON already, of the `kind` and `event_id` it holds."""
+    def open(self, event_id: str, body: bytes) -> None:
+        """Append what a request is admitted with, and keep room for its end."""
+        line = line_of(body)
+        owed = len(line) + FINAL_EXTRA_BYTES
+        self._append(line, len(line) + owed + self._owed)
+        self._open[event_id] = line
+        self._owed += owed
+
+    def note(self, event_id: str, body: bytes) -> None:
+        """Append how far an open request is; that is what counts should this process be killed."""
         line = line_of(body)
         before = self._open.get(event_id)
-        # What was admitted can be settled, however full the disk is by then (S-53).
-        room = len(line)
-        if kind != FINAL or before is None:
-            room += len(line) + FINAL_EXTRA_BYTES + self._owed
+        owed = len(line) + FINAL_EXTRA_BYTES
+        self._append(line, len(line) + owed + self._owed)
+        self._open[event_id] = line
+        self._owed += owed - (len(before) + FINAL_EXTRA_BYTES if before else 0)
+
+    def end(self, event_id: str, body: bytes) -> None:
+        """Append the last word on a request. What was admitted has the room for it (S-53)."""
+        line = line_of(body)
+        before = self._open.get(event_id)
+        # what was not opened here has none kept free
+        self._append(line, len(line) if before else 2 * len(line) + self._owed)
+        if before:
+            del self._open[event_id]
+            self._owed -= len(before) + FINAL_EXTRA_BYTES
+
+    def _append(self, line: bytes, room: int) -> None:
         segment = self._segment
-        if segment is None or not segment.has_room(room):
+        if segment is None or segment.used + room > segment.n_bytes:
             try:
                 segment = self._start_segment(room)
             except OSError as exc:
                 raise JournalError(str(exc)) from exc
         segment.append(line)
-        if before is not None:
-            self._owed -= len(before) + FINAL_EXTRA_BYTES
-        if kind == FINAL:
-            self._open.pop(event_id, None)
-        elif kind in {OPEN, PROGRESS}:
-            self._open[event_id] = line
-            self._owed += len(line) + FINAL_EXTRA_BYTES
 
     def close(self) -> None:
         """End the segment in good order; what is still open is settled by the drain."""

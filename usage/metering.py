@@ -14,12 +14,12 @@ import uuid_utils
 from core.call import Call
 from core.errors import UnavailableError
 from core.principal import Principal
-from usage.journal import FINAL, OPEN, PROGRESS, RESPONSE, Journal, JournalError
+from usage.journal import RESPONSE, Journal, JournalError
 
 log = logging.getLogger("gatehouse.journal")
 PROGRESS_EVERY_S = 1.0
+MAX_KNOWN = 10_000
 Unrecorded = Literal["no_usage", "journal_full"]
-_TRUTH = (b"false", b"true")
 
 
 class JournalFullError(UnavailableError):
@@ -43,9 +43,9 @@ class Event:
 
     __slots__ = (
         "_call",
-        "_common",
         "_first_token_s",
         "_journal",
+        "_names",
         "_next_progress",
         "cached_tokens",
         "completion_tokens",
@@ -58,10 +58,10 @@ class Event:
         "streamed",
     )
 
-    def __init__(self, journal: Journal | None, fields: dict[str, Any], call: Call) -> None:
+    def __init__(self, journal: Journal | None, event_id: str, names: bytes, call: Call) -> None:
         self._journal = journal
-        self.id: str = fields["id"]
-        self._common = orjson.dumps(fields)[1:] if journal is not None else b""
+        self.id = event_id
+        self._names = names  # the end of every record of it, JSON
         self._call = call
         self._next_progress = call.started + PROGRESS_EVERY_S
         self._first_token_s: float | None = None
@@ -79,7 +79,7 @@ class Event:
         if self._journal is None:
             return
         try:
-            self._journal.write_json(OPEN, self.id, b'{"k":"o",' + self._common)
+            self._journal.open(self.id, b'{"k":"o",' + self._names)
         except JournalError as exc:
             raise JournalFullError(
                 "Usage cannot be recorded at the moment.", retry_after_s=10
@@ -101,9 +101,12 @@ class Event:
         self.completion_tokens = completion
         self.cached_tokens = cached
         now = time.perf_counter()
-        if now >= self._next_progress:
+        if now >= self._next_progress and self._journal is not None:
             self._next_progress = now + PROGRESS_EVERY_S
-            self._write(PROGRESS, 200, counted=True)
+            try:
+                self._journal.note(self.id, b'{"k":"p",' + self._counts(200, counted=True))
+            except JournalError:
+                log.warning("how far a request is could not be written down")
 
     def settle(self, status: int) -> None:
         """The last word: what was delivered is billed (S-18), what failed before is an error."""
@@ -113,7 +116,11 @@ class Event:
         counted = self.delivered or status < 400
         if not counted:
             self.prompt_tokens = self.completion_tokens = self.cached_tokens = 0
-        self._write(FINAL, status, counted=counted)
+        if self._journal is not None:
+            try:
+                self._journal.end(self.id, b'{"k":"f",' + self._counts(status, counted=counted))
+            except JournalError:  # it has its room kept free
+                log.exception("the last record of a request could not be written")
         if self.reservation is not None:
             self.reservation.settle(
                 counted=counted,
@@ -122,30 +129,35 @@ class Event:
                 completion=self.completion_tokens,
             )
 
-    def _write(self, kind: str, status: int, *, counted: bool) -> None:
-        if self._journal is None:
-            return
+    def _counts(self, status: int, *, counted: bool) -> bytes:
+        """The record from its counts on. What is as usual (docs/journal.md) is left out."""
         call = self._call
-        own = b'{"k":"%b","p":%d,"c":%d,"cp":%d,"st":%d,"n":%b,"est":%b,"d":%d,"q":%d,' % (
-            kind.encode(),
+        counts = b'"p":%d,"c":%d,"st":%d,"d":%d,' % (
             self.prompt_tokens,
             self.completion_tokens,
-            self.cached_tokens,
             status,
-            _TRUTH[counted],
-            _TRUTH[self.estimated],
             (time.perf_counter() - call.started) * 1000,
-            call.queue_s * 1000,
         )
+        if counted:
+            counts += b'"n":true,'
+        if self.cached_tokens:
+            counts += b'"cp":%d,' % self.cached_tokens
+        if self.estimated:
+            counts += b'"est":true,'
+        if call.queue_s:
+            counts += b'"q":%d,' % (call.queue_s * 1000)
         if self.streamed:
-            own += b'"sse":true,'
+            counts += b'"sse":true,'
             if self._first_token_s is not None:
-                own += b'"tt":%d,' % (self._first_token_s * 1000)
-        try:
-            self._journal.write_json(kind, self.id, own + self._common)
-        except JournalError:
-            # A final record has its room kept free (usage.journal); progress is for a kill only.
-            log.warning("a %s record of the journal could not be written", kind)
+                counts += b'"tt":%d,' % (self._first_token_s * 1000)
+        return counts + self._names
+
+
+def _quoted(text: bytes) -> bytes:
+    """A correlation id, printable ASCII, as JSON."""
+    if b'"' in text or b"\\" in text:
+        return orjson.dumps(text.decode("ascii"))
+    return b'"%b"' % text
 
 
 class Meter:
@@ -165,6 +177,7 @@ class Meter:
         self.unrecorded = unrecorded  # told of each answer whose usage is not in the books
         self._records = records
         self._serve_when_full = serve_when_full
+        self._known: dict[int, tuple[Principal, tuple[str, str, str], bytes]] = {}
 
     def admit(
         self,
@@ -183,11 +196,13 @@ class Meter:
         principal = call.principal
         assert principal is not None  # noqa: S101  # the gate came first
         if not self._records:
-            return Event(None, {"id": ""}, call)
-        fields = self._fields(call, principal, endpoint, model, served_model)
+            return Event(None, "", b"", call)
+        event_id = str(uuid_utils.uuid7())
+        names = self._names_of(principal, model, served_model, endpoint)
+        own = b'"id":"%b","cid":%b,' % (event_id.encode(), _quoted(call.correlation_id))
         if unknown is not None:
-            fields["um"] = unknown
-        event = Event(self.journal, fields, call)
+            own += b'"um":%b,' % orjson.dumps(unknown)
+        event = Event(self.journal, event_id, own + names, call)
         try:
             event.open()
         except JournalFullError:
@@ -197,12 +212,15 @@ class Meter:
             event.leave_unrecorded()
         return event
 
-    @staticmethod
-    def _fields(
-        call: Call, principal: Principal, endpoint: str, model: str, served_model: str
-    ) -> dict[str, Any]:
-        return {
-            "id": str(uuid_utils.uuid7()),
+    def _names_of(
+        self, principal: Principal, model: str, served_model: str, endpoint: str
+    ) -> bytes:
+        """Who and what, as the end of a record; written once for a caller who asks the same again."""
+        what = (model, served_model, endpoint)
+        known = self._known.get(id(principal))
+        if known is not None and known[0] is principal and known[1] == what:
+            return known[2]
+        fields = {
             "u": principal.user_id,
             "un": principal.name,
             "s": principal.source,
@@ -211,8 +229,16 @@ class Meter:
             "m": model,
             "sm": served_model,
             "e": endpoint,
-            "cid": call.correlation_id.decode("ascii"),
         }
+        names = orjson.dumps(fields)[1:]
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        self._known[id(principal)] = (
+            principal,
+            what,
+            names,
+        )  # which keeps it, and so its id, alive
+        return names
 
     def refused(
         self, call: Call, *, endpoint: str, status: int, unknown: str | None = None

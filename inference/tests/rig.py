@@ -16,6 +16,7 @@ from inference.runtime import Runtime
 from usage.journal import Journal, read_from, segments
 from usage.metering import Meter
 
+AS_USUAL = {"n": False, "est": False, "cp": 0, "q": 0, "sse": False}
 BOB = Principal("u1", "Bob", "bob@x.org", "user", "apikey", frozenset({"chat"}), "k1", "key")
 PATHS = {
     "chat-completions": "/v1/chat/completions",
@@ -96,9 +97,8 @@ class Rig:
         return b"".join(m.get("body", b"") for m in self.sent if m["type"] == "http.response.body")
 
     def events(self) -> list[dict[str, Any]]:
-        """The final records of the journal."""
-        found = [r for path in segments(self.folder) for r in read_from(path, 0, limit=10_000)[0]]
-        return [record for record in found if record and record["k"] == "f"]
+        """The final records of the journal, with what they leave out as usual."""
+        return [{**AS_USUAL, **record} for record in self.records("f")]
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         found = [r for path in segments(self.folder) for r in read_from(path, 0, limit=10_000)[0]]

@@ -165,7 +165,7 @@ async def test_s53_a_full_journal_is_passed_by_where_the_operator_says_so(rig, m
     def full(*_):
         raise JournalError("full")
 
-    monkeypatch.setattr(Journal, "write_json", full)
+    monkeypatch.setattr(Journal, "open", full)
     with pytest.raises(UnavailableError) as caught:
         await rig.ask(CHAT, body(CHAT))
     rig.runtime.meter = Meter(journal, serve_when_full=True, unrecorded=told.append)

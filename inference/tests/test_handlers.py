@@ -336,7 +336,7 @@ async def test_a_journal_that_cannot_be_written_is_503_before_forwarding(rig, st
     def full(*_arguments):
         raise JournalError("no space")
 
-    monkeypatch.setattr(rig.runtime.meter.journal, "write_json", full)
+    monkeypatch.setattr(rig.runtime.meter.journal, "open", full)
 
     with pytest.raises(UnavailableError) as caught:
         await rig.ask("chat-completions", body("chat-completions"))

@@ -368,7 +368,7 @@ async def test_without_room_in_the_journal_the_reservation_is_given_back(make, m
     def full(*_):
         raise JournalError("full")
 
-    monkeypatch.setattr(Journal, "write_json", full)
+    monkeypatch.setattr(Journal, "open", full)
     with pytest.raises(UnavailableError):
         await rig.ask("chat-completions", CHAT)
     monkeypatch.undo()

@@ -61,10 +61,10 @@ def test_a_line_without_its_end_is_left_for_the_next_time(tmp_path):
 
 
 def test_rotation_carries_what_is_still_open(tmp_path):
-    journal = Journal(tmp_path, segment_bytes=300)
+    journal = Journal(tmp_path, segment_bytes=300)  # a page is the least there is
     journal.write({"k": OPEN, "id": "long"})
     for i in range(20):
-        journal.write({"k": FINAL, "id": str(i)})
+        journal.write({"k": FINAL, "id": str(i), "fill": "x" * 600})
 
     found = segments(tmp_path)
 
