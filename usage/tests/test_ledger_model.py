@@ -31,7 +31,7 @@ from accounts.models import User
 from usage import books, drain, metering, partitions, prices, retention
 from usage import models as tables
 from usage.buckets import milliseconds
-from usage.journal import Journal, segments
+from usage.journal import segments
 from usage.reports.sources import sources_report
 from usage.reports.sums import Filters, Question
 from usage.reports.usage import usage_report
@@ -40,6 +40,7 @@ from usage.series import DELETED_ID, forget_user
 from usage.tariff import Rates
 from usage.tests.books import id_at
 from usage.tests.plain_books import Asked, PlainBooks
+from usage.tests.workers import Worker
 
 START = datetime(2025, 1, 30, 21, 30, tzinfo=UTC)  # a month ends soon
 MODELS, ENDPOINT = ("small", "large"), "/v1/chat/completions"
@@ -55,36 +56,6 @@ class _BreakError(Exception):
     """A drain that goes no further."""
 
 
-class Worker:
-    """One writer and the requests it has under way, each with what the caller will be told."""
-
-    def __init__(self, folder) -> None:
-        self._folder = folder
-        self.open: list[tuple[metering.Event, Asked]] = []
-        self.journal = self._new()
-
-    def _new(self) -> Journal:
-        return Journal(self._folder, segment_bytes=2500)
-
-    def fall(self) -> None:
-        """As after a kill: the lock is gone, nothing was said, the reserved space stays."""
-        segment = self.journal._segment
-        if segment is not None:
-            segment._map.close()
-            os.close(segment._fd)
-        self._end_all()
-
-    def stop(self) -> None:
-        self.journal.close()
-        self._end_all()
-
-    def _end_all(self) -> None:
-        for _, asked in self.open:
-            asked.end(asked.last_progress)
-        self.open = []
-        self.journal = self._new()
-
-
 class History(RuleBasedStateMachine):
     """See the module. `folder` is the journal's; `keep_for` sets how long single events are kept."""
 
@@ -96,6 +67,7 @@ class History(RuleBasedStateMachine):
         self.workers = [Worker(folder) for _ in range(3)]
         self.names: dict[str, list[str]] = {LEGACY: ["API Key User"]}
         self.kept: dict[str, bytes] = {}
+        self.has_retention = False
 
     @initialize()
     def begin(self) -> None:
@@ -206,10 +178,11 @@ class History(RuleBasedStateMachine):
             assert asked.last_progress == delivered
         asked.end((delivered if asked.last_progress else None) if status in {502, 429} else counts)
 
-    @rule(worker=PICK, in_good_order=st.booleans())
-    def a_worker_ends(self, worker, in_good_order) -> None:
-        chosen = self.workers[worker % len(self.workers)]
-        chosen.stop() if in_good_order else chosen.fall()
+    @rule(worker=PICK, how=st.sampled_from(["stop", "fall", "fall_between_two_segments"]))
+    def a_worker_ends(self, worker, how) -> None:
+        getattr(self.workers[worker % len(self.workers)], how)()
+        if how == "fall_between_two_segments":  # two files of one event: no retention in between
+            self.check()
 
     @rule(hours=st.integers(1, 15))
     def time_goes_by(self, hours) -> None:
@@ -246,15 +219,25 @@ class History(RuleBasedStateMachine):
         self.kept |= {path.name: path.read_bytes() for path in segments(self.folder)}
 
     @precondition(lambda self: self.kept)
-    @rule(pick=PICK)
-    def a_file_comes_back(self, pick) -> None:
+    @rule(pick=PICK, renamed=st.booleans())
+    def a_file_comes_back(self, pick, renamed) -> None:
+        """Under its own name its mark tells; under another one the ids of its events do."""
         name = sorted(self.kept)[pick % len(self.kept)]
         gone = tables.JournalMark.objects.filter(pk=name, done_at__isnull=False).exists()
-        if gone and not (self.folder / name).exists():
+        if not gone or (self.folder / name).exists():
+            return
+        if renamed:
+            if self.has_retention or any(worker.open for worker in self.workers):
+                return
+            self.check()
+            (self.folder / f"again-{name}").write_bytes(self.kept[name])
+            self.check()
+        else:
             (self.folder / name).write_bytes(self.kept[name])
 
     @rule(days=st.integers(1, 4))
     def old_events_go(self, days) -> None:
+        self.has_retention = True
         self.keep_for(f"{days}d")
         partitions.ensure(self.now)
         retention.expire(self.now)
