@@ -268,8 +268,8 @@ class History(RuleBasedStateMachine):
     def check(self) -> None:
         """Everything that is in the journal is in the books: they are as the plain sums say."""
         drain.drain()
-        for period in ("day", "week", "month", "all"):
-            window = window_of(period, self.now)
+        hourly = window_between((START - timedelta(days=4)).isoformat(), "", "hour", self.now)
+        for window in (hourly, *(window_of(each, self.now) for each in ("day", "month", "all"))):
             self._compare(window, ["model"])
             self._compare(window, ["user", "key", "model"])
         done = books.check(self.now)
