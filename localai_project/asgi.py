@@ -29,6 +29,7 @@ from accounts.runtime import auth_mode, env, exemptions, generations, keyring
 from accounts.secret_versions import check_secrets
 from core.call import Receive, Scope, Send
 from core.principal import Principal
+from core.starting import Unreadable, once_readable
 from core.trace import Tracing
 from inference.api.adapter import remote_engines, want_model, with_database
 from inference.api.views import LaneView
@@ -49,6 +50,7 @@ from usage.quotas.limiter import Limiter, Terms
 from usage.quotas.service import lane_counters, terms_in_force
 
 log = logging.getLogger("gatehouse.web")
+DATABASE_WAIT_S = 50.0  # gunicorn takes a worker for hung that says nothing for 60
 
 
 def lane_routes() -> Routes:
@@ -233,7 +235,19 @@ class Application:
                 return
 
 
-if (problem := check_schema() or check_secrets()) is not None:
-    sys.stderr.write(f"gatehouse: {problem}\n")
-    sys.exit(4)  # gunicorn stops instead of starting the worker again (decision 005)
+def _complain(line: str) -> None:
+    sys.stderr.write(f"gatehouse: {line}\n")
+    sys.stderr.flush()
+
+
+# A worker that takes another's place while the database is away would know nobody: it waits, and the
+# others serve whom they remember.
+if (
+    problem := once_readable(
+        lambda: check_schema() or check_secrets(), limit_s=DATABASE_WAIT_S, say=_complain
+    )
+) is not None:
+    _complain(problem)
+    # gunicorn starts the worker again where the database is away; else it stops (decision 005)
+    sys.exit(1 if isinstance(problem, Unreadable) else 4)
 application = Application()

@@ -6,6 +6,7 @@
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -94,6 +95,32 @@ def test_every_answer_is_in_the_books_once_whatever_is_killed(server, cluster, e
     check_books(server)
     assert answered_without_database(seen) > 0
     assert not (server.folder / "data" / "journal" / "rejected").exists()
+
+
+@pytest.mark.parametrize("cluster", ["postgresql"], indirect=True)
+def test_a_worker_that_falls_while_the_database_is_away_ends_nobody_else(server, cluster):
+    """Its successor waits; whom the others remember is served meanwhile."""
+    with server.client() as client:
+        for _ in range(40):  # on connections of their own, so that every worker gets some
+            answer = client.get("/v1/models", headers={"connection": "close"})
+            assert answer.status_code == 200
+        before = server.web_workers()
+        cluster.kill()
+        try:
+            os.kill(before[0], signal.SIGKILL)
+            server.until(lambda: "the database cannot be read" in server.log.read_text(), 20)
+            time.sleep(2)
+            statuses = {
+                client.get("/v1/models", headers={"connection": "close"}).status_code
+                for _ in range(20)
+            }
+        finally:
+            cluster.start()
+        server.until(server.answers, 20)
+
+    assert server.process.poll() is None
+    assert set(before[1:]) < set(server.web_workers())
+    assert 200 in statuses
 
 
 def people_of(server) -> tuple[list[str], list[str]]:

@@ -47,6 +47,7 @@ MODELS, ENDPOINT = ("small", "large"), "/v1/chat/completions"
 LEGACY = "legacy-api-key"  # who has no account and never goes
 PICK = st.integers(0, 11)
 AMOUNT = st.integers(0, 40)
+AGE_H = st.just(0) | st.integers(0, 60)
 COUNTED = ("request_count", "error_count", "total_tokens", "cost")
 ON_POSTGRESQL = os.environ.get("GATEHOUSE_TEST_DATABASE") == "postgresql"
 N_HISTORIES, N_STEPS = (40, 40) if ON_POSTGRESQL else (60, 50)
@@ -78,6 +79,8 @@ class History(RuleBasedStateMachine):
                 getattr(tables, name).objects.all().delete()
         for _ in range(3):
             self.somebody_comes()
+        for number, model in enumerate(MODELS):  # in force before the first request
+            self._set_price(model, (3 + number, 1, 7), START - timedelta(days=4))
 
     # --- people -------------------------------------------------------------------------------
 
@@ -109,7 +112,7 @@ class History(RuleBasedStateMachine):
 
     # --- requests -----------------------------------------------------------------------------
 
-    @rule(worker=PICK, pick=PICK, key=st.integers(0, 2), model=PICK, age_h=st.integers(0, 60))
+    @rule(worker=PICK, pick=PICK, key=st.integers(0, 2), model=PICK, age_h=AGE_H)
     def admit(self, worker, pick, key, model, age_h) -> None:
         moment = max(START - timedelta(days=3), self.now - timedelta(hours=age_h))
         user_id = self._living(pick)
@@ -129,7 +132,7 @@ class History(RuleBasedStateMachine):
         chosen.open.append((event, asked))
         self.books.asked.append(asked)
 
-    @rule(worker=PICK, pick=PICK, model=PICK, ages_h=st.lists(st.integers(0, 60), max_size=5))
+    @rule(worker=PICK, pick=PICK, model=PICK, ages_h=st.lists(AGE_H, min_size=1, max_size=5))
     def some_are_served(self, worker, pick, model, ages_h) -> None:
         """Whole requests of one person's, one after the other."""
         for age_h in ages_h:
@@ -194,10 +197,13 @@ class History(RuleBasedStateMachine):
     def a_price_is_set(self, model, rates, in_hours) -> None:
         self.now += timedelta(seconds=1)
         name, start = MODELS[model % len(MODELS)], self.now + timedelta(hours=in_hours)
-        if any(p[:2] == (name, milliseconds(start)) for p in self.books.prices):
-            return
-        with mock.patch.object(prices, "timezone", SimpleNamespace(now=lambda: self.now)):
-            prices.set_price(name, Rates(*rates, 0), start if in_hours else None, by=CLI)
+        if not any(p[:2] == (name, milliseconds(start)) for p in self.books.prices):
+            self._set_price(name, rates, start)
+
+    def _set_price(self, name, rates, start) -> None:
+        clock = SimpleNamespace(now=lambda: min(start, self.now))
+        with mock.patch.object(prices, "timezone", clock):
+            prices.set_price(name, Rates(*rates, 0), start, by=CLI)
         self.books.prices.append((name, milliseconds(start), rates))
 
     # --- the books ----------------------------------------------------------------------------
