@@ -18,6 +18,7 @@ from django.core.asgi import get_asgi_application
 _django = get_asgi_application()
 
 from django.conf import settings
+from django.db import OperationalError
 from django.urls import URLPattern, get_resolver
 
 from accounts.credentials import Kind, KnownPrincipals, Resolver
@@ -28,6 +29,8 @@ from accounts.middleware import host_rules, origin_rules
 from accounts.runtime import auth_mode, env, exemptions, generations, keyring
 from accounts.secret_versions import check_secrets
 from core.call import Receive, Scope, Send
+from core.drf import DATABASE_BUSY
+from core.errors import UnavailableError
 from core.principal import Principal
 from core.starting import Unreadable, once_readable
 from core.trace import Tracing
@@ -130,8 +133,15 @@ class Worker:
         future = self._threads.submit(with_database, work, *arguments)
         future.add_done_callback(_log_failure)
 
+    async def _ask(self, work: Any, *arguments: Any) -> Any:
+        """The same for a request: a database that is away is the slow door's 503, not a fault of ours."""
+        try:
+            return await self._run(work, *arguments)
+        except OperationalError as exc:
+            raise UnavailableError(DATABASE_BUSY, retry_after_s=5) from exc
+
     async def _load_principal(self, kind: Kind, secret: str) -> Principal | None:
-        found: Principal | None = await self._run(load_principal, kind, secret)
+        found: Principal | None = await self._ask(load_principal, kind, secret)
         if found is not None and found.stale:
             self.in_background(touch, found)
         return found
@@ -148,7 +158,7 @@ class Worker:
         return found
 
     async def _load_stored(self, response_id: str, user_id: str) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = await self._run(load_response, response_id, user_id)
+        found: dict[str, Any] | None = await self._ask(load_response, response_id, user_id)
         return found
 
     async def start(self) -> None:

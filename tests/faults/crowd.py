@@ -109,7 +109,7 @@ class Person:
                     json.dumps({k: v for k, v in asdict(told).items() if k != "_seen_at"}) + "\n"
                 )
                 pause = 2.0 if self._is_quiet else 0.15
-                await asyncio.sleep(self._chance.uniform(0, pause))
+                await asyncio.sleep(self._chance.uniform(0, pause) + (told.outcome == "error"))
 
     async def _ask(self, client: httpx.AsyncClient, cid: str) -> Told:
         chance = self._chance
