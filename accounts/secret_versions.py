@@ -12,10 +12,12 @@ from accounts.runtime import env, keyring, secrets_path
 from core.errors import InvalidRequestError
 from core.files import keep_secrets, secrets_from_file
 from core.keyring import Keyring
+from core.starting import Unreadable
 
 
 def check_secrets() -> str | None:
-    """One line where none of our secrets is one this database knows; else None, and ours are known.
+    """One line where none of our secrets is one this database knows, or Unreadable; else None, and ours
+    are known. Writes only where one is new: a worker that comes back waits for no lock.
 
     That is how a replica shows that was started without the others' secret.
     """
@@ -27,11 +29,10 @@ def check_secrets() -> str | None:
                 "the secrets here are not those that this database's keys and sessions were made "
                 "with; copy secrets/hmac of the data path, or set LOCALAI_AUTH_HMAC_SECRET as there"
             )
-        SecretVersion.objects.bulk_create(
-            [SecretVersion(key_id=key_id) for key_id in ours], ignore_conflicts=True
-        )
+        if new := [SecretVersion(key_id=key_id) for key_id in ours if key_id not in known]:
+            SecretVersion.objects.bulk_create(new, ignore_conflicts=True)
     except DatabaseError as exc:
-        return f"the database cannot be read ({type(exc).__name__}); is it running and reachable?"
+        return Unreadable.because_of(exc)
     return None
 
 

@@ -24,6 +24,7 @@ from core.errors import (
 log = logging.getLogger(__name__)
 MAX_JSON_BODY = 1024 * 1024
 MAX_NAME_CHARS = 100
+DATABASE_BUSY = "The database is busy."
 
 
 def read_json(request: HttpRequest, *, invalid: str = "invalid request") -> dict[str, Any]:
@@ -89,7 +90,7 @@ def as_gatehouse_error(exc: Exception) -> GatehouseError | None:
     if isinstance(exc, GatehouseError):
         return exc
     if isinstance(exc, OperationalError):
-        return UnavailableError("The database is busy.", retry_after_s=5)
+        return UnavailableError(DATABASE_BUSY, retry_after_s=5)
     if isinstance(exc, APIException):
         if exc.status_code == 405:
             return MethodNotAllowedError()

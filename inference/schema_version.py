@@ -6,18 +6,19 @@ from django.db.migrations.executor import MigrationExecutor
 
 from accounts.runtime import env
 from core.files import exclusive
+from core.starting import Unreadable
 
 _ADVISORY_LOCK = 0x6761_7465  # any constant of ours
 
 
 def check_schema() -> str | None:
-    """One line where the schema is older or newer than the code, or cannot be read; else None."""
+    """One line where the schema is older or newer than the code, or Unreadable; else None."""
     try:
         executor = MigrationExecutor(connection)
         known = set(executor.loader.graph.nodes)
         applied = set(executor.loader.applied_migrations)
     except DatabaseError as exc:
-        return f"the database cannot be read ({type(exc).__name__}); is it running and reachable?"
+        return Unreadable.because_of(exc)
     finally:
         connection.close()
     apps = {app for app, _ in known}

@@ -18,6 +18,7 @@ from django.core.asgi import get_asgi_application
 _django = get_asgi_application()
 
 from django.conf import settings
+from django.db import OperationalError
 from django.urls import URLPattern, get_resolver
 
 from accounts.credentials import Kind, KnownPrincipals, Resolver
@@ -28,7 +29,10 @@ from accounts.middleware import host_rules, origin_rules
 from accounts.runtime import auth_mode, env, exemptions, generations, keyring
 from accounts.secret_versions import check_secrets
 from core.call import Receive, Scope, Send
+from core.drf import DATABASE_BUSY
+from core.errors import UnavailableError
 from core.principal import Principal
+from core.starting import Unreadable, once_readable
 from core.trace import Tracing
 from inference.api.adapter import remote_engines, want_model, with_database
 from inference.api.views import LaneView
@@ -49,6 +53,7 @@ from usage.quotas.limiter import Limiter, Terms
 from usage.quotas.service import lane_counters, terms_in_force
 
 log = logging.getLogger("gatehouse.web")
+DATABASE_WAIT_S = 50.0  # gunicorn takes a worker for hung that says nothing for 60
 
 
 def lane_routes() -> Routes:
@@ -128,8 +133,15 @@ class Worker:
         future = self._threads.submit(with_database, work, *arguments)
         future.add_done_callback(_log_failure)
 
+    async def _ask(self, work: Any, *arguments: Any) -> Any:
+        """The same for a request: a database that is away is the slow door's 503, not a fault of ours."""
+        try:
+            return await self._run(work, *arguments)
+        except OperationalError as exc:
+            raise UnavailableError(DATABASE_BUSY, retry_after_s=5) from exc
+
     async def _load_principal(self, kind: Kind, secret: str) -> Principal | None:
-        found: Principal | None = await self._run(load_principal, kind, secret)
+        found: Principal | None = await self._ask(load_principal, kind, secret)
         if found is not None and found.stale:
             self.in_background(touch, found)
         return found
@@ -146,7 +158,7 @@ class Worker:
         return found
 
     async def _load_stored(self, response_id: str, user_id: str) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = await self._run(load_response, response_id, user_id)
+        found: dict[str, Any] | None = await self._ask(load_response, response_id, user_id)
         return found
 
     async def start(self) -> None:
@@ -233,7 +245,19 @@ class Application:
                 return
 
 
-if (problem := check_schema() or check_secrets()) is not None:
-    sys.stderr.write(f"gatehouse: {problem}\n")
-    sys.exit(4)  # gunicorn stops instead of starting the worker again (decision 005)
+def _complain(line: str) -> None:
+    sys.stderr.write(f"gatehouse: {line}\n")
+    sys.stderr.flush()
+
+
+# A worker that takes another's place while the database is away would know nobody: it waits, and the
+# others serve whom they remember.
+if (
+    problem := once_readable(
+        lambda: check_schema() or check_secrets(), limit_s=DATABASE_WAIT_S, say=_complain
+    )
+) is not None:
+    _complain(problem)
+    # gunicorn starts the worker again where the database is away; else it stops (decision 005)
+    sys.exit(1 if isinstance(problem, Unreadable) else 4)
 application = Application()

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 USER = "gatehouse"
@@ -47,23 +48,41 @@ class Cluster:
             os.chown(folder, self._as.pw_uid, self._as.pw_gid)
         data = folder / "data"
         self._run("initdb", "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = ["-D", str(data), "-p", str(self.port), "-k", str(folder), "-h", "127.0.0.1"]
-        with (folder / "log").open("w") as log:
+        self._options = ["-D", str(data), "-p", str(self.port), "-k", str(folder)]
+        self.start()
+        self.create("gatehouse")
+
+    def start(self) -> None:
+        """Start it, or start it again after `kill`; returns once it answers."""
+        options = [
+            *self._options,
+            "-h",
+            "127.0.0.1",
+            "-c",
+            "fsync=off",
+            "-c",
+            "max_connections=200",
+        ]
+        with (self._folder / "log").open("a") as log:
             self._process = subprocess.Popen(
-                [
-                    str(self._bin / "postgres"),
-                    *options,
-                    "-c",
-                    "fsync=off",
-                    "-c",
-                    "max_connections=200",
-                ],
+                [str(self._bin / "postgres"), *options],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 **self._privileges(),
             )
         self._wait()
-        self.create("gatehouse")
+
+    def kill(self) -> None:
+        """`kill -9` of all its processes; its files stay as they are."""
+        import psutil
+
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        self._process.kill()
+        self._process.wait(30)
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children, timeout=30)
 
     def _privileges(self) -> dict:
         if self._as is None:

@@ -130,6 +130,17 @@ class Server:
                     found.append(process.pid)
         return found
 
+    def web_workers(self) -> list[int]:
+        """The pids of the gunicorn workers: children of the arbiter."""
+        import psutil
+
+        (arbiter,) = [
+            each
+            for each in psutil.Process(self.process.pid).children()
+            if "gunicorn" in " ".join(each.cmdline())
+        ]
+        return [child.pid for child in arbiter.children()]
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)

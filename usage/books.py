@@ -13,7 +13,16 @@ from typing import Any
 
 from django.db import connection
 
-from usage.buckets import DAY_MS, HOURS_A_DAY, day_of, first_day, first_id, hour_of, month_of
+from usage.buckets import (
+    DAY_MS,
+    HOURS_A_DAY,
+    day_of,
+    first_day,
+    first_id,
+    hour_of,
+    milliseconds,
+    month_of,
+)
 from usage.drain import drain, journal_folder
 from usage.journal import FINAL, Record, decode, segments
 from usage.models import BooksCheck, Grain, JournalMark, ModelRollup, UsageEvent, UsageRollup
@@ -146,12 +155,17 @@ def _months(now: datetime) -> list[dict[str, Any]]:
 
 
 def _journal() -> list[dict[str, Any]]:
-    """Every record that is still in the journal and said to be in the database is there, the same."""
+    """Every record that is still in the journal and said to be in the database is there, the same.
+
+    A live worker's segment may well be older than the retention of events: those that went are left out.
+    """
+    cut = expired_before()
+    kept_from_ms = milliseconds(cut) if cut else 0
     looked_at = missing = different = 0
     marks = dict(JournalMark.objects.values_list("segment", "offset"))
     for path in segments(journal_folder()):
         for records in _drained(path, marks.get(path.name, 0)):
-            n, gone, other = _compare(records)
+            n, gone, other = _compare(records, kept_from_ms)
             looked_at, missing, different = looked_at + n, missing + gone, different + other
     found = {"what": "journal", "difference": missing + different}
     return [{**found, "records": looked_at, "missing": missing}]
@@ -171,7 +185,7 @@ def _drained(path: Path, mark: int) -> Iterator[list[Record]]:
     yield part
 
 
-def _compare(records: list[Record]) -> tuple[int, int, int]:
+def _compare(records: list[Record], kept_from_ms: int) -> tuple[int, int, int]:
     """How many records there are, how many have no event, and how many another than they say."""
     wanted = {}
     for record in records:
@@ -179,7 +193,8 @@ def _compare(records: list[Record]) -> tuple[int, int, int]:
             row = row_of(record)
         except BadRecordError:  # it was set aside, which is told elsewhere
             continue
-        wanted[row.id] = (row.prompt_tokens, row.completion_tokens, row.counted)
+        if row.at_ms >= kept_from_ms:
+            wanted[row.id] = (row.prompt_tokens, row.completion_tokens, row.counted)
     columns = ("id", "prompt_tokens", "completion_tokens", "counted")
     found = UsageEvent.objects.filter(pk__in=list(wanted)).values_list(*columns)
     there = {str(pk): tuple(rest) for pk, *rest in found}

@@ -49,23 +49,11 @@ def test_a_worker_killed_right_after_an_answer_loses_nothing_and_counts_it_once(
     for round_number in range(1, 4):
         with server.client() as client:
             assert client.post("/v1/chat/completions", json=ask(tokens=7)).status_code == 200
-        for pid in web_workers(server):
+        for pid in server.web_workers():
             os.kill(pid, signal.SIGKILL)
         server.until(server.answers, 30)
         after = counted(server)
         assert (after[0] - before[0], after[1] - before[1]) == (round_number, 7 * round_number)
-
-
-def web_workers(server):
-    """The gunicorn workers: children of the arbiter."""
-    import psutil
-
-    (arbiter,) = [
-        p
-        for p in psutil.Process(server.process.pid).children()
-        if "gunicorn" in " ".join(p.cmdline())
-    ]
-    return [child.pid for child in arbiter.children()]
 
 
 def test_a_worker_killed_in_mid_stream_leaves_what_was_delivered_as_estimated(server):
@@ -80,7 +68,7 @@ def test_a_worker_killed_in_mid_stream_leaves_what_was_delivered_as_estimated(se
         started = time.monotonic()
         while time.monotonic() - started < 2.5:
             next(lines)
-        for pid in web_workers(server):
+        for pid in server.web_workers():
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(httpx.HTTPError):
             list(lines)

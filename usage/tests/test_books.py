@@ -13,7 +13,7 @@ from usage.drain import drain
 from usage.journal import Journal
 from usage.models import BooksCheck, Grain, ModelRollup, UsageEvent, UsageRollup
 from usage.rebuild import days_with_events
-from usage.tests.books import event, record
+from usage.tests.books import event, id_at, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -119,6 +119,22 @@ def test_u11_w25_retention_takes_events_in_small_steps_and_no_totals(
     assert kept.start == day_of(hour_of(some_usage))
     call_command("rebuildrollups", stdout=io.StringIO())
     assert sums() == before
+
+
+def test_what_retention_took_is_not_missed_where_a_live_segment_still_has_it(folder, settings):
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"usage_retention": "1d"})
+    now, journal = datetime.now(UTC), Journal(folder)
+    kept = record(event_id=id_at(now))
+    journal.write(record(event_id=id_at(now - timedelta(days=2))))
+    journal.write(kept)
+    drain()
+
+    assert retention.expire(now) == 1
+
+    assert books.check(now).difference == 0
+    UsageEvent.objects.filter(pk=kept["id"]).delete()
+    assert books.check(now).report["findings"][-1]["missing"] == 1
+    journal.close()
 
 
 def test_everything_is_kept_where_nothing_is_said(some_usage):
