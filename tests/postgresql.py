@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 USER = "gatehouse"
@@ -32,38 +33,48 @@ def free_port() -> int:
 
 
 class Cluster:
-    """Started when made; `stop` ends it and removes its files."""
+    """Started when made; `stop` ends it and removes its files, but with `keep` for the next time.
 
-    def __init__(self, folder: Path) -> None:
+    `options` are settings of PostgreSQL beyond what tests need, such as `work_mem=64MB`.
+    """
+
+    def __init__(self, folder: Path, *, options: Sequence[str] = (), keep: bool = False) -> None:
         self._folder = folder
+        self._keep = keep
+        is_new = not folder.exists()
         self.port = free_port()
         self._bin = binaries()
         self._as = pwd.getpwnam("nobody") if os.getuid() == 0 else None
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=keep)
         for each in (folder, *folder.parents):
             if str(each).startswith("/tmp/"):
                 each.chmod(0o755)
         if self._as is not None:
             os.chown(folder, self._as.pw_uid, self._as.pw_gid)
         data = folder / "data"
-        self._run("initdb", "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = ["-D", str(data), "-p", str(self.port), "-k", str(folder), "-h", "127.0.0.1"]
+        if is_new:
+            flags = ("-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync")
+            self._run("initdb", "-D", str(data), *flags)
+        settings = [word for each in options for word in ("-c", each)]
+        place = ["-D", str(data), "-p", str(self.port), "-k", str(folder), "-h", "127.0.0.1"]
         with (folder / "log").open("w") as log:
             self._process = subprocess.Popen(
                 [
                     str(self._bin / "postgres"),
-                    *options,
+                    *place,
                     "-c",
                     "fsync=off",
                     "-c",
                     "max_connections=200",
+                    *settings,
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 **self._privileges(),
             )
         self._wait()
-        self.create("gatehouse")
+        if is_new:
+            self.create("gatehouse")
 
     def _privileges(self) -> dict:
         if self._as is None:
@@ -108,5 +119,6 @@ class Cluster:
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGINT)  # fast: it does not wait for clients
-        self._process.wait(30)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._process.wait(120 if self._keep else 30)  # it writes out what it holds
+        if not self._keep:
+            shutil.rmtree(self._folder, ignore_errors=True)
