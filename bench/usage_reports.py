@@ -155,7 +155,9 @@ def measure(calls: int) -> dict[str, Any]:
     QuotaRule.objects.get_or_create(
         user_id=user, model="", window_s=30 * 86400, defaults={"max_total_tokens": 10**12}
     )
-    email = f"user-{UsageSeries.objects.filter(user_id=user).first().user_name.split()[1]}@example.org"
+    email = (
+        f"user-{UsageSeries.objects.filter(user_id=user).first().user_name.split()[1]}@example.org"
+    )
     own, admin = signed_in(email), signed_in(ADMIN)
     found: dict[str, Any] = {}
     for client, paths in ((own, own_paths()), (admin, admin_paths(user))):

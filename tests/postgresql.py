@@ -114,6 +114,14 @@ class Cluster:
         with self._connect("postgres") as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
 
+    def ensure(self, name: str) -> None:
+        """Create it where it is not there from an earlier time."""
+        with self._connect("postgres") as connection:
+            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+            is_there = found.fetchone() is not None
+        if not is_there:
+            self.create(name)
+
     def url(self, name: str) -> str:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
 
