@@ -48,8 +48,10 @@ def write(rows: Sequence[Row], dictionary: Dictionary, tariff: Tariff) -> list[t
     insert = _insert_postgresql if connection.vendor == "postgresql" else _insert_sqlite
     added = insert([_values(row, numbers, costs[row.id]) for row in unique.values()])
     fresh = [(unique[each], costs[each]) for each in added]
-    _add_to_rollups(fresh, numbers)
-    _add_to_models(fresh)
+    named = ((numbers[row.names], row.at_ms, sums_of(row, cost)) for row, cost in fresh)
+    by_series = sums_by_bucket(named)
+    add_sums(_ROLLUPS, "series_id", by_series)
+    _add_to_models(fresh, by_series, numbers)
     return fresh
 
 
@@ -157,11 +159,6 @@ def _add(totals: dict[Any, list[int]], key: Any, sums: Sequence[int]) -> None:
         total[7] = sums[7]
 
 
-def _add_to_rollups(fresh: list[tuple[Row, int]], numbers: dict[Combination, int]) -> None:
-    named = ((numbers[row.names], row.at_ms, sums_of(row, cost)) for row, cost in fresh)
-    add_sums(_ROLLUPS, "series_id", sums_by_bucket(named))
-
-
 def add_sums(table: str, what: str, sums: dict[Any, list[int]]) -> None:
     """Add to the rows of a rollup, made where missing; in key order, so that no two deadlock."""
     if not sums:
@@ -180,11 +177,18 @@ def add_sums(table: str, what: str, sums: dict[Any, list[int]]) -> None:
             kinds = ["smallint", "int", "int" if what == "series_id" else "text"]
             kinds += ["bigint"] * len(SUMS)
             arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
-            columns_of_values = [list(column) for column in zip(*values, strict=True)]
-            cursor.execute(f"{into} SELECT * FROM unnest({arrays}) {conflict}", columns_of_values)  # noqa: S608
+            parameters = [_array(column) for column in zip(*values, strict=True)]
+            cursor.execute(f"{into} SELECT * FROM unnest({arrays}) {conflict}", parameters)  # noqa: S608
         else:
             marks = ", ".join(["%s"] * len(columns))
             cursor.executemany(f"{into} VALUES ({marks}) {conflict}", values)
+
+
+def _array(column: Sequence[Any]) -> str | list[Any]:
+    """A PostgreSQL array; of integers as text, which the driver would make one by one."""
+    if isinstance(column[0], int):
+        return "{" + ",".join(map(int.__repr__, column)) + "}"
+    return list(column)
 
 
 class Times:
@@ -224,10 +228,17 @@ def times_by_bucket(timings: Iterable[Timing]) -> dict[ModelKey, Times]:
     return found
 
 
-def _add_to_models(fresh: list[tuple[Row, int]]) -> None:
+def _add_to_models(
+    fresh: list[tuple[Row, int]],
+    by_series: dict[RollupKey, list[int]],
+    numbers: dict[Combination, int],
+) -> None:
     """Everybody's sums by model, and the histograms: few rows, read, added to and written back."""
-    named = ((row.names.model, row.at_ms, sums_of(row, cost)) for row, cost in fresh)
-    add_sums(_MODELS, "model", sums_by_bucket(named))
+    models = {number: names.model for names, number in numbers.items()}
+    sums: dict[ModelKey, list[int]] = {}
+    for (grain, bucket, number), total in by_series.items():
+        _add(sums, (grain, bucket, models[number]), total)
+    add_sums(_MODELS, "model", sums)
     add_times(
         times_by_bucket(
             (
