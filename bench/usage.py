@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from bench import usage_recording
@@ -24,7 +25,7 @@ from bench.run import machine
 from bench.usage_tables import dump_rows, report_rows, stored, verdict
 from tests.postgresql import Cluster
 
-FOLDER = ROOT / ".bench" / "usage"
+FOLDER = ROOT / ".bench"
 OPTIONS = (
     *("shared_buffers=2GB", "effective_cache_size=8GB", "work_mem=64MB"),
     *("maintenance_work_mem=512MB", "max_wal_size=8GB", "checkpoint_timeout=30min"),
@@ -38,11 +39,10 @@ EVENTS_PER_S, BYTES_PER_EVENT, P95_MS, MOST_RATIO = 20_000, 300, 100, 2
 class Database:
     """One database and data path, and the programs that run on it."""
 
-    def __init__(self, name: str, url: str) -> None:
-        self.folder = FOLDER / name
+    def __init__(self, folder: Path, url: str) -> None:
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("LOCALAI_")},
-            "LOCALAI_DATA_PATH": str(self.folder),
+            "LOCALAI_DATA_PATH": str(folder),
             "LOCALAI_AUTH_DATABASE_URL": url,
             "LOCALAI_AUTH": "true",
             "LOCALAI_AUTH_RATE_LIMIT": "0",
@@ -77,6 +77,7 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.sizes = arguments
+        self.folder = FOLDER / ("usage-quick" if arguments.quick else "usage")
         self.verdicts: list[str] = []
         self.ours: list[str] = []
         self._cluster: Cluster | None = None
@@ -84,7 +85,7 @@ class Bench:
     @property
     def cluster(self) -> Cluster:
         if self._cluster is None:
-            folder = FOLDER / "postgresql"
+            folder = self.folder / "postgresql"
             self._cluster = Cluster(folder, options=OPTIONS, keep=self.sizes.keep)
         return self._cluster
 
@@ -94,7 +95,7 @@ class Bench:
         if kind == "PostgreSQL":
             self.cluster.ensure(name)
             url = self.cluster.url(name)
-        return Database(f"{kind}-{name}", url)
+        return Database(self.folder / f"{kind}-{name}", url)
 
     def judge(self, what: str, found: float, wanted: str, *, met: bool, unit: str = "") -> None:
         self.verdicts.append(verdict(what, found, wanted, met=met, unit=unit))
@@ -166,7 +167,7 @@ class Bench:
 
     def _loaded(self, kind: str, n: int) -> tuple[Database, dict[str, Any]]:
         database = self.database(kind, f"events_{n}")
-        kept = FOLDER / f"{kind}-events_{n}.json"
+        kept = self.folder / f"{kind}-events_{n}.json"
         if not kept.exists():
             database.migrate()
             kept.write_text(json.dumps(database.ask("bench.usage_reports", "load", n)))
@@ -196,7 +197,8 @@ class Bench:
         self.cluster.ensure("litellm")
         with closing(LiteLLMBooks(self.cluster.url("litellm"))) as books:
             books.create()
-            yield from measure_litellm(books)
+            size = {"days": 40, "requests": 1000} if self.sizes.quick else {}
+            yield from measure_litellm(books, **size)
         if self.ours:
             yield "\n| ours in the same run | events/s | rows written an event |\n|---|---|---|"
             yield from self.ours
@@ -213,7 +215,7 @@ class Bench:
         if self._cluster is not None:
             self._cluster.stop()
         if not self.sizes.keep:
-            shutil.rmtree(FOLDER, ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def parsed() -> argparse.Namespace:
@@ -231,7 +233,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true")
     found = parser.parse_args()
     if found.quick:
-        found.events, found.sqlite_events, found.small = 40_000, 20_000, 10_000
+        found.events = found.sqlite_events = found.small = 20_000
         found.journal, found.calls, found.pairs, found.seconds = 8_000, 5, 3, 1
     return found
 

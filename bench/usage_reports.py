@@ -94,6 +94,13 @@ def since(days: int | None) -> str:
     return f"from={start:%Y-%m-%dT%H:%M:%SZ}&" if days else ""
 
 
+def no_whole_month() -> str:
+    """`from` and `to` of the longest window without one: every day is read, as on a month's first."""
+    end = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0) - timedelta(days=1)
+    start = end.replace(day=1) + timedelta(days=1)
+    return f"from={start:%Y-%m-%d}&to={end:%Y-%m-%d}&"
+
+
 def own_paths() -> dict[str, str]:
     found = {}
     for name, path in (("usage", "/api/auth/usage"), ("sources", "/api/auth/usage/sources")):
@@ -111,6 +118,9 @@ def admin_paths(user: str) -> dict[str, str]:
             found[f"totals by {group}, {period}"] = f"{ADMIN_USAGE}?{query}"
         found[f"one user's usage, {period}"] = f"{ADMIN_USAGE}?period={period}&user_id={user}"
         found[f"latency by model, {period}"] = f"{ADMIN_USAGE}/latency?period={period}"
+    for group in ("user", "key", "source"):
+        query = f"{no_whole_month()}bucket=none&group_by={group}&order=tokens&limit=50"
+        found[f"totals by {group}, 29 single days"] = f"{ADMIN_USAGE}?{query}"
     return dict(sorted(found.items()))
 
 
