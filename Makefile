@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help serve web engine test test-quick lint bench bench-peers audit requirements clean
+.PHONY: help serve web engine test test-quick lint bench bench-peers bench-usage audit requirements clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ bench: dev-env ## measure product, bare forwarder and engine in one run
 
 bench-peers: dev-env ## the same beside other gateways
 	@$(PY) -m bench.run --peers --no-engine
+
+bench-usage: dev-env ## the books: recording, draining, reports at 100 million events
+	@$(PY) -m bench.usage
 
 requirements: dev-env ## compile the pinned requirements anew
 	@sh requirements/compile.sh

@@ -363,11 +363,11 @@ def _reported(name: str, seconds: list[float]) -> str:
     return f"| {name} | {len(ordered)} | {median(ordered) * 1e3:,.1f} | {p99 * 1e3:,.1f} |"
 
 
-def measure(books: LiteLLMBooks) -> Iterator[str]:
+def measure(books: LiteLLMBooks, *, days: int = 395, requests: int = 20_000) -> Iterator[str]:
     """The Markdown of one whole run, line by line as it is found."""
     started = time.perf_counter()
-    n = books.load_days(395, users=1000, keys=3000, models=10, per_day=1000)
-    yield f"{n:,} daily rows over 13 months loaded in {time.perf_counter() - started:.0f} s.\n"
+    n = books.load_days(days, users=1000, keys=3000, models=10, per_day=1000)
+    yield f"{n:,} daily rows over {days} days loaded in {time.perf_counter() - started:.0f} s.\n"
     yield "| report of 30 days, LiteLLM 1.105.0 | repeats | median ms | p99 ms |\n|---|---|---|---|"
     for kind, report in (("aggregated", books.daily_report), ("all pages", books.daily_pages)):
         for name, user in (("one user", lite.user_id(7)), ("all users", None)):
@@ -376,7 +376,7 @@ def measure(books: LiteLLMBooks) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     kinds = []
     for keys in (3000, 100):
-        found = books.record(20_000, users=min(1000, keys), keys=keys, models=10)
+        found = books.record(requests, users=min(1000, keys), keys=keys, models=10)
         yield _recorded(f"{keys:,} keys in use, 100 requests/s", found)
         parts = ", ".join(f"{kind} {us:.0f}" for kind, us in found["us_by_kind"].items())
         tables = ", ".join(f"{table} {n:.2f}" for table, n in found["rows_by_table"].items())

@@ -10,9 +10,12 @@ from bench.processes import ROOT, Process, free_port, gunicorn, wait_for
 
 
 class Product:
-    """`url` and `key` of a running product in front of `engines` (a LOCALAI_ENGINES value)."""
+    """`url` and `key` of a running product in front of `engines` (a LOCALAI_ENGINES value).
 
-    def __init__(self, engines: str, *, core: int | None, model: str = "m") -> None:
+    `more` are further environment variables.
+    """
+
+    def __init__(self, engines: str, *, core: int | None, model: str = "m", **more: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gatehouse-bench-"))
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -25,6 +28,7 @@ class Product:
             "LOCALAI_MODELS": "",
             "LOCALAI_AUTH_RATE_LIMIT": "0",
             "DJANGO_SETTINGS_MODULE": "localai_project.settings",
+            **more,
         }
         migrate = Process(
             [sys.executable, "manage.py", "migrate", "-v0"], core=None, **self.environment

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,35 +34,44 @@ def free_port() -> int:
 
 
 class Cluster:
-    """Started when made; `stop` ends it and removes its files."""
+    """Started when made; `stop` ends it and removes its files, but with `keep` for the next time.
 
-    def __init__(self, folder: Path) -> None:
+    `options` are settings of PostgreSQL beyond what tests need, such as `work_mem=64MB`.
+    """
+
+    def __init__(self, folder: Path, *, options: Sequence[str] = (), keep: bool = False) -> None:
         self._folder = folder
+        self._keep = keep
+        is_new = not folder.exists()
         self.port = free_port()
         self._bin = binaries()
         self._as = pwd.getpwnam("nobody") if os.getuid() == 0 else None
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=keep)
         for each in (folder, *folder.parents):
             if str(each).startswith("/tmp/"):
                 each.chmod(0o755)
         if self._as is not None:
             os.chown(folder, self._as.pw_uid, self._as.pw_gid)
         data = folder / "data"
-        self._run("initdb", "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync")
-        self._options = ["-D", str(data), "-p", str(self.port), "-k", str(folder)]
+        settings = [word for each in options for word in ("-c", each)]
+        self._options = ["-D", str(data), "-p", str(self.port), "-k", str(folder), *settings]
+        if is_new:
+            flags = ("-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync")
+            self._run("initdb", "-D", str(data), *flags)
         self.start()
-        self.create("gatehouse")
+        if is_new:
+            self.create("gatehouse")
 
     def start(self) -> None:
         """Start it, or start it again after `kill`; returns once it answers."""
         options = [
-            *self._options,
             "-h",
             "127.0.0.1",
             "-c",
             "fsync=off",
             "-c",
             "max_connections=200",
+            *self._options,
         ]
         with (self._folder / "log").open("a") as log:
             self._process = subprocess.Popen(
@@ -122,10 +132,19 @@ class Cluster:
         with self._connect("postgres") as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
 
+    def ensure(self, name: str) -> None:
+        """Create it where it is not there from an earlier time."""
+        with self._connect("postgres") as connection:
+            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+            is_there = found.fetchone() is not None
+        if not is_there:
+            self.create(name)
+
     def url(self, name: str) -> str:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGINT)  # fast: it does not wait for clients
-        self._process.wait(30)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._process.wait(120 if self._keep else 30)  # it writes out what it holds
+        if not self._keep:
+            shutil.rmtree(self._folder, ignore_errors=True)

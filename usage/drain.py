@@ -36,7 +36,7 @@ from usage.records import BadRecordError, Row, row_of
 from usage.series import Dictionary
 
 log = logging.getLogger("gatehouse.journal")
-BATCH = 5000
+BATCH = 10_000  # records; the larger, the fewer rollup rows an event
 MAX_REJECTED_BYTES = 16 * 1024 * 1024
 _REFUSED = (DataError, IntegrityError, ValueError, KeyError, TypeError, OverflowError)
 Sink = Callable[[Sequence[Record]], None]

@@ -48,8 +48,10 @@ def write(rows: Sequence[Row], dictionary: Dictionary, tariff: Tariff) -> list[t
     insert = _insert_postgresql if connection.vendor == "postgresql" else _insert_sqlite
     added = insert([_values(row, numbers, costs[row.id]) for row in unique.values()])
     fresh = [(unique[each], costs[each]) for each in added]
-    _add_to_rollups(fresh, numbers)
-    _add_to_models(fresh)
+    named = ((numbers[row.names], row.at_ms, sums_of(row, cost)) for row, cost in fresh)
+    by_series = sums_by_bucket(named)
+    add_sums(_ROLLUPS, "series_id", by_series)
+    _add_to_models(fresh, by_series, numbers)
     return fresh
 
 
@@ -85,9 +87,9 @@ def _insert_postgresql(values: list[tuple[Any, ...]]) -> list[str]:
                 copy.write_row(each)
         cursor.execute(
             f"INSERT INTO {_EVENTS} ({columns}) SELECT {columns} FROM {_STAGE} "  # noqa: S608
-            "ON CONFLICT (id) DO NOTHING RETURNING id"
+            "ON CONFLICT (id) DO NOTHING RETURNING id::text"
         )
-        added = [str(each) for (each,) in cursor.fetchall()]
+        added = [each for (each,) in cursor.fetchall()]
         cursor.execute(f"DELETE FROM {_STAGE}")  # noqa: S608  # more may come in this transaction
     return added
 
@@ -127,27 +129,34 @@ def bucket_numbers(at_ms: int) -> tuple[tuple[int, int], ...]:
     return ((Grain.HOUR, hour), (Grain.DAY, day), (Grain.MONTH, month_of(day)))
 
 
-def sums_by_bucket(rows: Iterable[tuple[Any, int, tuple[int, ...]]]) -> dict[Any, list[int]]:
+def sums_by_bucket(rows: Iterable[tuple[Any, int, Sequence[int]]]) -> dict[Any, list[int]]:
     """(what, milliseconds, sums) added up by (grain, bucket, what): first by hour, then by the rest."""
-    by_hour: dict[Any, list[int]] = {}
+    by_hour: dict[tuple[int, Any], list[int]] = {}
     for what, at_ms, sums in rows:
-        _add(by_hour.setdefault((at_ms // HOUR_MS, what), [0] * len(SUMS)), sums)
+        _add(by_hour, (at_ms // HOUR_MS, what), sums)
     found: dict[Any, list[int]] = {}
+    numbers = {hour: bucket_numbers(hour * HOUR_MS) for hour in {hour for hour, _ in by_hour}}
     for (hour, what), total in by_hour.items():
-        for grain, bucket in bucket_numbers(hour * HOUR_MS):
-            _add(found.setdefault((grain, bucket, what), [0] * len(SUMS)), total)
+        for grain, bucket in numbers[hour]:
+            _add(found, (grain, bucket, what), total)
     return found
 
 
-def _add(total: list[int], sums: Sequence[int]) -> None:
-    for index in range(N_ADDED):
-        total[index] += sums[index]
-    total[N_ADDED] = max(total[N_ADDED], sums[N_ADDED])
-
-
-def _add_to_rollups(fresh: list[tuple[Row, int]], numbers: dict[Combination, int]) -> None:
-    named = ((numbers[row.names], row.at_ms, sums_of(row, cost)) for row, cost in fresh)
-    add_sums(_ROLLUPS, "series_id", sums_by_bucket(named))
+def _add(totals: dict[Any, list[int]], key: Any, sums: Sequence[int]) -> None:
+    """Add to the total of `key`. Written out: it runs for every event and every sum of them."""
+    total = totals.get(key)
+    if total is None:
+        totals[key] = list(sums)
+        return
+    total[0] += sums[0]
+    total[1] += sums[1]
+    total[2] += sums[2]
+    total[3] += sums[3]
+    total[4] += sums[4]
+    total[5] += sums[5]
+    total[6] += sums[6]
+    if sums[7] > total[7]:  # noqa: PLR1730  # max() takes twice the time
+        total[7] = sums[7]
 
 
 def add_sums(table: str, what: str, sums: dict[Any, list[int]]) -> None:
@@ -168,11 +177,18 @@ def add_sums(table: str, what: str, sums: dict[Any, list[int]]) -> None:
             kinds = ["smallint", "int", "int" if what == "series_id" else "text"]
             kinds += ["bigint"] * len(SUMS)
             arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
-            columns_of_values = [list(column) for column in zip(*values, strict=True)]
-            cursor.execute(f"{into} SELECT * FROM unnest({arrays}) {conflict}", columns_of_values)  # noqa: S608
+            parameters = [_array(column) for column in zip(*values, strict=True)]
+            cursor.execute(f"{into} SELECT * FROM unnest({arrays}) {conflict}", parameters)  # noqa: S608
         else:
             marks = ", ".join(["%s"] * len(columns))
             cursor.executemany(f"{into} VALUES ({marks}) {conflict}", values)
+
+
+def _array(column: Sequence[Any]) -> str | list[Any]:
+    """A PostgreSQL array; of integers as text, which the driver would make one by one."""
+    if isinstance(column[0], int):
+        return "{" + ",".join(map(int.__repr__, column)) + "}"
+    return list(column)
 
 
 class Times:
@@ -212,10 +228,17 @@ def times_by_bucket(timings: Iterable[Timing]) -> dict[ModelKey, Times]:
     return found
 
 
-def _add_to_models(fresh: list[tuple[Row, int]]) -> None:
+def _add_to_models(
+    fresh: list[tuple[Row, int]],
+    by_series: dict[RollupKey, list[int]],
+    numbers: dict[Combination, int],
+) -> None:
     """Everybody's sums by model, and the histograms: few rows, read, added to and written back."""
-    named = ((row.names.model, row.at_ms, sums_of(row, cost)) for row, cost in fresh)
-    add_sums(_MODELS, "model", sums_by_bucket(named))
+    models = {number: names.model for names, number in numbers.items()}
+    sums: dict[ModelKey, list[int]] = {}
+    for (grain, bucket, number), total in by_series.items():
+        _add(sums, (grain, bucket, models[number]), total)
+    add_sums(_MODELS, "model", sums)
     add_times(
         times_by_bucket(
             (

@@ -1,7 +1,8 @@
 """A journal record as a row of the ledger, or the reason why it is none."""
 
 import re
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from usage.journal import Record
 
@@ -63,25 +64,19 @@ def row_of(record: Record) -> Row:
         event_id = record["id"]
         if not ID.fullmatch(event_id):
             raise BadRecordError("not an id")
-        unit = record.get("unit", "")
-        if unit not in UNITS:
-            raise BadRecordError("not a unit")
-        names = Combination(
-            _text(record["u"], 36),
-            _text(record["ki"], 36) if record["ki"] is not None else None,
-            _text(record["s"], 8),
-            _text(record["m"], 255),
-            _text(record["sm"], 255),
-            _text(record["e"], 200),
-            unit,
+        names, user_name, key_name = _names(
+            (
+                *(record["u"], record["un"], record["ki"], record["kn"], record["s"]),
+                *(record["m"], record["sm"], record["e"], record.get("unit", "")),
+            )
         )
         first, unknown = record.get("tt"), record.get("um")
         return Row(
             event_id,
             moment_ms(event_id),
             names,
-            _text(record["un"], 254),
-            _text(record["kn"], 100) if record["kn"] is not None else None,
+            user_name,
+            key_name,
             _count(record.get("p", 0)),
             _count(record.get("cp", 0)),
             _count(record.get("c", 0)),
@@ -98,6 +93,24 @@ def row_of(record: Record) -> Row:
         )
     except (KeyError, TypeError, AttributeError) as exc:
         raise BadRecordError(f"a field is missing or of another kind: {exc}") from exc
+
+
+@lru_cache(maxsize=20_000)
+def _names(given: tuple[Any, ...]) -> tuple[Combination, str, str | None]:
+    """The combination, the user's and the key's name. Remembered: most events repeat an earlier one's."""
+    user_id, user_name, key_id, key_name, source, model, served_model, endpoint, unit = given
+    if unit not in UNITS:
+        raise BadRecordError("not a unit")
+    names = Combination(
+        _text(user_id, 36),
+        _text(key_id, 36) if key_id is not None else None,
+        _text(source, 8),
+        _text(model, 255),
+        _text(served_model, 255),
+        _text(endpoint, 200),
+        unit,
+    )
+    return names, _text(user_name, 254), _text(key_name, 100) if key_name is not None else None
 
 
 def _text(value: str, limit: int) -> str:

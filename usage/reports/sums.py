@@ -94,11 +94,22 @@ def _by_series(question: Question) -> tuple[str, list[Any]]:
         numbers = list(found[: _MAX_LISTED + 1])
     listed = numbers if numbers is not None and len(numbers) <= _MAX_LISTED else None
     inner, values = _rollups(_ROLLUP, "series_id", question.window, listed)
+    if question.window.grain is None:
+        inner = _one_row_a_series(inner)
     source = f"({inner}) r JOIN {_SERIES} s ON s.id = r.series_id"
     if given:
         source += " WHERE " + " AND ".join(f"s.{name} = %s" for name in given)
         values += given.values()
     return _outer(question, source), values
+
+
+def _one_row_a_series(inner: str) -> str:
+    """Where the window is one sum: names are joined to and grouped by once a series, not once a row."""
+    sums = ", ".join(f"CAST(SUM({name}) AS bigint) AS {name}" for name in _SUMMED)
+    return (
+        f"SELECT 0 AS shown, series_id, {sums}, MAX(last_ms) AS last_ms "  # noqa: S608
+        f"FROM ({inner}) each_row GROUP BY series_id"
+    )
 
 
 def _outer(question: Question, source: str) -> str:
