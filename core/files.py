@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,15 +34,33 @@ class HeldLock:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path` for the block; waits for whoever has it."""
+def exclusive(path: Path, *, timeout_s: float | None = None) -> Iterator[None]:
+    """Hold the lock file at `path` for the block; waits for whoever has it, `timeout_s` at most.
+
+    Raises AlreadyHeldError where somebody has it for longer.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        if timeout_s is None:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        else:
+            _lock_within(fd, path, timeout_s)
         yield
     finally:
         os.close(fd)
+
+
+def _lock_within(fd: int, path: Path, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise AlreadyHeldError(path) from None
+            time.sleep(0.005)
 
 
 def secret_from_file(path: Path) -> str:

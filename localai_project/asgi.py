@@ -50,7 +50,8 @@ from usage.metering import Meter
 from usage.metrics import unrecorded
 from usage.quotas.keeper import TermsKeeper
 from usage.quotas.limiter import Limiter, Terms
-from usage.quotas.service import lane_counters, terms_in_force
+from usage.quotas.service import terms_in_force
+from usage.quotas.store import lane_counters
 
 log = logging.getLogger("gatehouse.web")
 DATABASE_WAIT_S = 50.0  # gunicorn takes a worker for hung that says nothing for 60

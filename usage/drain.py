@@ -17,7 +17,7 @@ from django.db import DatabaseError, DataError, IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.runtime import env
-from core.files import exclusive
+from core.files import AlreadyHeldError, exclusive
 from usage import ledger
 from usage.journal import (
     FINAL,
@@ -38,6 +38,7 @@ from usage.series import Dictionary
 log = logging.getLogger("gatehouse.journal")
 BATCH = 10_000  # records; the larger, the fewer rollup rows an event
 MAX_REJECTED_BYTES = 16 * 1024 * 1024
+_NAMES = {"un", "kn", "user_name", "api_key_name"}  # they may be of somebody who is deleted later
 _REFUSED = (DataError, IntegrityError, ValueError, KeyError, TypeError, OverflowError)
 Sink = Callable[[Sequence[Record]], None]
 # Record kinds of the apps above, each with what writes its rows; `inference.apps` adds its own.
@@ -70,17 +71,29 @@ def drain(limit_s: float | None = None) -> Drained:
     if not folder.is_dir():
         return Drained(0, complete=True)
     until = time.monotonic() + limit_s if limit_s is not None else float("inf")
-    with exclusive(folder / ".drain.lock"):
-        paths = segments(folder)
-        names = [path.name for path in paths]
-        marks = {mark.pk: mark for mark in JournalMark.objects.filter(pk__in=names)}
-        dictionary = Dictionary()
-        records, complete = 0, True
-        for path in paths:
-            segment = _Segment(path, marks.get(path.name), dictionary, until)
-            records += segment.drain()
-            complete = complete and segment.is_read
-        return Drained(records, complete)
+    orphans: list[tuple[Row, int]] = []
+    try:
+        with exclusive(folder / ".drain.lock", timeout_s=limit_s):
+            drained = _drain(folder, until, orphans)
+    except AlreadyHeldError:  # somebody else drains, and has more to do than we can wait for
+        return Drained(0, complete=False)
+    if orphans:  # by itself: who listens may have to wait for another store
+        for listener in ORPHAN_LISTENERS:
+            listener(orphans)
+    return drained
+
+
+def _drain(folder: Path, until: float, orphans: list[tuple[Row, int]]) -> Drained:
+    paths = segments(folder)
+    marks = JournalMark.objects.filter(pk__in=[path.name for path in paths]).in_bulk()
+    dictionary = Dictionary()
+    records, complete = 0, True
+    for path in paths:
+        segment = _Segment(path, marks.get(path.name), dictionary, until)
+        records += segment.drain()
+        complete = complete and segment.is_read
+        orphans += segment.orphans
+    return Drained(records, complete)
 
 
 class _Segment:
@@ -90,6 +103,7 @@ class _Segment:
         self, path: Path, mark: JournalMark | None, dictionary: Dictionary, until: float
     ) -> None:
         self.is_read = False
+        self.orphans: list[tuple[Row, int]] = []
         self._path = path
         self._until = until
         self._offset = mark.offset if mark else 0
@@ -144,29 +158,42 @@ class _Segment:
             log.error("journal %s: %d unreadable lines", self._path.name, len(records) - len(good))
         rows = self._rows([record for record in good if record.get("k") == FINAL])
         others = [record for record in good if record.get("k") in SINKS]
-        try:
-            self._write(rows, others, offset=after)
-        except _REFUSED:
-            self._write_one_by_one(rows, others)
-            self._write([], [], offset=after)
+        self._write(rows, others, offset=after)
         self._offset = after
-
-    def _write_one_by_one(self, rows: Sequence[Row], others: Sequence[Record]) -> None:
-        for row in rows:
-            try:
-                self._write([row], [])
-            except _REFUSED as exc:
-                self._put_aside(row._asdict(), exc)
-        for record in others:
-            try:
-                self._write([], [record])
-            except _REFUSED as exc:
-                self._put_aside(record, exc)
 
     def _write(
         self, rows: Sequence[Row], others: Sequence[Record], **mark: Any
     ) -> Sequence[tuple[Row, int]]:
-        """Rows, what else there is, and the mark where one is given, all or none; what was new."""
+        """Rows, what else there is, and the mark; what was new. What the database refuses is put aside."""
+        try:
+            fresh = self._write_at_once(rows, others, **mark)
+        except _REFUSED:
+            fresh = self._write_one_by_one(rows, others)
+            self._write_at_once([], [], **mark)
+        for listener in LISTENERS if fresh else ():
+            listener(fresh)
+        return fresh
+
+    def _write_one_by_one(
+        self, rows: Sequence[Row], others: Sequence[Record]
+    ) -> list[tuple[Row, int]]:
+        fresh: list[tuple[Row, int]] = []
+        for row in rows:
+            try:
+                fresh += self._write_at_once([row], [])
+            except _REFUSED as exc:
+                self._put_aside(row._asdict(), exc)
+        for record in others:
+            try:
+                self._write_at_once([], [record])
+            except _REFUSED as exc:
+                self._put_aside(record, exc)
+        return fresh
+
+    def _write_at_once(
+        self, rows: Sequence[Row], others: Sequence[Record], **mark: Any
+    ) -> list[tuple[Row, int]]:
+        """All or none, in one transaction."""
         try:
             with transaction.atomic():
                 fresh = ledger.write(rows, self._dictionary, tariff_in_force()) if rows else []
@@ -179,13 +206,7 @@ class _Segment:
             self._dictionary.forget()
             raise
         self._dictionary.keep()
-        self._tell(LISTENERS, fresh)
         return fresh
-
-    @staticmethod
-    def _tell(listeners: Sequence[Listener], fresh: Sequence[tuple[Row, int]]) -> None:
-        for listener in listeners if fresh else ():
-            listener(fresh)
 
     def _rows(self, records: Sequence[Record]) -> list[Row]:
         rows = []
@@ -197,8 +218,9 @@ class _Segment:
         return rows
 
     def _put_aside(self, record: Record, exc: Exception) -> None:
-        """Keep a refused record for people to look at, up to a bound."""
+        """Keep a refused record for people to look at, without names and up to a bound."""
         log.error("journal %s: a record was put aside", self._path.name, exc_info=exc)
+        record = {name: value for name, value in record.items() if name not in _NAMES}
         with rejected_file().open("ab") as file:
             if file.tell() < MAX_REJECTED_BYTES:
                 file.write(encode(record))
@@ -206,9 +228,8 @@ class _Segment:
     def _finish(self) -> int:
         """Bill what a worker that was killed had under way, by its last progress (S-18); the file goes."""
         rows = self._rows([] if was_closed(self._path) else self._left_open())
-        fresh = self._write(rows, [], offset=self._offset, done_at=timezone.now())
+        self.orphans += self._write(rows, [], offset=self._offset, done_at=timezone.now())
         self._path.unlink(missing_ok=True)
-        self._tell(ORPHAN_LISTENERS, fresh)
         return len(rows)
 
     def _left_open(self) -> list[Record]:

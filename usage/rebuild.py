@@ -6,21 +6,32 @@ which events may be gone (retention) is left as it is.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from core.files import exclusive
 from usage import histograms
-from usage.buckets import DAY_MS, HOURS_A_DAY, day_of, first_day, first_id, hour_of, month_of
+from usage.buckets import (
+    DAY_MS,
+    HOUR_MS,
+    HOURS_A_DAY,
+    day_of,
+    first_day,
+    first_id,
+    hour_of,
+    month_of,
+)
 from usage.drain import journal_folder
-from usage.ledger import SUMS, add_sums, add_times, sums_by_bucket, times_by_bucket
+from usage.ledger import SUMS, Timing, add_sums, add_times, sums_by_bucket, times_by_bucket
 from usage.models import Grain, ModelRollup, UsageEvent, UsageRollup, UsageSeries
 from usage.retention import expired_before
 
 _TABLES = [each._meta.db_table for each in (UsageRollup, ModelRollup)]  # noqa: SLF001
+
+_NARROW = {Grain.HOUR, Grain.DAY}
 
 
 @contextmanager
@@ -45,50 +56,63 @@ def days_with_events(now: datetime) -> range:
     return range(start, day_of(hour_of(now)) + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Event:
-    """One event as the ledger's sums take it."""
-
-    what: Any
-    model: str
-    at_ms: int
-    sums: tuple[int, ...]
-    status: int
-    counted: bool
-    duration_ms: int
-    first_token_ms: int | None
-
-
-def rebuild_day(day: int) -> int:
-    """Make the hours and the day anew; how many events there were."""
+def rebuild_day(day: int) -> int | None:
+    """Make the hours and the day anew; how many events there were, None where some may be gone by now."""
     with undisturbed():
-        events = list(_events_of(day))
+        series, n_events = _sums_of(day)
+        times = times_by_bucket(_timings_of(day))
+        cut = expired_before()
+        if cut is not None and day <= day_of(hour_of(cut)):
+            return None
         for table in _TABLES:
             _delete(table, Grain.HOUR, day * HOURS_A_DAY, (day + 1) * HOURS_A_DAY - 1)
             _delete(table, Grain.DAY, day, day)
-        narrow = {Grain.HOUR, Grain.DAY}
-        for table, what in zip(_TABLES, ("series_id", "model"), strict=True):
-            named = ((e.model if what == "model" else e.what, e.at_ms, e.sums) for e in events)
-            sums = sums_by_bucket(named)
-            add_sums(table, what, {key: each for key, each in sums.items() if key[0] in narrow})
-        times = times_by_bucket(
-            (e.model, e.at_ms, e.status, e.counted, e.duration_ms, e.first_token_ms) for e in events
-        )
-        add_times({key: each for key, each in times.items() if key[0] in narrow})
-    return len(events)
+        models = dict(UsageSeries.objects.values_list("id", "model"))
+        by_model = ((models[number], at_ms, sums) for number, at_ms, sums in _hours(series))
+        for table, what, sums in (
+            (_TABLES[0], "series_id", series),
+            (_TABLES[1], "model", sums_by_bucket(by_model)),
+        ):
+            add_sums(table, what, {key: each for key, each in sums.items() if key[0] in _NARROW})
+        add_times({key: each for key, each in times.items() if key[0] in _NARROW})
+    return n_events
 
 
-def _events_of(day: int) -> Iterator[_Event]:
-    models = dict(UsageSeries.objects.values_list("id", "model"))
+def _events_of(day: int) -> "QuerySet[UsageEvent]":
     low, high = first_id(day * DAY_MS), first_id((day + 1) * DAY_MS)
-    for event in UsageEvent.objects.filter(id__gte=low, id__lt=high).iterator(chunk_size=5000):
-        at_ms = event.id.int >> 80
-        sums = (0, 1, 0, 0, 0, 0, 0, at_ms)
-        if event.counted:
-            tokens = (event.prompt_tokens, event.cached_tokens, event.completion_tokens)
-            sums = (1, 0, *tokens, event.units, event.cost, at_ms)
-        times = (event.status, event.counted, event.duration_ms, event.first_token_ms)
-        yield _Event(event.series_id, models[event.series_id], at_ms, sums, *times)
+    return UsageEvent.objects.filter(id__gte=low, id__lt=high)
+
+
+def _sums_of(day: int) -> tuple[dict[Any, list[int]], int]:
+    """The day's sums by bucket and series, event by event, and how many events there were."""
+    columns = ("prompt_tokens", "cached_tokens", "completion_tokens", "units", "cost")
+    n_events = 0
+
+    def each() -> Iterator[tuple[int, int, tuple[int, ...]]]:
+        nonlocal n_events
+        found = _events_of(day).values_list("id", "series_id", "counted", *columns)
+        for pk, number, counted, *amounts in found.iterator(chunk_size=5000):
+            n_events += 1
+            at_ms = pk.int >> 80
+            sums = (1, 0, *amounts, at_ms) if counted else (0, 1, 0, 0, 0, 0, 0, at_ms)
+            yield number, at_ms, sums
+
+    return sums_by_bucket(each()), n_events
+
+
+def _hours(sums: dict[Any, list[int]]) -> Iterator[tuple[int, int, list[int]]]:
+    """The hours among sums by bucket, as (series, milliseconds, sums)."""
+    for (grain, bucket, number), each in sums.items():
+        if grain == Grain.HOUR:
+            yield number, bucket * HOUR_MS, each
+
+
+def _timings_of(day: int) -> Iterator[Timing]:
+    models = dict(UsageSeries.objects.values_list("id", "model"))
+    columns = ("status", "counted", "duration_ms", "first_token_ms")
+    found = _events_of(day).values_list("id", "series_id", *columns)
+    for pk, number, *times in found.iterator(chunk_size=5000):
+        yield models[number], pk.int >> 80, *times
 
 
 def rebuild_month(month: int) -> None:

@@ -8,7 +8,7 @@ from django.db import DatabaseError
 
 from usage import books, partitions, retention
 from usage.models import JournalMark
-from usage.quotas.service import forget_counters_without_rule
+from usage.quotas.store import forget_counters_without_rule
 
 log = logging.getLogger("gatehouse.books")
 CHECK_EVERY_S, TIDY_EVERY_S = 600.0, 3600.0
@@ -36,7 +36,14 @@ class Upkeep:
 
 
 def tidy(now: datetime) -> None:
-    partitions.ensure(now)
-    retention.expire(now)
-    JournalMark.objects.filter(done_at__lt=now - MARKS_KEPT).delete()
-    forget_counters_without_rule()
+    """Each by itself: what one has to wait for does not hold up the others."""
+    for work in (
+        lambda: partitions.ensure(now),
+        lambda: retention.expire(now),
+        lambda: JournalMark.objects.filter(done_at__lt=now - MARKS_KEPT).delete(),
+        forget_counters_without_rule,
+    ):
+        try:
+            work()
+        except DatabaseError as exc:
+            log.warning("upkeep of the books waits: %s", type(exc).__name__)

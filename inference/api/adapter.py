@@ -31,7 +31,8 @@ from usage.drain import journal_folder
 from usage.journal import Journal
 from usage.metering import Meter
 from usage.quotas.limiter import Limiter
-from usage.quotas.service import counters, terms_in_force
+from usage.quotas.service import terms_in_force
+from usage.quotas.store import counters
 
 Work = Callable[[Call, Answer, Runtime], Awaitable[None]]
 

@@ -28,6 +28,7 @@ def make_events(apps, schema_editor):
     create, _ = schema_editor.table_sql(model)
     schema_editor.execute(create + " PARTITION BY RANGE (id)")
     schema_editor.execute(f"CREATE TABLE {NEW}_rest PARTITION OF {NEW} DEFAULT")
+    schema_editor.execute(f"CREATE INDEX usageevent_by_series ON {NEW} (series_id, id)")
 
 
 def drop_events(apps, schema_editor):
@@ -458,6 +459,9 @@ class Migration(migrations.Migration):
                     ],
                     options={
                         "db_table": "usage_event",
+                        "indexes": [
+                            models.Index(fields=["series_id", "id"], name="usageevent_by_series"),
+                        ],
                         "constraints": [
                             models.CheckConstraint(
                                 condition=models.Q(

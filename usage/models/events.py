@@ -68,6 +68,10 @@ class UsageEvent(models.Model):
 
     class Meta:
         db_table = "usage_event"
+        indexes: ClassVar = [
+            # one person's events: exports, own latency, what a new quota rule counts
+            models.Index(fields=["series_id", "id"], name="usageevent_by_series"),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=models.Q(

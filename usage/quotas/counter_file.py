@@ -63,7 +63,7 @@ class CounterFile:
     opened.
     """
 
-    __slots__ = ("_cells", "_fd", "_map", "window")
+    __slots__ = ("_cells", "_fd", "_map", "is_locked", "window")
 
     def __init__(self, path: Path, window: Window) -> None:
         try:
@@ -79,6 +79,7 @@ class CounterFile:
             raise
         self._cells = memoryview(self._map).cast("q")
         self.window = window
+        self.is_locked = False
 
     def lock(self, deadline: float) -> bool:
         """Take the lock. False, and no lock, where the file is not (or no longer) the rule's.
@@ -89,6 +90,7 @@ class CounterFile:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock_by(self._fd, deadline)
+        self.is_locked = True
         # Reading a mapped file that somebody has cut short would end the process.
         if os.lseek(self._fd, 0, os.SEEK_END) == SIZE:
             cells = self._cells
@@ -98,6 +100,7 @@ class CounterFile:
         return False
 
     def unlock(self) -> None:
+        self.is_locked = False
         fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def close(self) -> None:

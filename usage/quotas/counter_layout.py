@@ -80,6 +80,23 @@ def write_new(path: Path, window: Window, head: int, cells: Cells) -> None:
         draft.unlink(missing_ok=True)
 
 
+def is_sound(path: Path, window: Window) -> bool:
+    """Whether the file at `path` has whole counters of that window."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        raise CountersAwayError(str(exc)) from exc
+    try:
+        if os.fstat(fd).st_size != SIZE:
+            return False
+        magic, seconds, dirty = Struct("=3q").unpack(os.pread(fd, 24, 0))
+    finally:
+        os.close(fd)
+    return bool(magic == FORMAT and seconds == window.seconds and dirty != FILLING)
+
+
 def retire(path: Path, deadline: float) -> None:
     """Tell all who have the file at `path` open that it is no longer the one of its rule.
 

@@ -20,6 +20,10 @@ end
 local function save(q)
   redis.call('HSET', q.key, 'v', VERSION, 'w', text(q.w), 'h', text(q.h), 'r', text(q.r), 't', text(q.t),
     'c', text(q.c), 'ht', text(q.ht), 'hc', text(q.hc), 'nr', text(q.nr), 'nt', text(q.nt))
+  -- what nobody asks about for its window and a day holds nothing any more: its rule may be gone
+  for _, part in ipairs({'', ':holds', ':held'}) do
+    redis.call('EXPIRE', q.key .. part, text(q.w + 86400))
+  end
 end
 
 local function roll(q, bucket)

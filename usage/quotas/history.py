@@ -1,7 +1,7 @@
 """What a rule's window held before anybody counted it: from the books, for new counters.
 
-Windows of up to a week are counted event by event, longer ones by the hour, which is finer than
-their buckets are.
+Windows of up to a week are counted event by event, longer ones (and those that reach back to where
+single events are gone) by the hour.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from usage.buckets import HOUR_MS, first_id, hour_of
 from usage.models import Grain, UsageEvent, UsageRollup, UsageSeries
 from usage.quotas.terms import Rule
+from usage.retention import expired_before
 
 BY_EVENT_S = 7 * 24 * 3600
 Used = tuple[float, int, int, int]  # moment (epoch s), requests, tokens, cost
@@ -25,9 +26,11 @@ def used(rule: Rule, now: float) -> Iterator[Used]:
     numbers = list(series.values_list("id", flat=True))
     if not numbers:
         return
+    cut = expired_before()
     # Buckets are counted whole, so one before the window's begin counts in part
     start = datetime.fromtimestamp(now - rule.window_s - rule.bucket_s, tz=UTC)
-    yield from (_by_event if rule.window_s <= BY_EVENT_S else _by_hour)(numbers, start)
+    by_event = rule.window_s <= BY_EVENT_S and (cut is None or cut < start)
+    yield from (_by_event if by_event else _by_hour)(numbers, start)
 
 
 def _by_event(numbers: list[int], start: datetime) -> Iterator[Used]:

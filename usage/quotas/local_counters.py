@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from usage.quotas.counter_file import CounterFile
-from usage.quotas.counter_layout import lock_by, retire, write_new
+from usage.quotas.counter_layout import is_sound, lock_by, retire, write_new
 from usage.quotas.terms import (
     CountersAwayError,
     CountersMissingError,
@@ -193,7 +193,7 @@ class LocalCounters:
         window = window_of(rule.window_s)
         cells = cells_of(window, used, now)
         head = window.bucket(now)
-        with self._mutex, self._making():
+        with self._making(), self._mutex:
             self._drop_if_unlinked(rule.id)
             file = self._lock_one(rule, time.monotonic() + WAIT_S)
             if file is None:
@@ -215,19 +215,15 @@ class LocalCounters:
             return standing_of(rule, now, file.contents(), file.column)
 
     def exists(self, rule: Rule) -> bool:
-        """Whether the rule has counters that are sound and of its window."""
-        with self._mutex:
-            self._drop_if_unlinked(rule.id)
-            file = self._lock_one(rule, time.monotonic() + WAIT_S)
-            if file is None:
-                return False
-            whole = file.is_whole()
-            file.unlock()
-            return whole
+        """Whether the rule has counters that are sound and of its window; a look at the file's head."""
+        if rule.id in self._files:
+            with self._mutex:
+                self._drop_if_unlinked(rule.id)
+        return is_sound(self._path(rule.id), window_of(rule.window_s))
 
     def forget(self, rule_id: str) -> None:
         """Remove the counters of a rule, for all processes."""
-        with self._mutex, self._making():
+        with self._making(), self._mutex:
             self._claims.pop(rule_id, None)
             self._drop(rule_id)
             path = self._path(rule_id)
@@ -300,8 +296,6 @@ class LocalCounters:
 
     def _lock_present(self, rules: Sequence[Rule], now: float) -> list[CounterFile | None]:
         """As `_lock`, with None for what is missing."""
-        while len(self._files) > FILES_OPEN:
-            self._files.popitem(last=False)[1].close()
         deadline = time.monotonic() + WAIT_S
         if len(rules) == 1:
             return [self._lock_ready(rules[0], deadline, now)]
@@ -335,6 +329,7 @@ class LocalCounters:
             if file.window.seconds == rule.window_s and file.lock(deadline):
                 return file
             self._drop(rule.id)
+        self._let_go(FILES_OPEN)
         try:
             file = self._files[rule.id] = CounterFile(self._path(rule.id), window_of(rule.window_s))
         except CountersMissingError:
@@ -345,6 +340,14 @@ class LocalCounters:
             return file
         self._drop(rule.id)
         return None
+
+    def _let_go(self, n_kept: int) -> None:
+        """Close files that were used longest ago, but none that is locked now."""
+        for rule_id in list(self._files):
+            if len(self._files) <= n_kept:
+                return
+            if not self._files[rule_id].is_locked:
+                self._files.pop(rule_id).close()
 
     def _drop(self, rule_id: str) -> None:
         file = self._files.pop(rule_id, None)

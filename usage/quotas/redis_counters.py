@@ -210,14 +210,6 @@ class RedisCounters(_Holds):
         except _LOST as exc:
             raise CountersAwayError(type(exc).__name__) from exc
 
-    def rule_ids(self) -> set[str]:
-        """The rules that are counted, whether or not they are still rules."""
-        try:
-            found = [key.decode() for key in self._redis.scan_iter(f"{PREFIX}*", count=1000)]
-        except _LOST as exc:
-            raise CountersAwayError(type(exc).__name__) from exc
-        return {name.removeprefix(PREFIX).partition(":")[0] for name in found}
-
     def beat(self, now: float) -> None:
         call = self._beat_call(now)
         if call is not None:

@@ -1,86 +1,28 @@
 """Quota rules for pages, endpoints and the background process: made, changed, shown, taken away."""
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from accounts.audit import Actor, Subject, record
 from accounts.changes import terms_changed
 from accounts.models import ApiKey, User
-from accounts.runtime import env
 from core.errors import InvalidRequestError, NotFoundError
-from core.files import exclusive
-from usage.drain import drain
 from usage.models import QuotaRule
 from usage.prices import tariff
-from usage.quotas.history import used
-from usage.quotas.limiter import Counters, Terms
-from usage.quotas.local_counters import LocalCounters
+from usage.quotas.limiter import Terms
+from usage.quotas.store import counters, make_counters
 from usage.quotas.terms import CountersAwayError, Rule, Standing
 from usage.quotas.words import moment, window_name
 from usage.records import Row
 
-if TYPE_CHECKING:
-    from usage.quotas.redis_counters import RedisCounters
-
+log = logging.getLogger("gatehouse.quotas")
 MAXIMA = ("max_requests", "max_total_tokens", "max_cost", "max_concurrent")
 MAX_RULES_A_USER = 100
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-def counters() -> "LocalCounters | RedisCounters":
-    """Where this process counts: Redis where several machines share it, else files of this machine."""
-    return _counters(env().redis_url, env().data_path / "state" / "quotas")
-
-
-@cache
-def _counters(redis_url: str, folder: Path) -> "LocalCounters | RedisCounters":
-    if redis_url:
-        from usage.quotas.redis_counters import RedisCounters  # its import costs who has none
-
-        return RedisCounters(redis_url)
-    forget_after_boot(folder)
-    return LocalCounters(folder)
-
-
-def forget_after_boot(folder: Path) -> None:
-    """Remove counters of before the machine last started: a loss of power may have torn them, and
-    they are made from the books again.
-    """
-    boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
-    mark = folder / "boot"
-    with exclusive(folder / "boot.lock"):
-        if mark.exists() and mark.read_text() == boot:
-            return
-        for path in folder.glob("*.quota"):
-            path.unlink()
-        mark.write_text(boot)
-
-
-def lane_counters() -> Counters:
-    """The same for the lane, whose loop waits for nothing but coroutines."""
-    if env().redis_url:
-        from usage.quotas.redis_counters import AsyncRedisCounters
-
-        return AsyncRedisCounters(env().redis_url)
-    return counters()
-
-
-def forget_counters_without_rule() -> None:
-    """Counters of rules that went with their user or key."""
-    try:
-        counted = counters().rule_ids()
-        there = {str(pk) for pk in QuotaRule.objects.values_list("pk", flat=True)}
-        for rule_id in counted - there:
-            counters().forget(rule_id)
-    except CountersAwayError:
-        return  # the next round comes
 
 
 def rule_of(row: QuotaRule) -> Rule:
@@ -97,17 +39,8 @@ def rule_of(row: QuotaRule) -> Rule:
 def terms_in_force() -> Terms:
     """Every rule and price, with the counters of every rule there; for a worker, off its loop."""
     rules = [rule_of(row) for row in QuotaRule.objects.all()]
-    for rule in rules:
-        make_counters(rule)
+    make_counters(rules)
     return Terms(rules, tariff())
-
-
-def make_counters(rule: Rule) -> None:
-    """Count what the books say of the rule's window, where nobody counts it yet."""
-    if not counters().exists(rule):
-        drain()
-        now = time.time()
-        counters().fill(rule, used(rule, now), now, only_missing=True)
 
 
 def set_rule(
@@ -140,7 +73,7 @@ def set_rule(
         about = Subject(user_id, f"{model or 'all models'}, {window_name(window_s)}")
         record("quota_set", by, about, before=before, after=maxima)
         terms_changed()
-    make_counters(rule_of(row))
+    make_counters([rule_of(row)])
     return row
 
 
@@ -154,7 +87,10 @@ def delete_rule(user_id: UUID, rule_id: UUID, *, by: Actor) -> None:
         record("quota_deleted", by, about, before={name: getattr(row, name) for name in MAXIMA})
         row.delete()
         terms_changed()
-    counters().forget(str(rule_id))
+    try:
+        counters().forget(str(rule_id))
+    except CountersAwayError as exc:  # nobody asks for them any more, and they are swept
+        log.warning("the counters of a rule stay for now: %s", exc)
 
 
 def statuses(user_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
@@ -163,8 +99,12 @@ def statuses(user_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     rows = QuotaRule.objects.filter(user_id__in=user_ids).order_by(
         "model", "window_s", "created_at"
     )
+    away = False
     for row in rows:
-        found.setdefault(str(row.user_id), []).append(status(rule_of(row)))
+        rule = rule_of(row)
+        standing = None if away else _standing(rule)
+        away = standing is None  # what does not answer once is not asked again for each rule
+        found.setdefault(str(row.user_id), []).append(_status(rule, standing))
     return found
 
 
@@ -172,14 +112,17 @@ def statuses_of(user_id: str) -> list[dict[str, Any]]:
     """One person's; none for who has no account."""
     try:
         UUID(user_id)
-    except (ValueError, ValidationError):
+    except ValueError:
         return []
     return statuses([user_id]).get(user_id, [])
 
 
 def status(rule: Rule) -> dict[str, Any]:
     """A QuotaStatus: the rule, what its window holds, and when a next call is let through (S-15)."""
-    standing = _standing(rule)
+    return _status(rule, _standing(rule))
+
+
+def _status(rule: Rule, standing: Standing | None) -> dict[str, Any]:
     return {
         "id": rule.id,
         "model": rule.model,
@@ -201,8 +144,7 @@ def status(rule: Rule) -> dict[str, Any]:
 def _standing(rule: Rule) -> Standing | None:
     """What the window holds; made from the books where the counters are missing, None where away."""
     try:
-        if not counters().exists(rule):
-            make_counters(rule)
+        make_counters([rule])
         return counters().standing(rule, time.time())
     except CountersAwayError:
         return None
@@ -212,29 +154,33 @@ def charge_orphans(rows: Iterable[tuple[Row, int]]) -> None:
     """What a killed worker had under way, once it is in the books: its tokens count, or it does not.
 
     Its requests were counted when they were admitted (S-51); of those that delivered nothing that is
-    taken back. The holds expire by themselves.
+    taken back. The holds expire by themselves. Where the counters are away this is given up: they
+    then have the requests, and not the tokens, of what was under way.
     """
-    rules = [rule_of(row) for row in QuotaRule.objects.all()]
-    if not rules:
+    of_rules = list(QuotaRule.objects.all())
+    if not of_rules:
         return
-    terms, admins = (
-        Terms(rules),
-        set(User.objects.filter(role="admin").values_list("pk", flat=True)),
+    began = {str(row.pk): row.created_at.timestamp() for row in of_rules}
+    terms = Terms([rule_of(row) for row in of_rules])
+    exempt = {str(pk) for pk in User.objects.filter(role="admin").values_list("pk", flat=True)}
+    try:
+        for row, cost in rows:
+            names = row.names
+            for rule in terms.rules_of(
+                names.user_id, names.api_key_id, names.model, exempt=names.user_id in exempt
+            ):
+                if row.at_ms / 1000 >= began[rule.id]:  # earlier ones were not counted at admission
+                    _charge(rule, row, cost)
+    except CountersAwayError as exc:
+        log.warning("quotas do not know what a killed worker had under way: %s", exc)
+
+
+def _charge(rule: Rule, row: Row, cost: int) -> None:
+    counters().charge(
+        rule,
+        at=row.at_ms / 1000,
+        requests=0 if row.counted else -1,
+        tokens=row.prompt_tokens + row.completion_tokens if row.counted else 0,
+        cost=cost,
+        now=time.time(),
     )
-    exempt = {str(pk) for pk in admins}
-    for row, cost in rows:
-        names = row.names
-        for rule in terms.rules_of(
-            names.user_id, names.api_key_id, names.model, exempt=names.user_id in exempt
-        ):
-            try:
-                counters().charge(
-                    rule,
-                    at=row.at_ms / 1000,
-                    requests=0 if row.counted else -1,
-                    tokens=row.prompt_tokens + row.completion_tokens if row.counted else 0,
-                    cost=cost,
-                    now=time.time(),
-                )
-            except CountersAwayError:
-                continue

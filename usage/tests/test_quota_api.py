@@ -7,7 +7,7 @@ import pytest
 
 from accounts.models import AuditRecord
 from usage.models import QuotaRule
-from usage.quotas import service
+from usage.quotas import service, store
 from usage.tests.books import event
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("folder")]
@@ -179,7 +179,7 @@ def test_s15_w12_resets_at_is_when_the_next_call_is_let_through(as_alice, bob, q
 def test_counters_that_were_lost_are_made_from_the_books(as_alice, as_bob, bob, quotas):
     event(datetime.now(UTC), u=str(bob.pk))
     made = as_alice.put(quotas, {"max_requests": 5, "window": "1h"}).json()["quota"]
-    service.counters().forget(made["id"])
+    store.counters().forget(made["id"])
 
     (quota,) = as_bob.get("/api/auth/quota").json()["quotas"]
 
@@ -189,16 +189,16 @@ def test_counters_that_were_lost_are_made_from_the_books(as_alice, as_bob, bob, 
 def test_counters_of_before_a_reboot_are_not_believed(tmp_path, monkeypatch):
     """A loss of power may have torn them without showing it."""
     (tmp_path / "one.quota").write_bytes(b"x")
-    service.forget_after_boot(tmp_path)
+    store.forget_after_boot(tmp_path)
     assert not list(tmp_path.glob("*.quota"))
 
     (tmp_path / "two.quota").write_bytes(b"x")
-    service.forget_after_boot(tmp_path)
+    store.forget_after_boot(tmp_path)
     assert len(list(tmp_path.glob("*.quota"))) == 1
     other = tmp_path / "other-boot"
     other.write_text("another")
-    monkeypatch.setattr(service, "BOOT_ID", other)
-    service.forget_after_boot(tmp_path)
+    monkeypatch.setattr(store, "BOOT_ID", other)
+    store.forget_after_boot(tmp_path)
     assert not list(tmp_path.glob("*.quota"))
 
 
@@ -212,7 +212,7 @@ def test_what_a_killed_worker_left_is_charged_or_taken_back(as_alice, bob, quota
     made = as_alice.put(quotas, {"max_requests": 5, "max_total_tokens": 10_000, "window": "1h"})
     rule = service.rule_of(QuotaRule.objects.get(pk=made.json()["quota"]["id"]))
     for _ in range(2):
-        assert isinstance(service.counters().reserve([rule], 1000, 0, time.time()), Hold)
+        assert isinstance(store.counters().reserve([rule], 1000, 0, time.time()), Hold)
     journal = Journal(journal_folder())
     mine = {"u": str(bob.pk), "un": "bob"}
     streamed, silent = record(OPEN, **mine), record(OPEN, **mine)
@@ -242,11 +242,11 @@ def test_counters_of_rules_that_are_gone_are_swept(as_alice, quotas, folder):
     kept = as_alice.put(quotas, {"max_requests": 1, "window": "2h"}).json()["quota"]
     QuotaRule.objects.filter(pk=made["id"]).delete()  # as with its user
 
-    service.forget_counters_without_rule()
+    store.forget_counters_without_rule()
 
-    assert service.counters().exists(service.rule_of(QuotaRule.objects.get(pk=kept["id"])))
+    assert store.counters().exists(service.rule_of(QuotaRule.objects.get(pk=kept["id"])))
     rule = service.rule_of(QuotaRule(pk=made["id"], user_id=kept["id"], window_s=3600))
-    assert not service.counters().exists(rule)
+    assert not store.counters().exists(rule)
 
 
 def test_approvers_see_rules_in_djangos_admin(as_alice, quotas):

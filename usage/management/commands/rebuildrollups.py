@@ -27,7 +27,8 @@ class Command(BaseCommand):
         )
         for done, day in enumerate(chosen, 1):
             events = rebuild_day(day)
-            self.stdout.write(f"{label(Grain.DAY, day)}: {events} events ({done} of {len(chosen)})")
+            told = "left as it is, events of it are gone" if events is None else f"{events} events"
+            self.stdout.write(f"{label(Grain.DAY, day)}: {told} ({done} of {len(chosen)})")
         for month in months_of(chosen):
             rebuild_month(month)  # days that were left alone have kept their sums
             self.stdout.write(f"{label(Grain.MONTH, month)}: made anew from its days")

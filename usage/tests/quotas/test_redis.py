@@ -230,3 +230,18 @@ class RedisReader:
 
     def __exit__(self, *_exc):
         self.counters.close()
+
+
+def test_counters_that_nobody_asks_for_go_by_themselves(redis_url):
+    """After their window and a day: their rule may have gone with its user."""
+    counters = RedisCounters(redis_url)
+    rule = a_rule(window_s=3600, max_requests=5)
+    counters.fill(rule, [(NOW, 1, 5, 0)], NOW)
+    counters.reserve([rule], 10, 0, NOW)
+
+    with redis.Redis.from_url(redis_url) as client:
+        lives = {client.ttl(key) for key in client.scan_iter(f"*{rule.id}*")}
+    counters.close()
+
+    assert lives
+    assert all(3600 + 86_400 - 5 < each <= 3600 + 86_400 for each in lives)
