@@ -7,6 +7,7 @@ A request body may hold `"stub": {…}`, which the product passes through like a
     die_after   close the connection after N chunks    hang      never answer
     garbage     answer what is no JSON                 status    answer with that error
     error_event an error event after N chunks          die       end the whole process after N chunks
+    silent      no running counts, as other engines
     cached      prompt tokens said to be cached        no_usage  a plain answer that counts nothing
 """
 
@@ -108,6 +109,7 @@ def events(path: str, body: dict[str, Any], n: int) -> tuple[list[bytes], list[b
     choice = {"index": 0, **piece, "finish_reason": None}
     chunk = {**CHAT, "object": kind, "choices": [choice]}
     running = (body.get("stream_options") or {}).get("continuous_usage_stats")
+    running = running and not (body.get("stub") or {}).get("silent")
     each = [data({**chunk, "usage": usage(i + 1)} if running else chunk) for i in range(n)]
     last = [data({**CHAT, "object": kind, "choices": [], "usage": usage(n)}), b"data: [DONE]\n\n"]
     return [], each, last

@@ -106,11 +106,11 @@ async def _admitted(
     if limiter is not None and (rules := limiter.rules_for(call.principal, asked.model)):
         wanted = token_limits.wanted(endpoint.rules, asked, target.context_length)
         allowance = await limiter.reserve(rules, asked.model, wanted)
+    try:
         if allowance is not None:
             answer.add_headers(allowance.headers)
             if allowance.completion is not None:
                 token_limits.lower(endpoint.rules, asked, allowance.completion)
-    try:
         event = runtime.meter.admit(
             call, endpoint=call.endpoint, model=asked.model, served_model=target.served_model
         )
@@ -131,14 +131,12 @@ def _settle_error(
         event.settle(exc.http_status)
     elif not isinstance(exc, JournalFullError):
         is_known = named in runtime.engines.targets
-        event = runtime.meter.admit(
+        runtime.meter.refused(
             call,
-            endpoint=call.endpoint,
+            status=exc.http_status,
             model=named if is_known else "",
-            served_model="",
             unknown=None if is_known or not named else named[:MAX_MODEL_NAME],
         )
-        event.settle(exc.http_status)
 
 
 async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
@@ -189,8 +187,10 @@ def _settle_hang_up(
 
 
 async def _count_then_settle(exchange: Exchange, desk: Desk, editor: StreamEditor) -> None:
-    await _count_text(exchange, desk, editor)
-    exchange.event.settle(CLIENT_GONE)
+    try:
+        await _count_text(exchange, desk, editor)
+    finally:
+        exchange.event.settle(CLIENT_GONE)
 
 
 async def _count_text(exchange: Exchange, desk: Desk, editor: StreamEditor) -> None:
@@ -220,10 +220,13 @@ async def _cut(
 
 
 def prompt_of(asked: Asked) -> dict[str, object]:
-    """The prompt of a responses request as the engine's token counter takes it."""
-    given = asked.data.get("input")
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else given or []
-    instructions = asked.data.get("instructions")
+    """The prompt of a request as the engine's token counter takes it: messages, or a text."""
+    data = asked.data
+    if isinstance(data.get("prompt"), str):
+        return {"prompt": data["prompt"]}
+    given = data.get("input") or data.get("messages") or []
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    instructions = data.get("instructions") or data.get("system")
     system = [{"role": "system", "content": instructions}] if instructions else []
     return {"messages": [*system, *items]}
 

@@ -48,7 +48,10 @@ class Runtime:
     async def finish(self, timeout_s: float = 10.0) -> None:
         """Wait for what runs behind requests, then let go of engines and journal."""
         if self.tasks:
-            await asyncio.wait(self.tasks, timeout=timeout_s)
+            _, late = await asyncio.wait(self.tasks, timeout=timeout_s)
+            for task in late:
+                task.cancel()  # it settles what it was counting
+            await asyncio.gather(*late, return_exceptions=True)
         self.engines.close()
         self.meter.journal.close()
         if self.tracing is not None:

@@ -13,7 +13,8 @@ _KEYS = {
     "messages": ("max_tokens",),
     "responses": ("max_output_tokens",),
 }
-_PROMPT_KEYS = ("messages", "prompt", "input", "instructions", "system", "tools")
+_MEDIA_KEYS = {"url", "image_url", "audio_url", "video_url", "file_url", "file_data", "image"}
+_NOT_PROMPT = {"model", "metadata", "stub", "user"}
 BYTES_A_TOKEN = 3
 MEDIA_TOKENS = 1000  # a picture or a sound, whose bytes say nothing about its tokens
 FALLBACK_CONTEXT = 8192  # of an engine that does not say
@@ -21,25 +22,39 @@ MAX_DEPTH = 64
 
 
 def prompt_tokens(data: dict[str, Any]) -> int:
-    """An estimate from above: a token for every three bytes of text, each id of a token, some per picture."""
-    n_bytes = sum(_bytes(data[key], 0) for key in _PROMPT_KEYS if key in data)
+    """An estimate from above of what the body holds: a token for every three bytes of text and every
+    number, names of fields included, whatever the field; some for each piece of inline media.
+
+    Raises InvalidRequestError for what is nested past reason.
+    """
+    n_bytes = sum(_bytes(value, key, 0) for key, value in data.items() if key not in _NOT_PROMPT)
     return -(-n_bytes // BYTES_A_TOKEN)
 
 
-def _bytes(value: Any, depth: int) -> int:
+def _bytes(value: Any, key: str, depth: int) -> int:
     if isinstance(value, str):
-        if value.startswith("data:"):
+        if key in _MEDIA_KEYS and value.startswith("data:") and ";base64," in value[:200]:
             return MEDIA_TOKENS * BYTES_A_TOKEN
         return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
     if depth > MAX_DEPTH:
-        return 0
+        raise InvalidRequestError("The request body is nested too deeply.")
     if isinstance(value, list):
-        if value and type(value[0]) is int:
-            return BYTES_A_TOKEN * len(value)
-        return sum(_bytes(each, depth + 1) for each in value)
+        return sum(_bytes(each, key, depth + 1) for each in value)
     if isinstance(value, dict):
-        return sum(_bytes(each, depth + 1) for each in value.values())
-    return 0
+        if _is_inline_media(value):
+            return MEDIA_TOKENS * BYTES_A_TOKEN
+        return sum(
+            (len(name) if depth else 0) + _bytes(each, name, depth + 1)
+            for name, each in value.items()
+        )
+    return BYTES_A_TOKEN if type(value) in {int, float} and depth else 0
+
+
+def _is_inline_media(value: dict[str, Any]) -> bool:
+    """Base64 beside a statement of what it is: Anthropic's `source`, OpenAI's `input_audio`."""
+    if value.get("type") == "base64" and isinstance(value.get("data"), str):
+        return isinstance(value.get("media_type"), str)
+    return set(value) == {"data", "format"} and all(isinstance(v, str) for v in value.values())
 
 
 def answers(rules: str, data: dict[str, Any]) -> int:
@@ -60,31 +75,44 @@ def answers(rules: str, data: dict[str, Any]) -> int:
 def wanted(rules: str, asked: Asked, context: int) -> Wanted:
     """What a request may come to. `context` is the engine's context length, 0 where it is unknown.
 
-    Raises InvalidRequestError for a limit that is no whole number: an engine might read one into it.
+    Of several limits the least counts from here on, whichever the engine would have taken. Raises
+    InvalidRequestError for one that is no whole number: an engine might read one into it.
     """
     data = asked.data
     if rules not in _KEYS:
         generates = rules == "embeddings"
         return Wanted(prompt_tokens(data) if generates else 0, 0)
-    prompt = prompt_tokens(data)
-    most = context or FALLBACK_CONTEXT
     for key in (*_KEYS[rules], "min_tokens"):
         if type(data.get(key)) not in {int, type(None)}:
             raise InvalidRequestError(f"{key} must be a whole number", param=key)
-    given = [data[key] for key in _KEYS[rules] if (data.get(key) or 0) > 0]
-    return Wanted(prompt, min([*given, most]) * answers(rules, data))
+    given = [key for key in _KEYS[rules] if data.get(key) is not None]
+    most = context or FALLBACK_CONTEXT
+    if given:
+        least = min(data[key] for key in given)
+        if least < 1:
+            raise InvalidRequestError(f"{given[0]} must be at least 1", param=given[0])
+        for key in given:
+            data[key] = least
+        most = min(most, least)
+    return Wanted(prompt_tokens(data), most * answers(rules, data))
 
 
 def lower(rules: str, asked: Asked, completion: int) -> None:
-    """Have the engine stop after `completion` tokens over all answers, if it would not do so earlier."""
+    """Have the engine stop after `completion` tokens over all answers, if it would not do so earlier.
+
+    Raises InvalidRequestError where there are fewer tokens left than answers are wanted.
+    """
     if rules not in _KEYS:
         return
     data = asked.data
-    each = max(1, completion // answers(rules, data))
-    keys = [key for key in _KEYS[rules] if data.get(key) is not None] or _KEYS[rules][:1]
-    for key in keys:
-        given = data.get(key)
-        if given is None or given > each:
+    n_answers = answers(rules, data)
+    if n_answers > max(1, completion):
+        raise InvalidRequestError(
+            f"{completion} tokens are left for {n_answers} answers", param="n"
+        )
+    each = max(1, completion // n_answers)
+    for key in [key for key in _KEYS[rules] if data.get(key) is not None] or _KEYS[rules][:1]:
+        if data.get(key) is None or data[key] > each:
             data[key] = each
     if (data.get("min_tokens") or 0) > each:
         data["min_tokens"] = each

@@ -54,6 +54,7 @@ from usage.quotas.service import terms_in_force
 from usage.quotas.store import lane_counters
 
 log = logging.getLogger("gatehouse.web")
+TERMS_S = 10.0  # a start waits so long for rules and prices; then they come behind it
 DATABASE_WAIT_S = 50.0  # gunicorn takes a worker for hung that says nothing for 60
 
 
@@ -166,11 +167,13 @@ class Worker:
         with suppress(Exception):  # an engine table that cannot be read yet is read again behind
             await self._keeper.refresh_local()
         with suppress(Exception):  # nobody is let past a quota before they were read once
-            await self._terms.refresh()
+            async with asyncio.timeout(TERMS_S):
+                await self._terms.refresh()
         follow = (
             self._keeper.follow_local(),
             self._keeper.follow_remote(),
             self._terms.follow(),
+            self._terms.beat(),
             self._metrics.follow(),
         )
         self._follow = [asyncio.get_running_loop().create_task(each) for each in follow]
@@ -179,6 +182,7 @@ class Worker:
         for task in self._follow:
             task.cancel()
         await self.runtime.finish()
+        await self._limiter.close()
         self._metrics.publish()
         self._keeper.close()
         self._threads.shutdown(wait=False, cancel_futures=True)

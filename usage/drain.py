@@ -182,7 +182,7 @@ class _Segment:
             try:
                 fresh += self._write_at_once([row], [])
             except _REFUSED as exc:
-                self._put_aside(row._asdict(), exc)
+                self._put_aside({**row._asdict(), "names": list(row.names)}, exc)
         for record in others:
             try:
                 self._write_at_once([], [record])

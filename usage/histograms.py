@@ -5,7 +5,7 @@ of bin (as text, as JSON has it) to count, and two are added by adding counts.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 PER_DOUBLING = 8
 Histogram = Mapping[str, int]
@@ -19,13 +19,6 @@ def bin_of(ms: int) -> int:
 def add(into: dict[str, int], more: Histogram) -> None:
     for key, count in more.items():
         into[key] = into.get(key, 0) + count
-
-
-def merged(histograms: Iterable[Histogram]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for each in histograms:
-        add(total, each)
-    return total
 
 
 def percentile(histogram: Histogram, share: float) -> int | None:

@@ -119,8 +119,8 @@ class Event:
         if self._journal is not None:
             try:
                 self._journal.end(self.id, b'{"k":"f",' + self._counts(status, counted=counted))
-            except JournalError:  # it has its room kept free
-                log.exception("the last record of a request could not be written")
+            except JournalError:  # what was opened has its room kept free, a refusal has not
+                log.warning("the last record of a request could not be written")
         if self.reservation is not None:
             self.reservation.settle(
                 counted=counted,
@@ -190,19 +190,11 @@ class Meter:
     ) -> Event:
         """An open event for `call`, durable before anything is forwarded.
 
-        `unknown` is what was asked for where it is no model. Raises JournalFullError where the journal
-        cannot be written.
+        Raises JournalFullError where the journal cannot be written.
         """
-        principal = call.principal
-        assert principal is not None  # noqa: S101  # the gate came first
         if not self._records:
             return Event(None, "", b"", call)
-        event_id = str(uuid_utils.uuid7())
-        names = self._names_of(principal, model, served_model, endpoint)
-        own = b'"id":"%b","cid":%b,' % (event_id.encode(), _quoted(call.correlation_id))
-        if unknown is not None:
-            own += b'"um":%b,' % orjson.dumps(unknown)
-        event = Event(self.journal, event_id, own + names, call)
+        event = self._event(call, endpoint, model, served_model, None)
         try:
             event.open()
         except JournalFullError:
@@ -211,6 +203,18 @@ class Meter:
             self.unrecorded("journal_full")
             event.leave_unrecorded()
         return event
+
+    def _event(
+        self, call: Call, endpoint: str, model: str, served_model: str, unknown: str | None
+    ) -> Event:
+        principal = call.principal
+        assert principal is not None  # noqa: S101  # the gate came first
+        event_id = str(uuid_utils.uuid7())
+        own = b'"id":"%b","cid":%b,' % (event_id.encode(), _quoted(call.correlation_id))
+        if unknown is not None:
+            own += b'"um":%b,' % orjson.dumps(unknown)
+        names = self._names_of(principal, model, served_model, endpoint)
+        return Event(self.journal, event_id, own + names, call)
 
     def _names_of(
         self, principal: Principal, model: str, served_model: str, endpoint: str
@@ -241,15 +245,16 @@ class Meter:
         return names
 
     def refused(
-        self, call: Call, *, endpoint: str, status: int, unknown: str | None = None
+        self, call: Call, *, status: int, model: str = "", unknown: str | None = None
     ) -> None:
-        """A caller who is known was refused before any model was looked at: an error in the books."""
-        try:
-            self.admit(call, endpoint=endpoint, model="", served_model="", unknown=unknown).settle(
-                status
-            )
-        except JournalFullError:
-            return  # the refusal stands, whether or not there is room to write it down
+        """A caller who is known was refused before anything was asked of an engine: an error in the books.
+
+        One record, not two: nothing was under way. Where there is no room the refusal stands all the same.
+        """
+        if not self._records:
+            return
+        event = self._event(call, call.endpoint, model, "", unknown)
+        event.settle(status)
 
     def keep_response(
         self, *, response_id: str, user_id: str, body: dict[str, Any], limit: int

@@ -18,6 +18,7 @@ from usage.tariff import UNIT_PARTS, PriceRow, Rates, Tariff
 
 _LOCK = 0x6761_7072  # any constant of ours, for PostgreSQL's advisory locks
 MAX_PRICE = Decimal(10**9)
+MAX_NANO, MAX_UNIT_NANO = 2**31, 10**12
 PER_MILLION, PER_UNIT = Decimal(1000), Decimal(10**9)
 MAX_ROWS = 10_000
 
@@ -89,7 +90,7 @@ def withdraw(price_id: UUID, *, by: Actor) -> None:
         record("price_withdrawn", by, Subject(price_id, price.model))
 
 
-def nano(given: object, name: str, scale: Decimal) -> int:
+def nano(given: object, name: str, scale: Decimal, most: int = MAX_NANO) -> int:
     """A price as 10⁻⁹ of the currency for one. `scale` is what one currency unit of it is worth so.
 
     Raises InvalidRequestError for what is no number, negative, too large or finer than it can be kept.
@@ -105,6 +106,8 @@ def nano(given: object, name: str, scale: Decimal) -> int:
     if not value.is_finite() or not 0 <= value <= MAX_PRICE:
         raise InvalidRequestError(f"{name} must be between 0 and {MAX_PRICE}", param=name)
     scaled = value * scale
+    if scaled > most:  # a request's tokens times this is what a bigint holds
+        raise InvalidRequestError(f"{name} is too high", param=name)
     if scaled != scaled.to_integral_value():
         raise InvalidRequestError(f"{name} has too many decimals", param=name)
     return int(scaled)
@@ -112,7 +115,7 @@ def nano(given: object, name: str, scale: Decimal) -> int:
 
 def unit_nano(given: object) -> int:
     """The price of one unit, with at most six decimals: units are counted in thousandths."""
-    found = nano(given, "unit", PER_UNIT)
+    found = nano(given, "unit", PER_UNIT, MAX_UNIT_NANO)
     if found % UNIT_PARTS:
         raise InvalidRequestError("unit has too many decimals", param="unit")
     return found

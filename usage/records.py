@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from usage.journal import Record
 
 MAX_INT = 2**31 - 1
+MAX_UNITS = 10**9  # thousandths; times the highest price it is still a bigint
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 UNITS = {"", "seconds", "characters", "images", "steps"}
 
@@ -80,7 +81,7 @@ def row_of(record: Record) -> Row:
             _count(record.get("p", 0)),
             _count(record.get("cp", 0)),
             _count(record.get("c", 0)),
-            _count(record.get("uq", 0), 2**62),
+            _count(record.get("uq", 0), MAX_UNITS),
             min(_count(record.get("d", 0), 2**62), MAX_INT),
             min(_count(first, 2**62), MAX_INT) if first is not None else None,
             min(_count(record.get("q", 0), 2**62), MAX_INT),

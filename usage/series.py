@@ -77,39 +77,59 @@ class Dictionary:
                 names = names._replace(user_id=DELETED_ID, api_key_id=None)
                 user_name, key_name = DELETED_NAME, None
             digest = aliases[row.names] = digest_of(names)
+            user_name = there.get(names.user_id) or user_name
             made[digest] = UsageSeries(
                 digest=digest, user_name=user_name, api_key_name=key_name, **names._asdict()
             )
-        UsageSeries.objects.bulk_create(made.values(), ignore_conflicts=True, batch_size=80)
+        in_order = [made[digest] for digest in sorted(made)]  # so that no two machines deadlock
+        UsageSeries.objects.bulk_create(in_order, ignore_conflicts=True, batch_size=80)
         numbers: dict[str, int] = {}
         for start in range(0, len(made), 500):
             part = list(made)[start : start + 500]
             found = UsageSeries.objects.filter(digest__in=part)
             numbers |= dict(found.values_list("digest", "id"))
         self._fresh |= {names: numbers[digest] for names, digest in aliases.items()}
+        for user_id in {row.names.user_id for row in rows}:
+            self._user_names.pop(user_id, None)  # its other rows may have an older name
 
     def _rename(self, rows: Iterable[Row]) -> None:
-        """A person has one name in reports, the latest (W-31: a new name makes no second row)."""
-        for row in rows:
-            user_id, name = row.names.user_id, row.user_name
-            if self._user_names.setdefault(user_id, name) != name and living([user_id]):
-                UsageSeries.objects.filter(user_id=user_id).update(user_name=name)
-                self._user_names[user_id] = name
+        """A person has one name in reports, the account's (W-31: a new name makes no second row)."""
+        given = {row.names.user_id: row.user_name for row in sorted(rows, key=lambda r: r.at_ms)}
+        changed = {
+            user_id: name
+            for user_id, name in given.items()
+            if self._user_names.get(user_id) != name
+        }
+        if not changed:
+            return
+        there = living(changed)
+        for user_id in sorted(there):
+            name = there[user_id] or changed[user_id]
+            mine = UsageSeries.objects.filter(user_id=user_id)
+            mine.exclude(user_name=name).update(user_name=name)
+            self._user_names[user_id] = changed[user_id]
 
 
-def living(user_ids: Iterable[str]) -> set[str]:
-    """Those of `user_ids` whose account is there, and stays until this transaction ends."""
+def living(user_ids: Iterable[str]) -> dict[str, str]:
+    """Those of `user_ids` whose account is there, and stays until this transaction ends, with its name.
+
+    The legacy key and the single user have no account and no name here.
+    """
     wanted = set(user_ids)
     accounts = [UUID(each) for each in wanted if ID.fullmatch(each)]
-    there = {each for each in wanted if not ID.fullmatch(each)}  # the legacy key, the single user
+    there = {each: "" for each in wanted if not ID.fullmatch(each)}
     table = User._meta.db_table  # noqa: SLF001
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT id FROM {table} WHERE id = ANY(%s) FOR KEY SHARE", [accounts])  # noqa: S608
-            return there | {str(pk) for (pk,) in cursor.fetchall()}
+            cursor.execute(
+                f"SELECT id, name, email FROM {table} WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE",  # noqa: S608
+                [accounts],
+            )
+            return there | {str(pk): name or email for pk, name, email in cursor.fetchall()}
     for start in range(0, len(accounts), 500):
         part = accounts[start : start + 500]
-        there |= {str(pk) for pk in User.objects.filter(pk__in=part).values_list("pk", flat=True)}
+        found = User.objects.filter(pk__in=part).values_list("pk", "name", "email")
+        there |= {str(pk): name or email for pk, name, email in found}
     return there
 
 

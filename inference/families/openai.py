@@ -59,7 +59,10 @@ class ChunkEditor(StreamEditor):
             raise EngineFailedError
         self._last = chunk
         usage = chunk.get("usage")
-        if usage is not None:
+        if usage is None:
+            self._collect(chunk)
+        else:
+            self.text = None  # the engine counts
             tokens = counted(usage, "prompt_tokens", "completion_tokens")
             if tokens is not None:
                 self.tokens = self._summed(chunk, tokens)
@@ -69,6 +72,19 @@ class ChunkEditor(StreamEditor):
                 del chunk["usage"]
                 return self._written(chunk)
         return self._written(chunk) if self._rename else event
+
+    def _collect(self, chunk: dict[str, Any]) -> None:
+        """What is streamed, for an engine that does not count as it goes: pieces, and the text."""
+        if self.tokens is not None:
+            return
+        if self.text is None:
+            self.text = []
+        for choice in chunk.get("choices") or ():
+            delta = choice.get("delta")
+            pieces = delta.values() if isinstance(delta, dict) else (choice.get("text"),)
+            if texts := [piece for piece in pieces if isinstance(piece, str) and piece]:
+                self.deltas += 1
+                self.text += texts
 
     def _summed(self, chunk: dict[str, Any], tokens: Tokens) -> Tokens:
         """Running counts are per choice (and per prompt of a list); only the last chunk sums them."""

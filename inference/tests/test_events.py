@@ -124,6 +124,34 @@ async def test_s49_any_output_is_one_request_however_it_ends(rig):
     assert (event["st"], event["n"], event["c"]) == (502, True, 3)
 
 
+@pytest.mark.parametrize("name", ["chat-completions", "completions"])
+async def test_u06_s52_an_engine_that_counts_only_at_the_end_is_billed_for_what_was_streamed(
+    rig, name
+):
+    """Its pieces are counted, or by its tokenizer after a hang-up, and the event says so."""
+    told = {"tokens": 400, "tick": 0.01, "silent": True}
+    call, answer = rig.call(name, {**body(name, **told), "stream": True})
+    task = asyncio.create_task(infer(call, answer, rig.runtime, ENDPOINTS[name]))
+    await asyncio.sleep(0.3)
+
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await rig.until(rig.events)
+
+    (event,) = rig.events()
+    assert (event["n"], event["est"]) == (True, True)
+    assert 10 <= event["c"] <= 40
+
+
+async def test_a_full_journal_does_not_hide_why_a_request_is_refused(rig, monkeypatch):
+    def full(*_):
+        raise JournalError("full")
+
+    monkeypatch.setattr(Journal, "end", full)
+    with pytest.raises(ModelNotFoundError):
+        await rig.ask(CHAT, {**BODIES[CHAT], "model": "nope"})
+
+
 async def test_a_name_that_is_no_model_makes_no_name_in_the_books(rig):
     """Callers may invent as many as they like; the event keeps it, the dictionary does not."""
     with pytest.raises(ModelNotFoundError):

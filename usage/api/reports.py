@@ -9,25 +9,24 @@ from rest_framework.response import Response
 from accounts.api.audit import page_number
 from accounts.api.base import AccountView
 from accounts.runtime import env
-from core.errors import UnavailableError
+from core.errors import InvalidRequestError, UnavailableError
 from usage.reports.freshness import bring_in
 from usage.reports.latency import latency_report, own_latency_report
 from usage.reports.sources import sources_report
-from usage.reports.sums import Filters, Question
+from usage.reports.sums import MAX_ROWS, Filters, Question
 from usage.reports.usage import usage_report
-from usage.reports.windows import Window, window_between, window_of
-
-MAX_ROWS = 100_000
+from usage.reports.windows import Window, rolling_window, window_between
 
 
 def window_in(request: Request) -> Window:
     """`period`, or `from`, `to` and `bucket`. Raises InvalidRequestError."""
     given, now = request.query_params, timezone.now()
-    if any(given.get(name) for name in ("from", "to", "bucket")):
-        return window_between(
-            given.get("from", ""), given.get("to", ""), given.get("bucket", ""), now
-        )
-    return window_of(given.get("period", ""), now)
+    start, end, bucket = (given.get(name, "") for name in ("from", "to", "bucket"))
+    if not start and not end:
+        return rolling_window(given.get("period", ""), now, bucket)
+    if given.get("period"):
+        raise InvalidRequestError("give a period, or from and to", param="period")
+    return window_between(start, end, bucket, now)
 
 
 def filters_in(request: Request, user_id: str | None) -> Filters:

@@ -35,11 +35,11 @@ class TermsKeeper:
     async def follow(self) -> None:
         """Until cancelled: read again where the counter moved, and every half minute."""
         loop = asyncio.get_running_loop()
-        read_at = beat_at = loop.time()
+        read_at = loop.time()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            now = loop.time()
             await self._limiter.pay()
+            now = loop.time()
             moved = self._generations.read(TERMS) != self._seen or self._limiter.is_stale
             if moved or now - read_at > READ_EVERY_S:
                 try:
@@ -48,6 +48,9 @@ class TermsKeeper:
                 except Exception as exc:  # noqa: BLE001  # a busy database: what is known stays true
                     log.warning("quota rules were not read: %s", type(exc).__name__)
                     await asyncio.sleep(1)
-            if now - beat_at > BEAT_EVERY_S:
-                beat_at = now
-                await self._limiter.beat()
+
+    async def beat(self) -> None:
+        """Until cancelled: say that this process lives, whatever reading the rules has to wait for."""
+        while True:
+            await asyncio.sleep(BEAT_EVERY_S)
+            await self._limiter.beat()

@@ -36,6 +36,8 @@ class Counters(Protocol):
 
     def beat(self, now: float) -> Awaitable[None] | None: ...
 
+    def close(self) -> Awaitable[None] | None: ...
+
 
 class Terms:
     """The quota rules and prices that are in force, as one worker last read them."""
@@ -171,6 +173,12 @@ class Limiter:
                 await done
         except CountersAwayError as exc:
             log.warning("reservations were not refreshed: %s", exc)
+
+    async def close(self) -> None:
+        """Let go of the counters, once no request is under way."""
+        done = self._counters.close()
+        if done is not None:
+            await done
 
     async def reserve(self, rules: list[Rule], model: str, wanted: Wanted) -> Allowance | None:
         """Hold what a request may come to over all its `rules`.

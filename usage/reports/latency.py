@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from django.db import connection
+from django.db.models import QuerySet
 
 from accounts.api.shapes import timestamp
 from core.errors import InvalidRequestError
@@ -103,7 +104,7 @@ def own_latency_report(
         series = series.filter(api_key_id=key_id)
     models = dict(series.values_list("id", "model"))
     times: dict[str, tuple[Counter[str], Counter[str], Counter[str]]] = {}
-    for number, duration, first_token, status, counted in _events(window, list(models)):
+    for number, duration, first_token, status, counted in _events(window, series):
         durations, first_tokens, statuses = times.setdefault(
             models[number], (Counter(), Counter(), Counter())
         )
@@ -116,8 +117,8 @@ def own_latency_report(
     return _body(rows, window, as_of)
 
 
-def _events(window: Window, numbers: list[int]) -> Iterable[tuple[Any, ...]]:
+def _events(window: Window, series: QuerySet[UsageSeries]) -> Iterable[tuple[Any, ...]]:
     low, high = first_id(window.first * HOUR_MS), first_id(window.past * HOUR_MS)
-    found = UsageEvent.objects.filter(id__gte=low, id__lt=high, series_id__in=numbers[:10_000])
+    found = UsageEvent.objects.filter(id__gte=low, id__lt=high, series_id__in=series.values("id"))
     columns = ("series_id", "duration_ms", "first_token_ms", "status", "counted")
     return found.values_list(*columns).iterator(chunk_size=5000)

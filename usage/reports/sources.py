@@ -6,7 +6,6 @@ from typing import Any
 
 from accounts.api.shapes import timestamp
 from usage.buckets import label, moment_of
-from usage.models import Grain
 from usage.reports.sums import Filters, Question, ask
 from usage.reports.usage import columns_of, counts
 from usage.reports.windows import Window
@@ -44,7 +43,8 @@ def sources_report(
 
 def _shaped(row: Row, groups: list[str], window: Window) -> Row:
     named = {name: row[name] for name in columns_of(groups) if row[name] is not None}
-    return {"bucket": label(window.grain or Grain.DAY, row["bucket"]), **named, **counts(row)}
+    shown = {} if window.grain is None else {"bucket": label(window.grain, row["bucket"])}
+    return {**shown, **named, **counts(row)}
 
 
 def _grouped(rows: list[Row], *names: str) -> list[tuple[Any, list[Row]]]:

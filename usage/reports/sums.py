@@ -1,6 +1,6 @@
 """Sums from rollups, grouped. One query, of which every part that is not a value is from here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ _SUMMED = (
     *("requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens", "units"),
     "cost",
 )
+MAX_ROWS = 200_000
 _MAX_LISTED = 800  # more buckets or series than that are not looked up one by one
 
 
@@ -66,7 +67,7 @@ class Question:
 def ask(question: Question) -> list[dict[str, Any]]:
     """One row per bucket and group: `bucket` (its number), the groups' columns, the sums, `last_ms`.
 
-    Raises InvalidRequestError for an unknown group or order.
+    Raises InvalidRequestError for an unknown group or order, and for more than MAX_ROWS rows.
     """
     for group in question.groups:
         if group not in GROUPS:
@@ -78,7 +79,13 @@ def ask(question: Question) -> list[dict[str, Any]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        rows = cursor.fetchmany(MAX_ROWS + 1)
+    if len(rows) > MAX_ROWS:
+        raise InvalidRequestError(
+            f"that is more than {MAX_ROWS} rows; narrow the window, or use a wider bucket or a limit",
+            param="from",
+        )
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _everybody(question: Question) -> tuple[str, list[Any]]:
@@ -134,25 +141,31 @@ def _rollups(
     table: str, what: str, window: Window, listed: list[int] | None
 ) -> tuple[str, list[Any]]:
     """The window's rollup rows as `shown`, `what` and the sums; of the series in `listed` alone."""
-    parts, values = [], []
+    parts: list[str] = []
+    values: list[Any] = []
     for span in spans(window):
-        sql, more = _span(table, what, span, listed)
-        parts.append(sql)
-        values += more
+        pieces = _parts(span) if listed is not None else [span]
+        parts += [_span(table, what, piece, listed) for piece in pieces]
     return " UNION ALL ".join(parts), values
 
 
-def _span(table: str, what: str, span: Span, listed: list[int] | None) -> tuple[str, list[Any]]:
+def _parts(span: Span) -> Iterator[Span]:
+    """A span in pieces whose buckets can be looked up one by one."""
+    for first in range(span.first, span.last + 1, _MAX_LISTED):
+        yield span._replace(first=first, last=min(span.last, first + _MAX_LISTED - 1))
+
+
+def _span(table: str, what: str, span: Span, listed: list[int] | None) -> str:
     shown = "bucket" if span.shown is None else str(int(span.shown))
     sql = (
         f"SELECT {shown} AS shown, {what}, {', '.join(_SUMMED)}, last_ms FROM {table} "  # noqa: S608
         f"WHERE grain = {int(span.grain)}"
     )
-    if listed is None or span.last - span.first >= _MAX_LISTED:
+    if listed is None:
         sql += f" AND bucket BETWEEN {int(span.first)} AND {int(span.last)}"
     else:
         buckets = ", ".join(map(str, range(span.first, span.last + 1)))
         sql += f" AND bucket IN ({buckets})"
     if listed is not None:
         sql += f" AND {what} IN ({', '.join(map(str, listed)) or 'NULL'})"
-    return sql, []
+    return sql

@@ -43,17 +43,28 @@ _PERIODS: dict[str, tuple[timedelta | None, Grain]] = {
 }
 
 
-def window_of(period: str, now: datetime) -> Window:
-    """A rolling window that begins with its hour; `month` where none is named.
+def rolling_window(period: str, now: datetime, bucket: str = "") -> Window:
+    """The window of a period, which begins with its hour; `month` where none is named.
 
-    Raises InvalidRequestError for an unknown period (S-20).
+    Its buckets have the period's own width, or that of `bucket` (hour, day, month, none). Raises
+    InvalidRequestError for an unknown period (S-20) or bucket.
     """
     found = _PERIODS.get(period or DEFAULT_PERIOD)
     if found is None:
         raise InvalidRequestError(f"period must be one of {', '.join(_PERIODS)}", param="period")
     length, grain = found
     first = FIRST_HOUR if length is None else hour_of(now - length)
-    return Window(first, _past(now, grain), now, grain)
+    shown = _grain(bucket) if bucket else grain
+    if shown == Grain.HOUR and length is None:
+        raise InvalidRequestError("that is too many hours; use a wider bucket", param="bucket")
+    return Window(first, _past(now, shown), now, shown)
+
+
+def _grain(bucket: str) -> Grain | None:
+    if bucket not in {"none", *GRAINS}:
+        names = ", ".join([*GRAINS, "none"])
+        raise InvalidRequestError(f"bucket must be one of {names}", param="bucket")
+    return GRAINS.get(bucket)
 
 
 def _past(now: datetime, grain: Grain | None) -> int:
@@ -72,16 +83,13 @@ def window_between(start: str, end: str, bucket: str, now: datetime) -> Window:
     """
     first = hour_of(_moment(start, "from")) if start else FIRST_HOUR
     until = _moment(end, "to") if end else now
-    if bucket not in {"", "none", *GRAINS}:
-        names = ", ".join([*GRAINS, "none"])
-        raise InvalidRequestError(f"bucket must be one of {names}", param="bucket")
-    grain = GRAINS.get(bucket or "day")
+    grain = _grain(bucket or "day")
     past = hour_of(until - timedelta(milliseconds=1)) + 1 if end else _past(now, grain)
     if past <= first:
         raise InvalidRequestError("to must be later than from", param="to")
     if grain == Grain.HOUR and past - first > MAX_BUCKETS:
         raise InvalidRequestError("that is too many hours; use a wider bucket", param="bucket")
-    return Window(first, past, until, None if bucket == "none" else grain)
+    return Window(first, past, until, grain)
 
 
 def _moment(text: str, name: str) -> datetime:

@@ -137,6 +137,18 @@ def test_what_retention_took_is_not_missed_where_a_live_segment_still_has_it(fol
     journal.close()
 
 
+def test_rebuilding_leaves_a_day_alone_that_retention_reaches_meanwhile(some_usage, settings):
+    from usage.rebuild import rebuild_day
+
+    day = day_of(hour_of(some_usage - timedelta(days=2)))
+    before = sums()
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"usage_retention": "1d"})
+    retention.expire(some_usage)
+
+    assert rebuild_day(day) is None
+    assert sums() == before
+
+
 def test_everything_is_kept_where_nothing_is_said(some_usage):
     assert retention.expire(some_usage) == 0
     assert UsageEvent.objects.count() == 40

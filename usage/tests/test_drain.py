@@ -99,6 +99,63 @@ def test_unreadable_lines_are_skipped(folder):
     assert UsageEvent.objects.count() == 2
 
 
+def test_a_row_of_a_dead_worker_that_the_database_refuses_holds_up_nothing(folder, monkeypatch):
+    from usage import ledger
+
+    dead, alive = Journal(folder), Journal(folder)
+    dead.write(record(OPEN, event_id="0190a000-0000-7000-8000-000000000001"))
+    dead.write(record(PROGRESS, event_id="0190a000-0000-7000-8000-000000000001", p=666, un="Bob"))
+    dead.close()
+    alive.write(record())
+    real = ledger._cost
+
+    def overflowing(row, tariff):
+        return 2**70 if row.prompt_tokens == 666 else real(row, tariff)
+
+    monkeypatch.setattr(ledger, "_cost", overflowing)
+    drain.drain()
+    drain.drain()
+
+    assert UsageEvent.objects.count() == 1
+    assert len(segments(folder)) == 1
+    rejected = (folder / "rejected").read_bytes()
+    assert b"666" in rejected
+    assert b"Bob" not in rejected
+    alive.close()
+
+
+def test_a_report_does_not_wait_for_a_drain_that_has_much_to_do(folder, monkeypatch):
+    import time
+
+    from core.files import exclusive
+    from usage.reports import freshness
+
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(freshness, "LIMIT_S", 0.2)
+    with exclusive(folder / ".drain.lock"):
+        began = time.monotonic()
+        freshness.bring_in()
+
+    assert time.monotonic() - began < 2
+
+
+def test_w31_a_new_name_reaches_old_rows_also_of_other_models(folder, as_alice, bob):
+    journal = Journal(folder)
+    journal.write(record(u=str(bob.pk), un="bob", m="a"))
+    drain.drain()
+    bob.name = "Robert"
+    bob.save()
+    journal.write(record(u=str(bob.pk), un="Robert", m="b"))
+    journal.write(record(u=str(bob.pk), un="bob", m="a"))  # a worker that has not heard of it yet
+    drain.drain()
+
+    assert set(UsageSeries.objects.values_list("model", "user_name")) == {
+        ("a", "Robert"),
+        ("b", "Robert"),
+    }
+    journal.close()
+
+
 def test_s13_a_report_says_up_to_when_it_is_complete(folder, monkeypatch):
     """As soon as an answer has ended it is there; where too much waits, the report says until when."""
     from datetime import UTC, datetime, timedelta

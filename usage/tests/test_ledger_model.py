@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from unittest import mock
 
+import orjson
 import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
@@ -35,7 +36,7 @@ from usage.journal import segments
 from usage.reports.sources import sources_report
 from usage.reports.sums import Filters, Question
 from usage.reports.usage import usage_report
-from usage.reports.windows import window_between, window_of
+from usage.reports.windows import rolling_window, window_between
 from usage.series import DELETED_ID, forget_user
 from usage.tariff import Rates
 from usage.tests.books import id_at
@@ -86,13 +87,17 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def somebody_comes(self) -> None:
-        user = User.objects.create(email=f"{os.urandom(8).hex()}@example.org", status="active")
-        self.names[str(user.pk)] = [f"name of {user.email}"]
+        address = f"{os.urandom(8).hex()}@example.org"
+        user = User.objects.create(email=address, name=f"name of {address}", status="active")
+        self.names[str(user.pk)] = [user.name]
 
     @rule(pick=PICK)
     def somebody_has_a_new_name(self, pick) -> None:
-        names = self.names[self._living(pick)]
+        user_id = self._living(pick)
+        names = self.names[user_id]
         names.append(f"{names[0]}, number {len(names)}")
+        if user_id != LEGACY:
+            User.objects.filter(pk=user_id).update(name=names[-1])
 
     @precondition(lambda self: len(self._accounts()) > 1)
     @rule(pick=PICK)
@@ -127,7 +132,8 @@ class History(RuleBasedStateMachine):
         fields |= {"m": asked.model, "sm": asked.model, "e": ENDPOINT, "cid": "c"}
         call = SimpleNamespace(started=time.perf_counter(), queue_s=0.0)
         chosen = self.workers[worker % len(self.workers)]
-        event = metering.Event(chosen.journal, fields, call)
+        names = orjson.dumps(fields)[1:]
+        event = metering.Event(chosen.journal, fields["id"], names, call)
         event.open()
         chosen.open.append((event, asked))
         self.books.asked.append(asked)
@@ -264,7 +270,7 @@ class History(RuleBasedStateMachine):
         begin = START + timedelta(hours=begin_h)
         end = begin + timedelta(hours=long_h)
         chosen = window_between(begin.isoformat(), end.isoformat(), bucket, self.now)
-        for window in (chosen, window_of("all", self.now)):
+        for window in (chosen, rolling_window("all", self.now)):
             for groups in (["model"], ["user"], ["key"]):
                 self._compare(window, groups)
             for user_id in (self._living(pick), DELETED_ID):
@@ -275,7 +281,10 @@ class History(RuleBasedStateMachine):
         """Everything that is in the journal is in the books: they are as the plain sums say."""
         drain.drain()
         hourly = window_between((START - timedelta(days=4)).isoformat(), "", "hour", self.now)
-        for window in (hourly, *(window_of(each, self.now) for each in ("day", "month", "all"))):
+        for window in (
+            hourly,
+            *(rolling_window(each, self.now) for each in ("day", "month", "all")),
+        ):
             self._compare(window, ["model"])
             self._compare(window, ["user", "key", "model"])
         done = books.check(self.now)

@@ -12,7 +12,7 @@ from tests.people import Api
 from usage.drain import drain
 from usage.reports.sums import Filters, Question
 from usage.reports.usage import usage_report
-from usage.reports.windows import window_of
+from usage.reports.windows import rolling_window
 from usage.tests.books import event
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -20,7 +20,7 @@ NOW = datetime(2026, 3, 18, 14, 30, tzinfo=UTC)
 
 
 def report(period, user_id="u1", *, now=NOW, groups=("model",)):
-    question = Question(window_of(period, now), list(groups), Filters(user_id=user_id))
+    question = Question(rolling_window(period, now), list(groups), Filters(user_id=user_id))
     return usage_report(question, as_of=now)
 
 
@@ -137,6 +137,8 @@ def test_s20_w31_an_unknown_period_lists_the_known_ones(as_bob):
     "query",
     [
         "from=yesterday",
+        "period=day&from=2026-03-18",
+        "period=all&bucket=hour",
         "from=2026-03-18&to=2026-03-18",
         "from=2026-03-18T15:00:00Z&to=2026-03-18T14:00:00Z",
         "bucket=week",
@@ -342,61 +344,6 @@ def test_e38_e39_c15_u18_without_stats_it_says_so(as_alice, settings):
         assert answer.json() == {"error": "usage tracking is disabled (--disable-stats)"}
 
 
-def test_w25_latency_is_told_in_percentiles_with_the_errors(as_alice, as_bob, bob):
-    now = datetime.now(UTC)
-    for i in range(100):
-        event(now, u=str(bob.pk), d=10 * (i + 1), tt=i + 1, sse=True)
-    for status in (429, 502):
-        event(now, u=str(bob.pk), n=False, st=status, p=0, c=0, d=100_000)
-
-    everybodys = as_alice.get("/api/auth/admin/usage/latency?period=day").json()["latency"]
-    own = as_bob.get("/api/auth/usage/latency?period=day").json()["latency"]
-
-    for (row,) in (everybodys, own):
-        assert row["model"] == "m"
-        assert (row["request_count"], row["error_count"]) == (100, 2)
-        assert row["statuses"] == {"200": 100, "429": 1, "502": 1}
-        assert row["error_rate"] == pytest.approx(2 / 102, abs=1e-6)
-        for name, wanted in (("p50", 500), ("p95", 950), ("p99", 990)):
-            assert row["duration_ms"][name] == pytest.approx(wanted, rel=0.05)
-        assert row["first_token_ms"]["p90"] == pytest.approx(90, rel=0.07)
-
-
-def test_w25_an_export_holds_every_event_and_no_formula(as_alice, as_bob, bob):
-    import csv
-    import io
-    import json
-
-    now = datetime.now(UTC)
-    for i in range(5):
-        event(now + timedelta(milliseconds=i), u=str(bob.pk), un="=cmd()", p=i)
-    event(now, u="u2")
-
-    table = b"".join(as_bob.get("/api/auth/usage/export?period=day").streaming_content).decode()
-    lines = b"".join(
-        as_alice.get("/api/auth/admin/usage/export?format=jsonl&period=day").streaming_content
-    )
-
-    rows = list(csv.DictReader(io.StringIO(table)))
-    assert [int(row["prompt_tokens"]) for row in rows] == [0, 1, 2, 3, 4]
-    assert {row["user_name"] for row in rows} == {"'=cmd()"}
-    assert len([json.loads(line) for line in lines.splitlines()]) == 6
-    assert as_bob.get("/api/auth/usage/export?format=xml").status_code == 400
-
-
-def test_an_export_reads_page_by_page(as_alice, monkeypatch):
-    from usage.reports import export
-
-    monkeypatch.setattr(export, "PAGE", 3)
-    now = datetime.now(UTC)
-    for i in range(7):
-        event(now + timedelta(milliseconds=i))
-
-    parts = list(as_alice.get("/api/auth/admin/usage/export?format=jsonl").streaming_content)
-
-    assert [len(part.splitlines()) for part in parts] == [3, 3, 1]
-
-
 @time_machine.travel(datetime(2026, 3, 1, 0, 0, 30, tzinfo=UTC))
 def test_periods_over_the_end_of_a_month(as_alice):
     event(datetime(2026, 2, 28, 23, 59, 59, tzinfo=UTC))
@@ -409,3 +356,16 @@ def test_periods_over_the_end_of_a_month(as_alice):
     assert buckets("day") == ["2026-02-28 23:00", "2026-03-01 00:00"]
     assert buckets("week") == ["2026-02-28", "2026-03-01"]
     assert buckets("all") == ["2026-02", "2026-03"]
+
+
+def test_a_period_may_have_other_buckets(as_alice):
+    event(datetime.now(UTC))
+    event(datetime.now(UTC) - timedelta(days=3))
+
+    def totals(query):
+        return as_alice.get(f"/api/auth/admin/usage?{query}").json()["totals"]["request_count"]
+
+    assert [totals(f"period=day&bucket={b}") for b in ("none", "day", "hour")] == [1, 1, 1]
+    assert totals("period=week&bucket=none") == 2
+    sources = as_alice.get("/api/auth/admin/usage/sources?period=week&bucket=none").json()
+    assert "bucket" not in sources["buckets"][0]
