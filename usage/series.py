@@ -90,7 +90,7 @@ class Dictionary:
 
     def _rename(self, rows: Iterable[Row]) -> None:
         """A person has one name in reports, the latest (W-31: a new name makes no second row)."""
-        for row in rows:
+        for row in sorted(rows, key=lambda row: row.id):
             user_id, name = row.names.user_id, row.user_name
             if self._user_names.setdefault(user_id, name) != name and living([user_id]):
                 UsageSeries.objects.filter(user_id=user_id).update(user_name=name)
