@@ -94,7 +94,7 @@ class Dictionary:
 
     def _rename(self, rows: Iterable[Row]) -> None:
         """A person has one name in reports, the account's (W-31: a new name makes no second row)."""
-        given = {row.names.user_id: row.user_name for row in sorted(rows, key=lambda r: r.at_ms)}
+        given = {row.names.user_id: row.user_name for row in sorted(rows, key=lambda row: row.id)}
         changed = {
             user_id: name
             for user_id, name in given.items()

@@ -75,6 +75,18 @@ def test_what_rotation_carried_is_not_settled_too_early(folder):
     assert UsageEvent.objects.count() == 6
 
 
+def test_w31_the_latest_name_stays_whichever_key_came_last(folder):
+    journal = Journal(folder)
+    journal.write(record(ki="k1", un="Bob"))
+    journal.write(record(ki="k2", un="Bob"))
+    journal.write(record(ki="k1", un="Robert"))
+
+    drain.drain()
+
+    assert set(UsageSeries.objects.values_list("user_name", flat=True)) == {"Robert"}
+    journal.close()
+
+
 def test_w13_one_bad_row_does_not_hold_up_the_others(folder):
     journal = Journal(folder)
     journal.write(record())
