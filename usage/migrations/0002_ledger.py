@@ -459,9 +459,6 @@ class Migration(migrations.Migration):
                     ],
                     options={
                         "db_table": "usage_event",
-                        "indexes": [
-                            models.Index(fields=["series_id", "id"], name="usageevent_by_series"),
-                        ],
                         "constraints": [
                             models.CheckConstraint(
                                 condition=models.Q(

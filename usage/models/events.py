@@ -43,7 +43,8 @@ class UsageEvent(models.Model):
     """One inference request (contract 5.1).
 
     `id` is a UUIDv7 made at admission, so it holds the time; recording it twice counts once. On
-    PostgreSQL the table is partitioned by month on it. `counted` is False for what failed or was
+    PostgreSQL the table is partitioned by month on it, and has an index on (series_id, id) besides: one
+    person's exports and latency would read everybody's months otherwise. `counted` is False for what failed or was
     refused before any output (S-17, S-49): an error, never a request. `units` are thousandths of the
     series' unit, `cost` 10⁻⁹ of the currency. `unknown_model` is what was asked for where no model
     has that name.
@@ -68,10 +69,6 @@ class UsageEvent(models.Model):
 
     class Meta:
         db_table = "usage_event"
-        indexes: ClassVar = [
-            # one person's events: exports, own latency, what a new quota rule counts
-            models.Index(fields=["series_id", "id"], name="usageevent_by_series"),
-        ]
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=models.Q(
