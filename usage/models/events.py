@@ -44,10 +44,11 @@ class UsageEvent(models.Model):
 
     `id` is a UUIDv7 made at admission, so it holds the time; recording it twice counts once. On
     PostgreSQL the table is partitioned by month on it, and has an index on (series_id, id) besides: one
-    person's exports and latency would read everybody's months otherwise. `counted` is False for what failed or was
-    refused before any output (S-17, S-49): an error, never a request. `units` are thousandths of the
-    series' unit, `cost` 10⁻⁹ of the currency. `unknown_model` is what was asked for where no model
-    has that name.
+    person's exports and latency would read everybody's months otherwise.
+
+    `counted` is False for what failed or was refused before any output (S-17, S-49): an error, never a
+    request. `units` are thousandths of the series' unit, `cost` 10⁻⁹ of the currency. `unknown_model` is
+    what was asked for where no model has that name.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
