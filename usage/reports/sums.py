@@ -36,6 +36,7 @@ _SUMMED = (
 )
 MAX_ROWS = 200_000
 _MAX_LISTED = 800  # more buckets or series than that are not looked up one by one
+_MANY_BUCKETS = 12  # a series has up to so many rows before adding them up first is worth it
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,8 @@ def _by_series(question: Question) -> tuple[str, list[Any]]:
         numbers = list(found[: _MAX_LISTED + 1])
     listed = numbers if numbers is not None and len(numbers) <= _MAX_LISTED else None
     inner, values = _rollups(_ROLLUP, "series_id", question.window, listed)
-    if question.window.grain is None:
+    n_buckets = sum(span.last - span.first + 1 for span in spans(question.window))
+    if question.window.grain is None and n_buckets >= _MANY_BUCKETS:
         inner = _one_row_a_series(inner)
     source = f"({inner}) r JOIN {_SERIES} s ON s.id = r.series_id"
     if given:
