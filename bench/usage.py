@@ -2,7 +2,7 @@
 
 Parts (`--only`, comma-separated): `drain`, `reports`, `litellm`, `recording`. Databases are made under
 .bench and removed at the end; `--keep` leaves those of `reports` for the next run, which then does not
-load them again. `--quick` takes small sizes to see that everything works.
+load them again. `--quick` takes small sizes to see that everything works, and no LiteLLM unless asked.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import datetime as dt
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -220,7 +221,7 @@ class Bench:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default=",".join(PARTS))
+    parser.add_argument("--only", default="")
     parser.add_argument("--databases", default="postgresql,sqlite", help="of the reports")
     parser.add_argument("--events", type=int, default=100_000_000)
     parser.add_argument("--sqlite-events", type=int, default=10_000_000)
@@ -232,6 +233,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--quick", action="store_true")
     found = parser.parse_args()
+    parts = [name for name in PARTS if not found.quick or name != "litellm"]
+    found.only = found.only.split(",") if found.only else parts
     if found.quick:
         found.events = found.sqlite_events = found.small = 20_000
         found.journal, found.calls, found.pairs, found.seconds = 8_000, 5, 3, 1
@@ -243,11 +246,12 @@ def main() -> None:
     shown = " ".join(["make bench-usage", *sys.argv[1:]])
     print(f"## {shown}, {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC\n\n{machine()}\n", flush=True)
     print(f"PostgreSQL's settings: {', '.join(OPTIONS)}, fsync=off.", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped then, too
     bench = Bench(arguments)
     parts: dict[str, Callable[[], Iterator[str]]] = {name: getattr(bench, name) for name in PARTS}
     try:
         for name in PARTS:
-            for line in parts[name]() if name in arguments.only.split(",") else ():
+            for line in parts[name]() if name in arguments.only else ():
                 print(line, flush=True)
     finally:
         bench.stop()
