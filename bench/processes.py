@@ -56,6 +56,14 @@ class Process:
     def cpu_s(self) -> float:
         return sum(sum(p.cpu_times()[:2]) for p in self._all())
 
+    def pause(self) -> None:
+        for process in self._all():
+            process.suspend()
+
+    def go_on(self) -> None:
+        for process in self._all():
+            process.resume()
+
     def stop(self) -> None:
         self._process.terminate()
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.processes import ROOT, Process, free_port, gunicorn, wait_for
+from bench.processes import LOAD, ROOT, Process, free_port, gunicorn, wait_for
 
 
 class Product:
@@ -35,7 +35,9 @@ class Product:
         )
         migrate._process.wait(120)  # noqa: SLF001
         self.background = Process(
-            [sys.executable, "manage.py", "runbackground"], core=None, **self.environment
+            [sys.executable, "manage.py", "runbackground"],
+            core=LOAD if core is not None else None,  # beside the load, as docs/performance.md says
+            **self.environment,
         )
         self.web = gunicorn("localai_project.asgi:application", core, port, **self.environment)
         wait_for(f"{self.url}/healthz")
