@@ -38,6 +38,7 @@ class Call:
         "correlation_id",
         "engine_wait_s",
         "headers",
+        "is_named_by_caller",
         "kwargs",
         "method",
         "path",
@@ -71,7 +72,9 @@ class Call:
         self.engine_wait_s = 0.0  # seconds that were not ours: in line, and the engine's
         self.queue_s = 0.0  # of these, in line for a place at the engine
         self.trace: Trace | None = None
-        self.correlation_id = correlation_id_for(headers.get(b"x-correlation-id"))
+        given = headers.get(b"x-correlation-id")
+        self.correlation_id = correlation_id_for(given)
+        self.is_named_by_caller = self.correlation_id is given
 
     @property
     def endpoint(self) -> str:

@@ -54,7 +54,9 @@ def _written_at(path: Path, offset: int) -> float | None:
     held = is_held(path)
     records, _ = read_from(path, offset, limit=LOOK_AT_RECORDS, held=held)
     for record in records:
-        if record is not None and (not held or record.get("k") in {FINAL, RESPONSE}):
+        if record is None or "id" not in record:  # names, or the closing line
+            continue
+        if not held or record["k"] in {FINAL, RESPONSE}:
             return _moment(record)
     return None
 

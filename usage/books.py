@@ -24,7 +24,7 @@ from usage.buckets import (
     month_of,
 )
 from usage.drain import drain, journal_folder
-from usage.journal import FINAL, Record, decode, segments
+from usage.journal import FINAL, Names, Record, decode, segments
 from usage.models import BooksCheck, Grain, JournalMark, ModelRollup, UsageEvent, UsageRollup
 from usage.records import BadRecordError, row_of
 from usage.retention import expired_before
@@ -174,11 +174,13 @@ def _journal() -> list[dict[str, Any]]:
 def _drained(path: Path, mark: int) -> Iterator[list[Record]]:
     """The final records of a segment before its mark, in parts; none of one that went meanwhile."""
     part: list[Record] = []
+    names = Names(path)
     with suppress(FileNotFoundError), path.open("rb") as file:
         for line in file.read(mark).split(b"\n"):
             record = decode(line, ended=True)
+            names.take(record)
             if record is not None and record.get("k") == FINAL:
-                part.append(record)
+                part.append(names.whole(record))
             if len(part) == PART:
                 yield part
                 part = []

@@ -25,6 +25,7 @@ from usage.journal import (
     FINAL,
     OPEN,
     PROGRESS,
+    Names,
     Record,
     encode,
     is_held,
@@ -123,9 +124,11 @@ class _Segment:
         self._offset = mark.offset if mark else 0
         self._is_done = mark is not None and mark.done_at is not None
         self._dictionary = dictionary
+        self._names = _names_of(path)
 
     def drain(self) -> int:
         """Read on from the mark; `is_read` says afterwards whether to the end."""
+        self._names.read_up_to(self._offset)
         if self._is_done:
             self._path.unlink(missing_ok=True)
             self.is_read = True
@@ -169,12 +172,15 @@ class _Segment:
     def _take(self, records: Sequence[Record | None], after: int) -> None:
         """One batch and its mark; a record that is none, or that the database refuses, is put aside."""
         good = [record for record in records if record is not None]
+        for record in good:
+            self._names.take(record)
         if len(good) < len(records):
             log.error("journal %s: %d unreadable lines", self._path.name, len(records) - len(good))
-        rows = self._rows([record for record in good if record.get("k") == FINAL])
+        rows = self._rows([r for r in good if r.get("k") == FINAL])
         others = [record for record in good if record.get("k") in SINKS]
         self._write(rows, others, offset=after)
         self._offset = after
+        self._names.was_read_to(after)
 
     def _write(
         self, rows: Sequence[Row], others: Sequence[Record], **mark: Any
@@ -225,7 +231,8 @@ class _Segment:
 
     def _rows(self, records: Sequence[Record]) -> list[Row]:
         rows = []
-        for record in records:
+        for each in records:
+            record = self._names.whole(each)
             try:
                 rows.append(row_of(record))
             except BadRecordError as exc:
@@ -245,6 +252,7 @@ class _Segment:
         rows = self._rows([] if was_closed(self._path) else self._left_open())
         self.orphans += self._write(rows, [], offset=self._offset, done_at=timezone.now())
         self._path.unlink(missing_ok=True)
+        _NAMES_OF.pop(self._path.name, None)
         return len(rows)
 
     def _left_open(self) -> list[Record]:
@@ -260,6 +268,20 @@ class _Segment:
                     left[record["id"]] = {**record, "est": True}
                 elif record and kind == FINAL:
                     left.pop(str(record.get("id")), None)
+
+
+# What was read of the names of segments that go on; a few of them, as there are workers.
+_NAMES_OF: dict[str, Names] = {}
+MAX_SEGMENTS = 1000
+
+
+def _names_of(path: Path) -> Names:
+    if len(_NAMES_OF) > MAX_SEGMENTS:
+        _NAMES_OF.clear()
+    found = _NAMES_OF.get(path.name)
+    if found is None or found.path != path:
+        found = _NAMES_OF[path.name] = Names(path)
+    return found
 
 
 def drain_quietly() -> bool:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import mmap
 import os
+import re
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -22,13 +23,15 @@ SEGMENT_BYTES = 8 * 1024 * 1024
 BLOCK_BYTES = 256 * 1024
 POPULATE_BYTES = 256 * 1024
 _MADV_POPULATE_WRITE = 23  # Linux 5.14; Python has no name for it
+MAX_NAMES = 20_000  # combinations that a worker keeps a number for
 FINAL_EXTRA_BYTES = 256  # a final record is at most so much longer than the open one
 SUFFIX = ".journal"
-OPEN, PROGRESS, FINAL, CLOSED, RESPONSE = "o", "p", "f", "c", "r"
+OPEN, PROGRESS, FINAL, CLOSED, RESPONSE, NAMES = "o", "p", "f", "c", "r", "d"
 
 Record = dict[str, Any]
 _STILL_OPEN = (b'{"k":"o",', b'{"k":"p",')
 _UNREAD: Record = {"k": OPEN}
+_NAMES_LINE = re.compile(rb'^1 [0-9a-f]{8} \{"k":"d",[^\n]*', re.MULTILINE)
 
 
 class JournalError(Exception):
@@ -63,6 +66,10 @@ def decode(line: bytes, *, ended: bool = False) -> Record | None:
     except ValueError:
         return None
     return record if isinstance(record, dict) else None
+
+
+def _numbered(head: bytes, number: int) -> bytes:
+    return line_of(b'%b"w":%d}' % (head, number))
 
 
 _CLOSING = encode({"k": CLOSED})
@@ -138,12 +145,18 @@ class Journal:
         self._segment: _Segment | None = None
         self._serial = 0
         self._name = f"{os.getpid()}-{os.urandom(4).hex()}"
-        self._open: dict[str, bytes] = {}
+        self._open: dict[str, tuple[bytes, int]] = {}  # line, number of its names
         self._owed = len(_CLOSING)  # room kept free for what ends all that is open
+        self._numbers: dict[bytes, int] = {}
+        self._named: dict[int, bytes] = {}  # number, line that says what it stands for
+        self._told: set[int] = set()  # numbers that this segment says already
+        self._next_number = 1
 
     def _start_segment(self, n_bytes: int) -> _Segment:
         """A new segment with room for `n_bytes`, and with what is still under way in it."""
-        carried = b"".join(self._open.values())
+        told = {number for _, number in self._open.values() if number}
+        carried = b"".join(self._named[number] for number in sorted(told))
+        carried += b"".join(line for line, _ in self._open.values())
         least = len(carried) + n_bytes + self._owed
         if self._limit_bytes is not None and size_of(self._folder) + least > self._limit_bytes:
             raise OSError(errno.ENOSPC, "the journal has reached its bound")
@@ -160,7 +173,7 @@ class Journal:
             if self._sync:
                 self._segment.flush()
             self._segment.close()
-        self._segment = segment
+        self._segment, self._told = segment, told
         return segment
 
     async def on_disk(self) -> None:
@@ -181,52 +194,74 @@ class Journal:
                 await asyncio.to_thread(_flush_and_close, self._segment.duplicate())
 
     def write(self, record: Record) -> None:
-        """Append one record, by its kind. Every way of writing raises JournalError where it cannot."""
-        kind, event_id, body = record["k"], record["id"], orjson.dumps(record)
-        if kind == OPEN:
-            self.open(event_id, body)
-        elif kind == PROGRESS:
-            self.note(event_id, body)
+        """Append one record as it is, names and all. Every way of writing raises JournalError."""
+        kind, event_id, line = record["k"], record["id"], encode(record)
+        if kind in {OPEN, PROGRESS}:
+            self._keep_open(event_id, line, 0)
         elif kind == FINAL:
-            self.end(event_id, body)
+            self._end(event_id, line, 0)
         else:
-            line = line_of(body)
             self._append(line, 2 * len(line) + self._owed)
 
-    def open(self, event_id: str, body: bytes) -> None:
-        """Append what a request is admitted with, and keep room for its end."""
-        line = line_of(body)
-        owed = len(line) + FINAL_EXTRA_BYTES
-        self._append(line, len(line) + owed + self._owed)
-        self._open[event_id] = line
-        self._owed += owed
+    def open(self, event_id: str, head: bytes, names: bytes) -> None:
+        """Append what a request is admitted with, and keep room for its end.
 
-    def note(self, event_id: str, body: bytes) -> None:
+        `head` is the record up to its names, `names` what they are, both JSON without the brace that
+        ends or begins them. A segment says names once and refers to them by number from then on.
+        """
+        number = self._numbers.get(names) or self._give_number(names)
+        self._keep_open(event_id, _numbered(head, number), number)
+
+    def note(self, event_id: str, head: bytes) -> None:
         """Append how far an open request is; that is what counts should this process be killed."""
-        line = line_of(body)
+        number = self._open[event_id][1]
+        self._keep_open(event_id, _numbered(head, number), number)
+
+    def end(self, event_id: str, head: bytes, names: bytes) -> None:
+        """Append the last word on a request. What was admitted has the room for it (S-53)."""
+        before = self._open.get(event_id)
+        number = before[1] if before else self._numbers.get(names) or self._give_number(names)
+        self._end(event_id, _numbered(head, number), number)
+
+    def _give_number(self, names: bytes) -> int:
+        if len(self._numbers) >= MAX_NAMES:
+            kept = {number for _, number in self._open.values()}
+            self._numbers.clear()
+            self._named = {number: self._named[number] for number in kept if number}
+        number = self._numbers[names] = self._next_number
+        self._next_number += 1
+        self._named[number] = line_of(b'{"k":"d","w":%d,%b' % (number, names))
+        return number
+
+    def _keep_open(self, event_id: str, line: bytes, number: int) -> None:
         before = self._open.get(event_id)
         owed = len(line) + FINAL_EXTRA_BYTES
-        self._append(line, len(line) + owed + self._owed)
-        self._open[event_id] = line
-        self._owed += owed - (len(before) + FINAL_EXTRA_BYTES if before else 0)
+        self._append(line, len(line) + owed + self._owed, number)
+        self._open[event_id] = (line, number)
+        self._owed += owed - (len(before[0]) + FINAL_EXTRA_BYTES if before else 0)
 
-    def end(self, event_id: str, body: bytes) -> None:
-        """Append the last word on a request. What was admitted has the room for it (S-53)."""
-        line = line_of(body)
+    def _end(self, event_id: str, line: bytes, number: int) -> None:
         before = self._open.get(event_id)
         # what was not opened here has none kept free
-        self._append(line, len(line) if before else 2 * len(line) + self._owed)
+        self._append(line, len(line) if before else 2 * len(line) + self._owed, number)
         if before:
             del self._open[event_id]
-            self._owed -= len(before) + FINAL_EXTRA_BYTES
+            self._owed -= len(before[0]) + FINAL_EXTRA_BYTES
 
-    def _append(self, line: bytes, room: int) -> None:
+    def _append(self, line: bytes, room: int, number: int = 0) -> None:
+        """The line, and before it what its number stands for where this segment does not say so yet."""
+        if number and number not in self._told:
+            self._append(self._named[number], room + len(self._named[number]))
+            self._told.add(number)  # of the segment that is written now
         segment = self._segment
         if segment is None or segment.used + room > segment.n_bytes:
             try:
-                segment = self._start_segment(room)
+                segment = self._start_segment(room + (len(self._named[number]) if number else 0))
             except OSError as exc:
                 raise JournalError(str(exc)) from exc
+            if number and number not in self._told:
+                segment.append(self._named[number])
+                self._told.add(number)
         segment.append(line)
 
     def close(self) -> None:
@@ -294,6 +329,39 @@ def read_from(
         first = records.index(None)
         del records[first:], ends[first:]
     return records, ends[-1] if ends else begun_at
+
+
+class Names:
+    """What the numbers of one segment stand for, as far as it was read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read_to = 0
+        self._known: dict[int, Record] = {}
+
+    def read_up_to(self, offset: int) -> None:
+        """Take what the segment says before `offset`; only what is new since the last time is read."""
+        if offset <= self._read_to:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._read_to)
+            for found in _NAMES_LINE.finditer(file.read(offset - self._read_to)):
+                self.take(decode(found[0]))
+        self._read_to = offset
+
+    def take(self, record: Record | None) -> None:
+        """A record that was read; what it says of names is kept."""
+        if record is not None and record.get("k") == NAMES:
+            self._known[record["w"]] = record
+
+    def was_read_to(self, offset: int) -> None:
+        """Everything before `offset` went through `take`."""
+        self._read_to = max(self._read_to, offset)
+
+    def whole(self, record: Record) -> Record:
+        """The record with its names; as it is where it has them itself, or nobody knows them."""
+        known = self._known.get(record.get("w", 0))
+        return record if known is None else {**known, **record}
 
 
 def size_of(folder: Path) -> int:

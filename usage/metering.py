@@ -19,6 +19,8 @@ from usage.journal import RESPONSE, Journal, JournalError
 log = logging.getLogger("gatehouse.journal")
 PROGRESS_EVERY_S = 1.0
 MAX_KNOWN = 10_000
+_FAILED = b'"p":%d,"c":%d,"st":%d,"d":%d,'
+_COUNTED = _FAILED + b'"n":true,'
 Unrecorded = Literal["no_usage", "journal_full"]
 
 
@@ -47,6 +49,7 @@ class Event:
         "_journal",
         "_names",
         "_next_progress",
+        "_own",
         "cached_tokens",
         "completion_tokens",
         "delivered",
@@ -58,10 +61,13 @@ class Event:
         "streamed",
     )
 
-    def __init__(self, journal: Journal | None, event_id: str, names: bytes, call: Call) -> None:
+    def __init__(
+        self, journal: Journal | None, event_id: str, names: bytes, call: Call, own: bytes = b""
+    ) -> None:
         self._journal = journal
         self.id = event_id
-        self._names = names  # the end of every record of it, JSON
+        self._names = names  # who and what, as the journal takes them
+        self._own = b'"id":"%b",%b' % (event_id.encode(), own)
         self._call = call
         self._next_progress = call.started + PROGRESS_EVERY_S
         self._first_token_s: float | None = None
@@ -79,7 +85,7 @@ class Event:
         if self._journal is None:
             return
         try:
-            self._journal.open(self.id, b'{"k":"o",' + self._names)
+            self._journal.open(self.id, b'{"k":"o",' + self._own, self._names)
         except JournalError as exc:
             raise JournalFullError(
                 "Usage cannot be recorded at the moment.", retry_after_s=10
@@ -104,7 +110,8 @@ class Event:
         if now >= self._next_progress and self._journal is not None:
             self._next_progress = now + PROGRESS_EVERY_S
             try:
-                self._journal.note(self.id, b'{"k":"p",' + self._counts(200, counted=True))
+                counts = self._counts(200, counted=True)
+                self._journal.note(self.id, b'{"k":"p",' + counts)
             except JournalError:
                 log.warning("how far a request is could not be written down")
 
@@ -118,7 +125,8 @@ class Event:
             self.prompt_tokens = self.completion_tokens = self.cached_tokens = 0
         if self._journal is not None:
             try:
-                self._journal.end(self.id, b'{"k":"f",' + self._counts(status, counted=counted))
+                counts = self._counts(status, counted=counted)
+                self._journal.end(self.id, b'{"k":"f",' + counts, self._names)
             except JournalError:  # what was opened has its room kept free, a refusal has not
                 log.warning("the last record of a request could not be written")
         if self.reservation is not None:
@@ -130,16 +138,14 @@ class Event:
             )
 
     def _counts(self, status: int, *, counted: bool) -> bytes:
-        """The record from its counts on. What is as usual (docs/journal.md) is left out."""
+        """The record from its counts to its names. What is as usual (docs/journal.md) is left out."""
         call = self._call
-        counts = b'"p":%d,"c":%d,"st":%d,"d":%d,' % (
+        counts = (_COUNTED if counted else _FAILED) % (
             self.prompt_tokens,
             self.completion_tokens,
             status,
             (time.perf_counter() - call.started) * 1000,
         )
-        if counted:
-            counts += b'"n":true,'
         if self.cached_tokens:
             counts += b'"cp":%d,' % self.cached_tokens
         if self.estimated:
@@ -150,7 +156,7 @@ class Event:
             counts += b'"sse":true,'
             if self._first_token_s is not None:
                 counts += b'"tt":%d,' % (self._first_token_s * 1000)
-        return counts + self._names
+        return counts + self._own
 
 
 def _quoted(text: bytes) -> bytes:
@@ -209,12 +215,13 @@ class Meter:
     ) -> Event:
         principal = call.principal
         assert principal is not None  # noqa: S101  # the gate came first
-        event_id = str(uuid_utils.uuid7())
-        own = b'"id":"%b","cid":%b,' % (event_id.encode(), _quoted(call.correlation_id))
-        if unknown is not None:
-            own += b'"um":%b,' % orjson.dumps(unknown)
         names = self._names_of(principal, model, served_model, endpoint)
-        return Event(self.journal, event_id, own + names, call)
+        unknown_model = b'"um":%b,' % orjson.dumps(unknown) if unknown is not None else b""
+        if call.is_named_by_caller:
+            own = b'"cid":%b,%b' % (_quoted(call.correlation_id), unknown_model)
+            return Event(self.journal, str(uuid_utils.uuid7()), names, call, own)
+        # the id that the server gave the request is a UUIDv7 of now, and serves both
+        return Event(self.journal, call.correlation_id.decode(), names, call, unknown_model)
 
     def _names_of(
         self, principal: Principal, model: str, served_model: str, endpoint: str

@@ -89,7 +89,7 @@ def row_of(record: Record) -> Row:
             bool(record.get("n", False)),
             bool(record.get("est", False)),
             bool(record.get("sse", False)),
-            _text(record["cid"], 128),
+            _text(str(record.get("cid", event_id)), 128),
             _text(unknown, 255) if unknown is not None else None,
         )
     except (KeyError, TypeError, AttributeError) as exc:

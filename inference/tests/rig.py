@@ -13,7 +13,7 @@ from inference.endpoints import ENDPOINTS
 from inference.engine_table import EngineTable, Target
 from inference.handlers import infer
 from inference.runtime import Runtime
-from usage.journal import Journal, read_from, segments
+from usage.journal import Journal, Names, read_from, segments
 from usage.metering import Meter
 
 AS_USUAL = {"n": False, "est": False, "cp": 0, "q": 0, "sse": False}
@@ -101,8 +101,14 @@ class Rig:
         return [{**AS_USUAL, **record} for record in self.records("f")]
 
     def records(self, kind: str) -> list[dict[str, Any]]:
-        found = [r for path in segments(self.folder) for r in read_from(path, 0, limit=10_000)[0]]
-        return [record for record in found if record and record["k"] == kind]
+        found = []
+        for path in segments(self.folder):
+            names = Names(path)
+            for record in read_from(path, 0, limit=10_000)[0]:
+                names.take(record)
+                if record and record["k"] == kind:
+                    found.append({"cid": record.get("id"), **names.whole(record)})
+        return found
 
     async def until(self, check: Any, timeout_s: float = 5.0) -> None:
         async with asyncio.timeout(timeout_s):

@@ -128,13 +128,13 @@ class History(RuleBasedStateMachine):
             *(milliseconds(moment), user_id, self.names[user_id][-1], key_id, source),
             MODELS[model % len(MODELS)],
         )
-        fields = {"id": id_at(moment), "u": user_id, "un": asked.user_name, "s": source}
+        fields = {"u": user_id, "un": asked.user_name, "s": source}
         fields |= {"ki": key_id, "kn": f"key of {user_id}"[:100] if key_id else None}
-        fields |= {"m": asked.model, "sm": asked.model, "e": ENDPOINT, "cid": "c"}
+        fields |= {"m": asked.model, "sm": asked.model, "e": ENDPOINT}
         call = SimpleNamespace(started=time.perf_counter(), queue_s=0.0)
         chosen = self.workers[worker % len(self.workers)]
         names = orjson.dumps(fields)[1:]
-        event = metering.Event(chosen.journal, fields["id"], names, call)
+        event = metering.Event(chosen.journal, id_at(moment), names, call)
         event.open()
         chosen.open.append((event, asked))
         self.books.asked.append(asked)

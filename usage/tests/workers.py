@@ -28,7 +28,9 @@ class Worker:
 
     def fall_between_two_segments(self) -> None:
         """The next segment was begun with what is open, the last was not closed yet: both have it."""
-        carried = b"".join(self.journal._open.values())
+        told = {number for _, number in self.journal._open.values() if number}
+        carried = b"".join(self.journal._named[number] for number in sorted(told))
+        carried += b"".join(line for line, _ in self.journal._open.values())
         if self.journal._segment is not None:
             (self._folder / f"{self.journal._name}-next.journal").write_bytes(carried)
         self.fall()
