@@ -128,11 +128,11 @@ class _Segment:
 
     def drain(self) -> int:
         """Read on from the mark; `is_read` says afterwards whether to the end."""
-        self._names.read_up_to(self._offset)
         if self._is_done:
             self._path.unlink(missing_ok=True)
             self.is_read = True
             return 0
+        self._names.read_up_to(self._offset)
         held = is_held(
             self._path
         )  # asked before reading: what a dead worker wrote is all there then
@@ -176,7 +176,7 @@ class _Segment:
             self._names.take(record)
         if len(good) < len(records):
             log.error("journal %s: %d unreadable lines", self._path.name, len(records) - len(good))
-        rows = self._rows([r for r in good if r.get("k") == FINAL])
+        rows = self._rows([record for record in good if record.get("k") == FINAL])
         others = [record for record in good if record.get("k") in SINKS]
         self._write(rows, others, offset=after)
         self._offset = after

@@ -352,7 +352,7 @@ class Names:
     def take(self, record: Record | None) -> None:
         """A record that was read; what it says of names is kept."""
         if record is not None and record.get("k") == NAMES:
-            self._known[record["w"]] = record
+            self._known[record.get("w", 0)] = record
 
     def was_read_to(self, offset: int) -> None:
         """Everything before `offset` went through `take`."""
