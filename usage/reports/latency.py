@@ -87,7 +87,8 @@ def _shown(
 
 
 def _percentiles(histogram: histograms.Histogram) -> dict[str, int | None]:
-    return {name: histograms.percentile(histogram, share) for name, share in SHARES.items()}
+    found = histograms.percentiles(histogram, tuple(SHARES.values()))
+    return dict(zip(SHARES, found, strict=True))
 
 
 def own_latency_report(
