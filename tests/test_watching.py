@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
@@ -110,8 +111,13 @@ def test_with_users_in_labels_it_is_the_admins(server):
 def test_a_log_line_is_json_with_the_callers_id(server):
     """An unexpected error in either door: in the log with the caller's id, and no secret in it."""
     with sqlite3.connect(server.folder / "data" / "database.db", timeout=20) as database:
-        database.execute("ALTER TABLE inference_storedresponse RENAME TO away")
-        database.execute("ALTER TABLE inference_operation RENAME TO away_too")
+        database.execute("ALTER TABLE inference_operation RENAME TO away")
+        (owner,) = database.execute("SELECT id FROM accounts_user").fetchone()
+        database.execute(
+            "INSERT INTO inference_storedresponse (id, user_id, created_at, response, input)"
+            " VALUES ('resp_x', ?, datetime('now'), '{}', '5')",
+            [str(UUID(owner))],
+        )
     given = {"X-Correlation-ID": "slow-1"}
     slow = ask_once(server, "GET", f"/app?token={server.key}", headers=given)
     given = {"X-Correlation-ID": "fast-1"}
@@ -125,7 +131,7 @@ def test_a_log_line_is_json_with_the_callers_id(server):
     (fast_line,) = of(lines, "fast-1")
     assert fast_line["message"] == "unexpected error on responses"
     assert (fast_line["level"], fast_line["logger"]) == ("error", "gatehouse.lane")
-    assert "no such table: inference_storedresponse" in fast_line["exception"]
+    assert "TypeError" in fast_line["exception"]
     slow_line = of(lines, "slow-1")[0]
     assert slow_line["logger"] == "django.request"
     assert "no such table" in slow_line["exception"]

@@ -60,11 +60,15 @@ def callers(quick_hashes, make_user, alice, bob, make_key):
 
 
 def is_refused(answer):
-    """The gate's 401 or 403 (in an envelope; a handler's own are flat, G-01), or a page's way of saying so."""
+    """The gate's 401 or 403 (in an envelope; a handler's own are flat, G-01), or a page's way of saying so.
+
+    `/api/usage/all` (E-39) refuses a user in its handler, flat.
+    """
     target = answer.headers.get("location", "")
     if answer.status_code in {401, 403}:
         is_json = answer.headers["content-type"] == "application/json"
-        return not is_json or isinstance(answer.json()["error"], dict)
+        error = answer.json()["error"] if is_json else {}
+        return isinstance(error, dict) or error == "admin access required"
     return target.startswith(("/login?next", "/app?notice"))
 
 
