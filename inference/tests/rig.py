@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from core.call import Answer, Call
+from core.errors import QuotaExceededError
 from core.principal import Principal
 from core.response_headers import HostRules, OriginRules
 from inference.endpoints import ENDPOINTS
@@ -15,6 +16,7 @@ from inference.handlers import infer
 from inference.runtime import Runtime
 from usage.journal import Journal, Names, read_from, segments
 from usage.metering import Meter
+from usage.quotas.terms import Rule
 
 AS_USUAL = {"n": False, "est": False, "cp": 0, "q": 0, "sse": False}
 BOB = Principal("u1", "Bob", "bob@x.org", "user", "apikey", frozenset({"chat"}), "k1", "key")
@@ -27,6 +29,14 @@ PATHS = {
     "responses": "/v1/responses",
     "tokenize": "/v1/tokenize",
     "detokenize": "/v1/detokenize",
+}
+HI = [{"role": "user", "content": "hi"}]
+CHAT = {"model": "m", "messages": HI}
+BODIES = {
+    "chat-completions": CHAT,
+    "completions": {"model": "m", "prompt": "hi"},
+    "messages": {**CHAT, "max_tokens": 1000},
+    "responses": {"model": "m", "input": "hi"},
 }
 
 
@@ -114,3 +124,18 @@ class Rig:
         async with asyncio.timeout(timeout_s):
             while not check():
                 await asyncio.sleep(0.01)
+
+
+def rule(**maxima):
+    names = {"id": f"rule-{len(str(maxima))}-{abs(hash(str(maxima)))}", "user_id": "u1"}
+    return Rule(**{**names, "key_id": None, "model": "", "window_s": 3600, **maxima})
+
+
+async def statuses(rig, n, name="chat-completions", body=None):
+    found = []
+    for _ in range(n):
+        try:
+            found.append((await rig.ask(name, body or CHAT))[0])
+        except QuotaExceededError as exc:
+            found.append(exc.http_status)
+    return found

@@ -1,4 +1,4 @@
-"""4.4, S-15, S-16, S-51, S-52, W-12: quotas on the way of a request, in every family."""
+"""4.4, S-15, S-16, S-51, S-54, W-12: quotas on the way of a request, in every family."""
 
 import asyncio
 import time
@@ -6,64 +6,17 @@ import time
 import orjson
 import pytest
 
-from core.errors import InvalidRequestError, QuotaExceededError, UnavailableError
+from core.errors import QuotaExceededError, UnavailableError
 from core.principal import Principal
-from inference import token_limits
 from inference.endpoints import ENDPOINTS
 from inference.handlers import infer
-from inference.tests.rig import BOB, Rig
-from usage.quotas.limiter import Limiter, Terms
-from usage.quotas.local_counters import LocalCounters
-from usage.quotas.terms import CountersAwayError, Rule
+from inference.tests.rig import BOB, BODIES, CHAT, rule, statuses
+from usage.quotas.terms import CountersAwayError
 from usage.tariff import PriceRow, Rates, Tariff
 
-HI = [{"role": "user", "content": "hi"}]
-CHAT = {"model": "m", "messages": HI}
-BODIES = {
-    "chat-completions": CHAT,
-    "completions": {"model": "m", "prompt": "hi"},
-    "messages": {**CHAT, "max_tokens": 1000},
-    "responses": {"model": "m", "input": "hi"},
-}
 
-
-@pytest.fixture
-async def make(tmp_path, stub):
-    made = []
-
-    def rig(*rules, tariff=None, away="refuse", counters=None):
-        one = Rig(tmp_path / "journal", stub.url, context_length=2000)
-        counters = counters or LocalCounters(tmp_path / "quotas")
-        for rule in rules:
-            counters.fill(rule, [], time.time())
-        one.counters = counters
-        one.runtime.limiter = Limiter(counters, away=away, spawn=one.runtime.spawn)
-        one.runtime.limiter.terms = Terms(rules, tariff)
-        made.append(one)
-        return one
-
-    yield rig
-    for one in made:
-        await one.runtime.finish()
-
-
-def rule(**maxima):
-    names = {"id": f"rule-{len(str(maxima))}-{abs(hash(str(maxima)))}", "user_id": "u1"}
-    return Rule(**{**names, "key_id": None, "model": "", "window_s": 3600, **maxima})
-
-
-async def statuses(rig, n, name="chat-completions", body=None):
-    found = []
-    for _ in range(n):
-        try:
-            found.append((await rig.ask(name, body or CHAT))[0])
-        except QuotaExceededError as exc:
-            found.append(exc.http_status)
-    return found
-
-
-async def test_q05_q03_three_requests_are_let_through_and_the_fourth_is_told_when(make):
-    rig = make(limit := rule(max_requests=3))
+async def test_q05_q03_three_requests_are_let_through_and_the_fourth_is_told_when(make_limited):
+    rig = make_limited(limit := rule(max_requests=3))
     before = time.time()
 
     assert await statuses(rig, 3) == [200, 200, 200]
@@ -90,15 +43,15 @@ async def test_q05_q03_three_requests_are_let_through_and_the_fourth_is_told_whe
     assert (refused["st"], refused["n"], refused["p"], refused["m"]) == (429, False, 0, "m")
 
 
-async def test_q04_a_rule_for_one_model_leaves_the_others_alone(make):
-    rig = make(rule(max_requests=1, model="other"))
+async def test_q04_a_rule_for_one_model_leaves_the_others_alone(make_limited):
+    rig = make_limited(rule(max_requests=1, model="other"))
 
     assert await statuses(rig, 3) == [200] * 3
 
 
-async def test_q07_s17_failed_requests_count_nothing(make):
+async def test_q07_s17_failed_requests_count_nothing(make_limited):
     """Neither what an engine refuses nor what a quota does."""
-    rig = make(limit := rule(max_requests=1))
+    rig = make_limited(limit := rule(max_requests=1))
     bad = {**CHAT, "stub": {"status": 400}}
 
     for _ in range(3):
@@ -110,8 +63,8 @@ async def test_q07_s17_failed_requests_count_nothing(make):
     assert rig.counters.standing(limit, time.time()).requests == 1
 
 
-async def test_s16_zero_refuses_for_ever(make):
-    rig = make(rule(max_total_tokens=0))
+async def test_s16_zero_refuses_for_ever(make_limited):
+    rig = make_limited(rule(max_total_tokens=0))
 
     with pytest.raises(QuotaExceededError) as caught:
         await rig.ask("chat-completions", CHAT)
@@ -119,8 +72,8 @@ async def test_s16_zero_refuses_for_ever(make):
     assert (caught.value.retry_after_s, caught.value.extra["quota"]["resets_at"]) == (None, None)
 
 
-async def test_q02_s51_admins_are_exempt_from_rules_on_users_but_not_on_keys(make):
-    rig = make(
+async def test_q02_s51_admins_are_exempt_from_rules_on_users_but_not_on_keys(make_limited):
+    rig = make_limited(
         rule(max_requests=0), rule(max_requests=1, key_id="k1", window_s=60), rule(max_cost=0)
     )
     admin = {"features": frozenset({"chat"}), "key_id": "k1", "key_name": "key"}
@@ -133,133 +86,10 @@ async def test_q02_s51_admins_are_exempt_from_rules_on_users_but_not_on_keys(mak
     assert await statuses(rig, 1) == [429]
 
 
-async def test_tokens_are_settled_by_what_was_used(make):
-    rig = make(limit := rule(max_total_tokens=100))
-
-    await rig.ask("chat-completions", {**CHAT, "max_tokens": 30, "stub": {"tokens": 5}})
-
-    standing = rig.counters.standing(limit, time.time())
-    assert (standing.tokens, standing.held_tokens, standing.concurrent) == (17, 0, 0)
-
-
 @pytest.mark.parametrize("name", BODIES)
-async def test_s52_max_tokens_is_lowered_to_what_is_left(make, stub, name):
-    """In every family, and without a stream."""
-    rig = make(rule(max_total_tokens=50))
-
-    await rig.ask(name, {**BODIES[name], "stub": {"tokens": 1}})
-
-    key = "max_output_tokens" if name == "responses" else "max_tokens"
-    sent = stub.state()["body"]
-    assert 0 < sent[key] <= 50
-
-
-async def test_s52_a_small_request_is_not_touched(make, stub):
-    rig = make(rule(max_total_tokens=5000))
-
-    await rig.ask("chat-completions", {**CHAT, "max_tokens": 20, "stub": {}})
-
-    assert stub.state()["body"]["max_tokens"] == 20
-
-
-@pytest.mark.parametrize("value", ["1000", 1000.0, True, [1], -1, 0])
-async def test_a_limit_that_is_no_whole_number_is_refused(make, value):
-    """An engine may read 1000 out of "1000", past what is left."""
-    rig = make(limit := rule(max_total_tokens=50))
-
-    with pytest.raises(InvalidRequestError, match="max_tokens must be"):
-        await rig.ask("chat-completions", {**CHAT, "max_tokens": value})
-
-    assert rig.counters.standing(limit, time.time()).requests == 0
-
-
-async def test_the_least_of_two_limits_counts_and_is_what_the_engine_gets(make, stub):
-    """An engine takes one of them: not the one that was not held for."""
-    rig = make(limit := rule(max_total_tokens=5000))
-
-    body = {**CHAT, "max_tokens": 1, "max_completion_tokens": 4000, "stub": {"tokens": 1}}
-    await rig.ask("chat-completions", body)
-
-    sent = stub.state()["body"]
-    assert (sent["max_tokens"], sent["max_completion_tokens"]) == (1, 1)
-    assert rig.counters.standing(limit, time.time()).tokens == 13
-
-
-LONG = "lorem ipsum " * 10_000
-HIDDEN = {
-    "in a text that begins like media": {"messages": [{"role": "user", "content": "data:" + LONG}]},
-    "in an enum": {"tools": [{"function": {"parameters": {"enum": [0, LONG]}}}]},
-    "in a name": {"tools": [{"function": {"parameters": {"properties": {LONG: {}}}}}]},
-    "in documents": {"documents": [{"text": LONG}]},
-    "in token ids": {"prompt": list(range(40_000))},
-    "in a list of lists": {"prompt": [list(range(20_000)), list(range(20_000))]},
-    "in a url without base64": {
-        "messages": [{"content": [{"image_url": {"url": "data:" + LONG}}]}]
-    },
-}
-
-
-@pytest.mark.parametrize("where", HIDDEN)
-def test_s52_a_prompt_counts_wherever_it_is(where):
-    assert token_limits.prompt_tokens(HIDDEN[where]) >= 40_000
-
-
-MEDIA = "A" * 400_000
-INLINE = [
-    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{MEDIA}"}},
-    {"type": "input_image", "image_url": f"data:image/png;base64,{MEDIA}"},
-    {"type": "input_audio", "input_audio": {"data": MEDIA, "format": "wav"}},
-    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": MEDIA}},
-]
-
-
-@pytest.mark.parametrize("part", INLINE)
-def test_inline_media_is_not_counted_by_its_bytes(part):
-    found = token_limits.prompt_tokens({"messages": [{"role": "user", "content": [part]}]})
-
-    assert 1000 <= found < 1100
-
-
-async def test_more_answers_than_tokens_are_left_is_refused_and_given_back(make):
-    rig = make(limit := rule(max_total_tokens=30))
-
-    with pytest.raises(InvalidRequestError, match="tokens are left for 100 answers"):
-        await rig.ask("chat-completions", {**CHAT, "n": 100})
-
-    standing = rig.counters.standing(limit, time.time())
-    assert (standing.requests, standing.held_tokens, standing.concurrent) == (0, 0, 0)
-
-
-async def test_s52_a_least_length_gives_way_too(make, stub):
-    rig = make(rule(max_total_tokens=50))
-
-    await rig.ask("chat-completions", {**CHAT, "min_tokens": 400, "stub": {}})
-
-    sent = stub.state()["body"]
-    assert sent["min_tokens"] == sent["max_tokens"] < 50
-
-
-async def test_s52_each_of_several_choices_gets_its_part(make, stub):
-    rig = make(rule(max_total_tokens=101))
-
-    await rig.ask("chat-completions", {**CHAT, "n": 4, "max_tokens": 1000, "stub": {}})
-
-    assert stub.state()["body"]["max_tokens"] * 4 <= 101
-
-
-async def test_tokens_refuse_only_where_nothing_is_left(make):
-    """Q-05: it blocks where the sum has reached the maximum, and says how far it got."""
-    rig = make(rule(max_total_tokens=30))
-
-    assert await statuses(rig, 3, body={**CHAT, "stub": {"tokens": 5}}) == [200, 200, 429]
-    with pytest.raises(QuotaExceededError, match=r"Token quota exceeded for all models: 34/30"):
-        await rig.ask("chat-completions", CHAT)
-
-
-@pytest.mark.parametrize("name", BODIES)
-async def test_s52_a_stream_is_cut_at_its_limit_with_the_familys_own_end(make, stub, name):
+async def test_s52_a_stream_is_cut_at_its_limit_with_the_familys_own_end(make_limited, stub, name):
     """The engine would go on for ever; the caller gets a finish reason and the end marker."""
-    rig = make(limit := rule(max_total_tokens=40))
+    rig = make_limited(limit := rule(max_total_tokens=40))
     body = {**BODIES[name], "stream": True, "stub": {"tokens": 500, "tick": 0.002}}
     if name in {"chat-completions", "completions"}:
         body["stream_options"] = {"include_usage": True}
@@ -297,10 +127,10 @@ async def test_s52_a_stream_is_cut_at_its_limit_with_the_familys_own_end(make, s
         await rig.ask(name, BODIES[name])
 
 
-async def test_s54_money_is_held_settled_and_cuts_a_stream(make, stub):
+async def test_s54_money_is_held_settled_and_cuts_a_stream(make_limited, stub):
     """S-54: a budget in money, at the price in force."""
     tariff = Tariff([PriceRow("m", 0, Rates(1000, 1000, 10_000, 0))])
-    rig = make(limit := rule(max_cost=200_000), tariff=tariff)
+    rig = make_limited(limit := rule(max_cost=200_000), tariff=tariff)
 
     await rig.ask("chat-completions", {**CHAT, "stub": {"tokens": 5}})
     assert rig.counters.standing(limit, time.time()).cost == 12 * 1000 + 5 * 10_000
@@ -315,8 +145,8 @@ async def test_s54_money_is_held_settled_and_cuts_a_stream(make, stub):
         await rig.ask("chat-completions", CHAT)
 
 
-async def test_max_concurrent_counts_who_is_being_served(make):
-    rig = make(limit := rule(max_concurrent=2))
+async def test_max_concurrent_counts_who_is_being_served(make_limited):
+    rig = make_limited(limit := rule(max_concurrent=2))
     slow = {**CHAT, "stub": {"tick": 0.3}}
 
     async def one():
@@ -333,8 +163,8 @@ async def test_max_concurrent_counts_who_is_being_served(make):
     assert rig.counters.standing(limit, time.time()).concurrent == 0
 
 
-async def test_a_hang_up_gives_its_hold_back_and_pays_for_what_was_delivered(make):
-    rig = make(limit := rule(max_total_tokens=10_000, max_concurrent=1))
+async def test_a_hang_up_gives_its_hold_back_and_pays_for_what_was_delivered(make_limited):
+    rig = make_limited(limit := rule(max_total_tokens=10_000, max_concurrent=1))
     call, answer = rig.call(
         "chat-completions", {**CHAT, "stream": True, "stub": {"tokens": 500, "tick": 0.01}}
     )
@@ -350,8 +180,8 @@ async def test_a_hang_up_gives_its_hold_back_and_pays_for_what_was_delivered(mak
     assert (standing.held_tokens, standing.concurrent, standing.requests) == (0, 0, 1)
 
 
-async def test_openais_headers_tell_what_is_left(make):
-    rig = make(rule(max_requests=5, max_total_tokens=1000))
+async def test_openais_headers_tell_what_is_left(make_limited):
+    rig = make_limited(rule(max_requests=5, max_total_tokens=1000))
 
     await rig.ask("chat-completions", {**CHAT, "max_tokens": 10})
     first = dict(rig.sent[0]["headers"])
@@ -378,8 +208,8 @@ class Away:
 
 
 @pytest.mark.parametrize("away", ["refuse", "serve"])
-async def test_q09_closed_or_open_where_the_counters_are_away(make, away):
-    rig = make(rule(max_requests=1), counters=Away(), away=away)
+async def test_q09_closed_or_open_where_the_counters_are_away(make_limited, away):
+    rig = make_limited(rule(max_requests=1), counters=Away(), away=away)
 
     if away == "serve":
         assert (await rig.ask("chat-completions", CHAT))[0] == 200
@@ -390,9 +220,9 @@ async def test_q09_closed_or_open_where_the_counters_are_away(make, away):
     assert (event["st"], event["n"]) == (503, False)
 
 
-async def test_what_could_not_be_settled_is_settled_later(make, monkeypatch):
+async def test_what_could_not_be_settled_is_settled_later(make_limited, monkeypatch):
     """A living process's hold does not expire: nobody else would give it back."""
-    rig = make(limit := rule(max_total_tokens=1000, max_concurrent=5))
+    rig = make_limited(limit := rule(max_total_tokens=1000, max_concurrent=5))
     real = rig.counters.settle
 
     def busy(*_, **__):
@@ -410,18 +240,18 @@ async def test_what_could_not_be_settled_is_settled_later(make, monkeypatch):
     assert (standing.concurrent, standing.held_tokens, standing.tokens) == (0, 0, 29)
 
 
-async def test_nobody_is_let_past_rules_that_were_never_read(make):
-    rig = make()
+async def test_nobody_is_let_past_rules_that_were_never_read(make_limited):
+    rig = make_limited()
     rig.runtime.limiter.terms = None
 
     with pytest.raises(UnavailableError):
         await rig.ask("chat-completions", CHAT)
 
 
-async def test_without_room_in_the_journal_the_reservation_is_given_back(make, monkeypatch):
+async def test_without_room_in_the_journal_the_reservation_is_given_back(make_limited, monkeypatch):
     from usage.journal import Journal, JournalError
 
-    rig = make(limit := rule(max_requests=1))
+    rig = make_limited(limit := rule(max_requests=1))
 
     def full(*_):
         raise JournalError("full")
