@@ -6,16 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.postgresql import Cluster
+from tests.machines import two_machines
 from tests.servers import Server
 from tests.stub import StubEngine
-from tests.test_two_machines import SECRET, redis_server
 
 pytestmark = pytest.mark.slow
 WORKERS, CALLERS = 4, 50
@@ -205,27 +203,9 @@ def test_holds_of_a_killed_worker_are_gone_within_a_minute(server):
 
 @pytest.fixture(scope="module")
 def machines(engine: StubEngine, tmp_path_factory: Any) -> Iterator[tuple[Server, Server]]:
-    """Two machines on one database and one Redis."""
     folder = tmp_path_factory.mktemp("machines")
-    with ExitStack() as stack:
-        cluster = Cluster(folder / "postgresql")
-        stack.callback(cluster.stop)
-        cluster.create("shared")
-        settings = {
-            "LOCALAI_AUTH_DATABASE_URL": cluster.url("shared"),
-            "LOCALAI_AUTH_HMAC_SECRET": SECRET,
-            "LOCALAI_ENGINES": f"m={engine.url}",
-            "LOCALAI_REGISTRATION_MODE": "open",
-            "LOCALAI_REDIS_URL": stack.enter_context(redis_server()),
-        }
-        made = []
-        for name in ("one", "two"):
-            path = folder / name
-            path.mkdir()
-            made.append(Server(path, web_only=True, make_admin=name == "one", **settings))
-            stack.callback(made[-1].stop)
-        time.sleep(1)  # both listen for each other's changes
-        yield made[0], made[1]
+    with two_machines(folder, with_redis=True, LOCALAI_ENGINES=f"m={engine.url}") as made:
+        yield made
 
 
 def test_two_machines_share_one_quota_by_redis(machines):

@@ -3,64 +3,28 @@
 Each has a data path of its own, as another machine would; PostgreSQL's NOTIFY or Redis carries the news.
 """
 
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.postgresql import Cluster, free_port
+from tests.machines import two_machines
+from tests.postgresql import free_port
 from tests.servers import Server
 
 LIMIT_S = 0.25
-SECRET = "one-secret-that-both-machines-share-as-they-have-to"
 
 
 @pytest.fixture(scope="module", params=["notify", "redis"])
 def machines(request: Any, tmp_path_factory: Any) -> Iterator[tuple[Server, Server]]:
     folder = tmp_path_factory.mktemp("machines")
-    with ExitStack() as stack:
-        cluster = Cluster(folder / "postgresql")
-        stack.callback(cluster.stop)
-        cluster.create("shared")
-        settings = {
-            "LOCALAI_AUTH_DATABASE_URL": cluster.url("shared"),
-            "LOCALAI_AUTH_HMAC_SECRET": SECRET,
-            "LOCALAI_ENGINES": "http://127.0.0.1:9",
-            "LOCALAI_REGISTRATION_MODE": "open",
-        }
-        if request.param == "redis":
-            settings["LOCALAI_REDIS_URL"] = stack.enter_context(redis_server())
-        made = []
-        for name in ("one", "two"):
-            path = folder / name
-            path.mkdir()
-            made.append(Server(path, web_only=True, make_admin=name == "one", **settings))
-            stack.callback(made[-1].stop)
-        time.sleep(1)  # both listen
-        yield made[0], made[1]
-
-
-class redis_server:  # noqa: N801  # used as a function
-    """A Redis on loopback for as long as the block; its address."""
-
-    def __enter__(self) -> str:
-        if shutil.which("redis-server") is None:
-            pytest.skip("no redis-server is installed on this machine")
-        port = free_port()
-        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        return f"redis://127.0.0.1:{port}/0"
-
-    def __exit__(self, *_exc: Any) -> None:
-        self.process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(10)
+    with_redis = request.param == "redis"
+    with two_machines(folder, with_redis=with_redis, LOCALAI_ENGINES="http://127.0.0.1:9") as made:
+        yield made
 
 
 def test_a_change_on_one_machine_bites_on_the_other(machines):
