@@ -20,13 +20,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "localai_project.settings")
 django.setup()
 
 import numpy as np
+import orjson
 from django.db import connection
 
 from accounts.models import User
 from bench.usage_data import Shape
 from bench.usage_load import people
 from core.call import Call
-from core.principal import Principal
 from usage import drain as draining
 from usage import partitions
 from usage.journal import Journal, segments
@@ -63,7 +63,8 @@ class Writer:
             call = Call(
                 method="POST", path="/", query=b"", headers={}, receive=_nothing, client="c"
             )
-            event = Event(self.journals[index % WORKERS], self._fields(index, call), call)
+            journal = self.journals[index % WORKERS]
+            event = Event(journal, self._id(index), self._names(index), call)
             event.open()
             under_way.append((index, call, event))
             if len(under_way) > AT_ONCE:
@@ -73,26 +74,26 @@ class Writer:
         for journal in self.journals:
             journal.close()
 
-    def _fields(self, index: int, call: Call) -> dict[str, Any]:
-        """What `Meter` puts into an event, with an id of our moment."""
-        series = self.shape.series[self.series[index]]
-        names = self.shape.combination(series)
-        principal = Principal(names.user_id, f"User {series.user}", "", "user", "web")
+    def _id(self, index: int) -> str:
         made = self.moments[index] << 80 | 7 << 76 | 2 << 62
         text = f"{made | int.from_bytes(os.urandom(7), 'big'):032x}"
-        key_name = f"key {series.key}" if names.api_key_id else None
-        return {
-            "id": "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])),
-            "u": principal.user_id,
-            "un": principal.name,
+        return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+    def _names(self, index: int) -> bytes:
+        """Who and what, as `Meter` gives them to an event."""
+        series = self.shape.series[self.series[index]]
+        names = self.shape.combination(series)
+        fields = {
+            "u": names.user_id,
+            "un": f"User {series.user}",
             "s": names.source,
             "ki": names.api_key_id,
-            "kn": key_name,
+            "kn": f"key {series.key}" if names.api_key_id else None,
             "m": names.model,
             "sm": names.served_model,
             "e": names.endpoint,
-            "cid": call.correlation_id.decode("ascii"),
         }
+        return orjson.dumps(fields)[1:]
 
     def _settle(self, index: int, call: Call, event: Event) -> None:
         if self.fails[index]:
