@@ -82,7 +82,11 @@ def _insert_postgresql(values: list[tuple[Any, ...]]) -> list[str]:
         cursor.execute(
             f"CREATE TEMP TABLE IF NOT EXISTS {_STAGE} (LIKE {_EVENTS}) ON COMMIT DELETE ROWS"
         )
-        with cursor.copy(f"COPY {_STAGE} ({columns}) FROM STDIN") as copy:
+        copying = cursor.copy(f"COPY {_STAGE} ({columns}) FROM STDIN")
+        with (
+            connection.wrap_database_errors,
+            copying as copy,
+        ):  # psycopg's own errors pass Django by
             for each in values:
                 copy.write_row(each)
         cursor.execute(
