@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from tests.postgresql import Cluster, free_port
 from tests.servers import Server
@@ -18,13 +19,19 @@ SECRET = "one-secret-that-both-machines-share-as-they-have-to"
 
 @contextmanager
 def redis_server() -> Iterator[str]:
-    """A Redis on loopback for as long as the block; its address."""
+    """A Redis on loopback that answers, for as long as the block; its address."""
     if shutil.which("redis-server") is None:
         pytest.skip("no redis-server is installed on this machine")
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
+        with redis.Redis(port=port) as client:
+            for _ in range(500):
+                with suppress(redis.ConnectionError):
+                    if client.ping():
+                        break
+                time.sleep(0.01)
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()

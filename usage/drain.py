@@ -252,7 +252,7 @@ class _Segment:
         rows = self._rows([] if was_closed(self._path) else self._left_open())
         self.orphans += self._write(rows, [], offset=self._offset, done_at=timezone.now())
         self._path.unlink(missing_ok=True)
-        _NAMES_OF.pop(self._path.name, None)
+        _NAMES_OF.pop(self._path, None)
         return len(rows)
 
     def _left_open(self) -> list[Record]:
@@ -271,17 +271,16 @@ class _Segment:
 
 
 # What was read of the names of segments that go on; a few of them, as there are workers.
-_NAMES_OF: dict[str, Names] = {}
+_NAMES_OF: dict[Path, Names] = {}
 MAX_SEGMENTS = 1000
 
 
 def _names_of(path: Path) -> Names:
     if len(_NAMES_OF) > MAX_SEGMENTS:
         _NAMES_OF.clear()
-    found = _NAMES_OF.get(path.name)
-    if found is None or found.path != path:
-        found = _NAMES_OF[path.name] = Names(path)
-    return found
+    if path not in _NAMES_OF:
+        _NAMES_OF[path] = Names(path)
+    return _NAMES_OF[path]
 
 
 def drain_quietly() -> bool:

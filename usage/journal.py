@@ -250,19 +250,21 @@ class Journal:
 
     def _append(self, line: bytes, room: int, number: int = 0) -> None:
         """The line, and before it what its number stands for where this segment does not say so yet."""
-        if number and number not in self._told:
-            self._append(self._named[number], room + len(self._named[number]))
-            self._told.add(number)  # of the segment that is written now
+        names = self._untold(number)
         segment = self._segment
-        if segment is None or segment.used + room > segment.n_bytes:
+        if segment is None or segment.used + len(names) + room > segment.n_bytes:
             try:
-                segment = self._start_segment(room + (len(self._named[number]) if number else 0))
+                segment = self._start_segment(room + len(self._named.get(number, b"")))
             except OSError as exc:
                 raise JournalError(str(exc)) from exc
-            if number and number not in self._told:
-                segment.append(self._named[number])
-                self._told.add(number)
+            names = self._untold(number)
+        if names:
+            segment.append(names)
+            self._told.add(number)
         segment.append(line)
+
+    def _untold(self, number: int) -> bytes:
+        return self._named[number] if number and number not in self._told else b""
 
     def close(self) -> None:
         """End the segment in good order; what is still open is settled by the drain."""
@@ -335,7 +337,7 @@ class Names:
     """What the numbers of one segment stand for, as far as it was read."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._path = path
         self._read_to = 0
         self._known: dict[int, Record] = {}
 
@@ -343,7 +345,7 @@ class Names:
         """Take what the segment says before `offset`; only what is new since the last time is read."""
         if offset <= self._read_to:
             return
-        with self.path.open("rb") as file:
+        with self._path.open("rb") as file:
             file.seek(self._read_to)
             for found in _NAMES_LINE.finditer(file.read(offset - self._read_to)):
                 self.take(decode(found[0]))

@@ -3,18 +3,13 @@
 import asyncio
 import inspect
 import itertools
-import shutil
-import subprocess
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
-from tests.postgresql import free_port
+from tests.machines import redis_server
 from usage.quotas.local_counters import LocalCounters
 from usage.quotas.redis_counters import AsyncRedisCounters, RedisCounters
 from usage.quotas.terms import Rule
@@ -50,23 +45,8 @@ class Blocking:
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    if shutil.which("redis-server") is None:
-        pytest.skip("no redis-server is installed on this machine")
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        with redis.Redis(port=port) as client:
-            for _ in range(500):
-                with suppress(redis.ConnectionError):
-                    if client.ping():
-                        break
-                time.sleep(0.01)
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
+    with redis_server() as url:
+        yield url
 
 
 @pytest.fixture(params=["local", "redis", "async redis"])
