@@ -27,8 +27,10 @@ engine: web-env ## start the engine process alone
 	@exec $(PY) manage.py runengine
 
 test: dev-env ## all tests: real engines, both databases, faults
-	@$(PY) -m pytest -q
-	@GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q accounts usage inference tests/test_two_doors.py
+	@failed=; $(PY) -m pytest -q || failed=1; \
+	GATEHOUSE_TEST_DATABASE=postgresql \
+		$(PY) -m pytest -q accounts usage inference tests/test_two_doors.py || failed=1; \
+	test -z "$$failed"
 
 test-quick: dev-env ## tests without engine and browser, under a minute
 	@$(PY) -m pytest -q -m "not slow" core accounts usage inference tests/test_two_doors.py

@@ -1,6 +1,7 @@
 """4.4, S-15, S-16, S-51, S-54, W-12: quotas on the way of a request, in every family."""
 
 import asyncio
+import fcntl
 import time
 
 import orjson
@@ -218,6 +219,27 @@ async def test_q09_closed_or_open_where_the_counters_are_away(make_limited, away
         await rig.ask("chat-completions", CHAT)
     (event,) = rig.events()
     assert (event["st"], event["n"]) == (503, False)
+
+
+async def test_counters_held_up_by_another_process_are_waited_for_without_the_loop(make_limited):
+    """A process put off its CPU while it counts makes others slow; it neither refuses nor stops them."""
+    rig = make_limited(limit := rule(max_requests=5))
+    (path,) = rig.counters._folder.glob("*.quota")
+    loop = asyncio.get_running_loop()
+    with path.open("rb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        began = loop.time()
+        asked = asyncio.ensure_future(rig.ask("chat-completions", CHAT))
+        longest = 0.0
+        while (before := loop.time()) < began + 0.4:
+            await asyncio.sleep(0.001)
+            longest = max(longest, loop.time() - before)
+        assert not asked.done()
+        fcntl.flock(holder, fcntl.LOCK_UN)
+
+    assert (await asked)[0] == 200
+    assert longest < 0.1
+    assert rig.counters.standing(limit, time.time()).requests == 1
 
 
 async def test_what_could_not_be_settled_is_settled_later(make_limited, monkeypatch):

@@ -84,7 +84,7 @@ class CounterFile:
     def lock(self, deadline: float) -> bool:
         """Take the lock. False, and no lock, where the file is not (or no longer) the rule's.
 
-        Raises CountersAwayError at `deadline` (monotonic).
+        Raises CountersBusyError at `deadline` (monotonic).
         """
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from struct import Struct
 
-from usage.quotas.terms import HOLD_S, CountersAwayError
+from usage.quotas.terms import HOLD_S, CountersAwayError, CountersBusyError
 from usage.quotas.window import Cells, Window
 
 FORMAT = int.from_bytes(b"GHQUOTA1", "little")  # the last figure is the layout's version
@@ -37,7 +37,7 @@ _YIELDS, _PAUSE_S = 40, 0.000_05
 
 
 def lock_by(fd: int, deadline: float) -> None:
-    """Lock an open file; CountersAwayError where another process still has it at `deadline`."""
+    """Lock an open file; CountersBusyError where another process still has it at `deadline`."""
     tries = 0
     while True:
         try:
@@ -45,7 +45,7 @@ def lock_by(fd: int, deadline: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise CountersAwayError("the counters are locked by another process") from None
+                raise CountersBusyError("the counters are locked by another process") from None
         tries += 1
         if tries < _YIELDS:  # it is held for microseconds, unless its holder was put off the CPU
             os.sched_yield()

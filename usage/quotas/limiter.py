@@ -3,23 +3,34 @@
 Imports no models. Somebody without a rule pays two look-ups in dictionaries for it.
 """
 
+import asyncio
 import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from inspect import isawaitable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from core.errors import UnavailableError
 from core.principal import Principal
 from core.response_headers import Headers
 from usage.metering import Reservation
-from usage.quotas.terms import CountersAwayError, CountersMissingError, Hold, Refused, Rule
+from usage.quotas.terms import (
+    CountersAwayError,
+    CountersBusyError,
+    CountersMissingError,
+    Hold,
+    Refused,
+    Rule,
+)
 from usage.quotas.words import rate_headers, refusal
 from usage.tariff import FREE, Rates, Tariff, cost
 
 log = logging.getLogger("gatehouse.quotas")
 MAX_OWED = 100_000
+PATIENCE_S, PAUSE_S = 2.0, 0.005  # a machine without a CPU to spare is slow, not away
+Found = TypeVar("Found")
 Spawn = Callable[[Coroutine[Any, Any, None], str], None]
 
 
@@ -168,9 +179,7 @@ class Limiter:
     async def beat(self) -> None:
         """Say that this process lives, so that its holds do: none outlives a crash by a minute."""
         try:
-            done = self._counters.beat(time.time())
-            if done is not None:
-                await done
+            await _patiently(lambda: self._counters.beat(time.time()))
         except CountersAwayError as exc:
             log.warning("reservations were not refreshed: %s", exc)
 
@@ -192,9 +201,9 @@ class Limiter:
         if rates is not FREE:
             most = cost(rates, prompt=wanted.prompt, cached=0, completion=wanted.completion)
         try:
-            found = self._counters.reserve(rules, wanted.tokens, most, now)
-            if not isinstance(found, Hold | Refused):
-                found = await found
+            found: Hold | Refused = await _patiently(
+                lambda: self._counters.reserve(rules, wanted.tokens, most, now)
+            )
         except CountersAwayError as exc:
             self.is_stale = isinstance(exc, CountersMissingError)
             log.warning("quotas cannot be counted: %s", exc)
@@ -248,6 +257,19 @@ class Limiter:
             except CountersAwayError as exc:
                 self._owe(debt, exc)
                 return
+
+
+async def _patiently(call: Callable[[], Found | Awaitable[Found]]) -> Found:
+    """What `call` says, asked again for two seconds where others have the counters just then."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            found = call()
+            return await found if isawaitable(found) else found
+        except CountersBusyError:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(PAUSE_S)
 
 
 class _Debt(NamedTuple):

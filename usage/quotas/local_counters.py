@@ -1,6 +1,7 @@
 """Quota counters shared by the processes of one machine through one small mapped file per rule.
 
-Synchronous: an operation takes microseconds, and waits 100 ms for another process at the most. The
+Synchronous: an operation takes microseconds. Where another process has the file, what the event
+loop asks for waits 10 ms at the most and is the caller's to try again; the rest waits for a second. The
 files survive a restart. After a loss of power they may be torn: whoever starts then fills them anew.
 """
 
@@ -20,6 +21,7 @@ from usage.quotas.counter_file import CounterFile
 from usage.quotas.counter_layout import is_sound, lock_by, retire, write_new
 from usage.quotas.terms import (
     CountersAwayError,
+    CountersBusyError,
     CountersMissingError,
     Hold,
     Refused,
@@ -30,7 +32,7 @@ from usage.quotas.window import Contents, cells_of, left, refusing, standing_of,
 
 SUFFIX = ".quota"
 FILES_OPEN = 256
-WAIT_S = 0.1
+WAIT_S, LOOP_WAIT_S = 1.0, 0.01
 
 
 @dataclass(slots=True)
@@ -46,14 +48,15 @@ class _Claim:
 class _Mutex:
     """Keeps the other threads of this process out: the lock of a file lets them in."""
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_lock", "_wait_s")
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, lock: threading.Lock, wait_s: float) -> None:
+        self._lock = lock
+        self._wait_s = wait_s
 
     def __enter__(self) -> None:
-        if not self._lock.acquire(timeout=WAIT_S):
-            raise CountersAwayError("the counters are in use by another thread")
+        if not self._lock.acquire(timeout=self._wait_s):
+            raise CountersBusyError("the counters are in use by another thread")
 
     def __exit__(self, *_exc: object) -> None:
         self._lock.release()
@@ -62,8 +65,9 @@ class _Mutex:
 class LocalCounters:
     """The counters of one folder. Usable from several threads, and after a fork.
 
-    Every method raises CountersAwayError where a file cannot be had in time, and (but for `fill`,
-    `exists`, `forget`, `settle`) CountersMissingError where a rule has none.
+    Every method raises CountersBusyError where a file cannot be had in time, CountersAwayError where
+    it cannot be had at all, and (but for `fill`, `exists`, `forget`, `settle`) CountersMissingError where
+    a rule has none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,7 +79,8 @@ class LocalCounters:
     def _start(self) -> None:
         self._files: OrderedDict[str, CounterFile] = OrderedDict()
         self._claims: dict[str, _Claim] = {}
-        self._mutex = _Mutex()
+        lock = threading.Lock()
+        self._mutex, self._mutex_of_loop = _Mutex(lock, WAIT_S), _Mutex(lock, LOOP_WAIT_S)
         self._name = os.urandom(10).hex()
         self._serial = itertools.count()
 
@@ -99,8 +104,8 @@ class LocalCounters:
         What is held for a rule is cut to what it has left (S-52); a rule without a limit on tokens
         or cost holds none of it.
         """
-        with self._mutex:
-            files = self._lock(rules, now)
+        with self._mutex_of_loop:
+            files = self._lock(rules, now, LOOP_WAIT_S)
             try:
                 found = []
                 for rule, file in zip(rules, files, strict=True):
@@ -146,11 +151,11 @@ class LocalCounters:
         nothing. A second call does nothing; after CountersAwayError nothing was done, and it may be
         tried again. A rule that was forgotten meanwhile has nothing to settle.
         """
-        with self._mutex:
+        with self._mutex_of_loop:
             if hold.settled:
                 return
             used = (tokens, cost) if counted else None
-            files = self._lock_present([part[0] for part in hold.parts], now)
+            files = self._lock_present([part[0] for part in hold.parts], now, LOOP_WAIT_S)
             try:
                 for part, entry, file in zip(hold.parts, hold.entries, files, strict=True):
                     rule, bucket, held_tokens, held_cost, _ = part
@@ -242,10 +247,10 @@ class LocalCounters:
         now_us = int(now * 1_000_000)
         failed: CountersAwayError | None = None
         for rule_id, claim in list(self._claims.items()):
-            with self._mutex:
+            with self._mutex_of_loop:
                 self._drop_if_unlinked(rule_id)
                 try:
-                    file = self._lock_one(claim.rule, time.monotonic() + WAIT_S)
+                    file = self._lock_one(claim.rule, time.monotonic() + LOOP_WAIT_S)
                 except CountersAwayError as exc:
                     failed = exc
                     continue
@@ -280,23 +285,25 @@ class LocalCounters:
     @contextmanager
     def _locked(self, rule: Rule, now: float) -> Iterator[CounterFile]:
         with self._mutex:
-            (file,) = self._lock([rule], now)
+            (file,) = self._lock([rule], now, WAIT_S)
             try:
                 yield file
             finally:
                 file.unlock()
 
-    def _lock(self, rules: Sequence[Rule], now: float) -> list[CounterFile]:
+    def _lock(self, rules: Sequence[Rule], now: float, wait_s: float) -> list[CounterFile]:
         """The files of these rules, locked and ready, in the order of the rules."""
-        found = self._lock_present(rules, now)
+        found = self._lock_present(rules, now, wait_s)
         if None not in found:
             return cast("list[CounterFile]", found)
         self._unlock(found)
         raise CountersMissingError(rules[found.index(None)].id)
 
-    def _lock_present(self, rules: Sequence[Rule], now: float) -> list[CounterFile | None]:
+    def _lock_present(
+        self, rules: Sequence[Rule], now: float, wait_s: float
+    ) -> list[CounterFile | None]:
         """As `_lock`, with None for what is missing."""
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + wait_s
         if len(rules) == 1:
             return [self._lock_ready(rules[0], deadline, now)]
         locked: dict[str, CounterFile | None] = {}

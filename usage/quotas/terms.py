@@ -17,6 +17,10 @@ class CountersAwayError(Exception):
     """The counters cannot be reached in time, or those of a rule are missing."""
 
 
+class CountersBusyError(CountersAwayError):
+    """Somebody else has them just now: nothing was done, and it may be tried again."""
+
+
 class CountersMissingError(CountersAwayError):
     """The store answers but has no counters of this rule: `fill` makes them."""
 

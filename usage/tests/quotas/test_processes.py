@@ -15,7 +15,7 @@ from usage.quotas import local_counters
 from usage.quotas.counter_file import CounterFile
 from usage.quotas.counter_layout import CHANGING, CLEAN, CONTENTS, DIRTY, REQUESTS, TOKENS
 from usage.quotas.local_counters import LocalCounters
-from usage.quotas.terms import CountersAwayError, CountersMissingError, Hold
+from usage.quotas.terms import CountersBusyError, Hold
 from usage.quotas.window import refusing, window_of
 from usage.tests.quotas.conftest import a_rule
 
@@ -25,12 +25,10 @@ fork = multiprocessing.get_context("fork")
 
 def insistent(call, *args):
     """The answer of a call, though the machine be too busy for the lock to come in time."""
-    for _ in range(100):
+    for _ in range(1000):
         try:
             return call(*args)
-        except CountersMissingError:
-            raise
-        except CountersAwayError:
+        except CountersBusyError:
             continue
     raise AssertionError("the lock was never free")
 
