@@ -29,7 +29,8 @@ from bench.usage_load import people
 from core.call import Call
 from usage import drain as draining
 from usage import partitions
-from usage.journal import Journal, segments
+from usage.journal.segments import segments
+from usage.journal.writer import Journal
 from usage.metering import Event
 from usage.models import UsageEvent
 
@@ -64,7 +65,7 @@ class Writer:
                 method="POST", path="/", query=b"", headers={}, receive=_nothing, client="c"
             )
             journal = self.journals[index % WORKERS]
-            event = Event(journal, self._id(index), self._names(index), call)
+            event = Event(call, self._id(index), journal, journal.named(self._names(index)))
             event.open()
             under_way.append((index, call, event))
             if len(under_way) > AT_ONCE:
@@ -74,10 +75,10 @@ class Writer:
         for journal in self.journals:
             journal.close()
 
-    def _id(self, index: int) -> str:
+    def _id(self, index: int) -> bytes:
         made = self.moments[index] << 80 | 7 << 76 | 2 << 62
         text = f"{made | int.from_bytes(os.urandom(7), 'big'):032x}"
-        return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+        return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])).encode()
 
     def _names(self, index: int) -> bytes:
         """Who and what, as `Meter` gives them to an event."""

@@ -10,7 +10,7 @@ class InferenceConfig(AppConfig):
         from accounts.runtime import env
         from inference import stored_responses
         from usage.drain import SINKS
-        from usage.journal import RESPONSE
+        from usage.journal.lines import RESPONSE
 
         SINKS[RESPONSE] = stored_responses.insert
         if env().metrics_users:

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from inference.models import StoredResponse
 from usage.drain import drain
-from usage.journal import Record
+from usage.journal.lines import Record
 
 KEEP = timedelta(days=30)
 

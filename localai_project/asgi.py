@@ -45,7 +45,7 @@ from inference.stored_responses import load as load_response
 from inference.table_keeper import TableKeeper
 from inference.worker_metrics import WorkerMetrics
 from usage.drain import journal_folder
-from usage.journal import SEGMENT_BYTES, Journal
+from usage.journal.writer import SEGMENT_BYTES, Journal
 from usage.metering import Meter
 from usage.metrics import unrecorded
 from usage.quotas.keeper import TermsKeeper

@@ -1,5 +1,6 @@
 """What is in the journal and not yet in the database, for whoever watches."""
 
+import itertools
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -7,7 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from usage.drain import journal_folder
-from usage.journal import FINAL, RESPONSE, Record, is_held, read_from, segments
+from usage.journal.lines import FINAL, RESPONSE, Record
+from usage.journal.segments import is_held, read_from, segments, was_closed
+from usage.journal.table import left_open
 from usage.models import JournalMark
 from usage.records import moment_ms
 
@@ -53,12 +56,12 @@ def _written_at(path: Path, offset: int) -> float | None:
     """
     held = is_held(path)
     records, _ = read_from(path, offset, limit=LOOK_AT_RECORDS, held=held)
-    for record in records:
-        if record is None or "id" not in record:  # names, or the closing line
-            continue
-        if not held or record["k"] in {FINAL, RESPONSE}:
-            return _moment(record)
-    return None
+    # neither names nor the closing line
+    ended = (each for each in records if each and each["k"] in {FINAL, RESPONSE})
+    waiting = list(itertools.islice(ended, 1))
+    if not held and not was_closed(path):
+        waiting += left_open(path).values()
+    return min(map(_moment, waiting), default=None)
 
 
 def _moment(record: Record) -> float:

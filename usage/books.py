@@ -24,7 +24,9 @@ from usage.buckets import (
     month_of,
 )
 from usage.drain import drain, journal_folder
-from usage.journal import FINAL, Names, Record, decode, segments
+from usage.journal.lines import FINAL, Record, decode
+from usage.journal.segments import Names, segments
+from usage.journal.table import lines_at
 from usage.models import BooksCheck, Grain, JournalMark, ModelRollup, UsageEvent, UsageRollup
 from usage.records import BadRecordError, row_of
 from usage.retention import expired_before
@@ -176,8 +178,10 @@ def _drained(path: Path, mark: int) -> Iterator[list[Record]]:
     part: list[Record] = []
     names = Names(path)
     with suppress(FileNotFoundError), path.open("rb") as file:
-        for line in file.read(mark).split(b"\n"):
-            record = decode(line, ended=True)
+        begin = lines_at(file)
+        file.seek(begin)
+        for line in file.read(max(0, mark - begin)).split(b"\n"):
+            record = decode(line)
             names.take(record)
             if record is not None and record.get("k") == FINAL:
                 part.append(names.whole(record))

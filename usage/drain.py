@@ -21,18 +21,9 @@ from django.utils import timezone
 from accounts.runtime import env
 from core.files import AlreadyHeldError, exclusive
 from usage import ledger
-from usage.journal import (
-    FINAL,
-    OPEN,
-    PROGRESS,
-    Names,
-    Record,
-    encode,
-    is_held,
-    read_from,
-    segments,
-    was_closed,
-)
+from usage.journal.lines import FINAL, OPEN, PROGRESS, Record, encode
+from usage.journal.segments import Names, is_held, read_from, segments, was_closed
+from usage.journal.table import left_open
 from usage.models import JournalMark
 from usage.prices import tariff_in_force
 from usage.records import BadRecordError, Row, row_of
@@ -149,7 +140,7 @@ class _Segment:
 
     def _read_batch(self, *, held: bool) -> Sequence[Record | None]:
         with _no_search_for_cycles():
-            records, after = read_from(self._path, self._offset, limit=BATCH, held=held, ended=True)
+            records, after = read_from(self._path, self._offset, limit=BATCH, held=held)
             if held and not records:
                 records, after = self._spoilt_line()
             if records:
@@ -256,16 +247,17 @@ class _Segment:
         return len(rows)
 
     def _left_open(self) -> list[Record]:
-        left: dict[str, Record] = {}
+        """By the segment's table, or by its lines in one of the first format."""
+        left = left_open(self._path)
         offset = 0
         while True:
             records, offset = read_from(self._path, offset, limit=BATCH)
             if not records:
-                return list(left.values())
+                return [{**record, "est": True} for record in left.values()]
             for record in records:
                 kind = record.get("k") if record else None
                 if record and kind in {OPEN, PROGRESS}:
-                    left[record["id"]] = {**record, "est": True}
+                    left[record["id"]] = record
                 elif record and kind == FINAL:
                     left.pop(str(record.get("id")), None)
 

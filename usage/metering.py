@@ -14,13 +14,14 @@ import uuid_utils
 from core.call import Call
 from core.errors import UnavailableError
 from core.principal import Principal
-from usage.journal import RESPONSE, Journal, JournalError
+from usage.journal.lines import RESPONSE
+from usage.journal.table import ESTIMATED, HAS_FIRST_TOKEN, STREAMED, progress
+from usage.journal.writer import Journal, JournalError, Named
 
 log = logging.getLogger("gatehouse.journal")
 PROGRESS_EVERY_S = 1.0
 MAX_KNOWN = 10_000
-_FAILED = b'"p":%d,"c":%d,"st":%d,"d":%d,'
-_COUNTED = _FAILED + b'"n":true,'
+_FINAL = b'{"k":"f","p":%d,"c":%d,"st":%d,"d":%d,%b"id":"%b","w":%d}'
 Unrecorded = Literal["no_usage", "journal_full"]
 
 
@@ -47,9 +48,10 @@ class Event:
         "_call",
         "_first_token_s",
         "_journal",
-        "_names",
+        "_more",
+        "_named",
         "_next_progress",
-        "_own",
+        "_slot",
         "cached_tokens",
         "completion_tokens",
         "delivered",
@@ -62,30 +64,32 @@ class Event:
     )
 
     def __init__(
-        self, journal: Journal | None, event_id: str, names: bytes, call: Call, own: bytes = b""
+        self,
+        call: Call,
+        event_id: bytes = b"",
+        journal: Journal | None = None,
+        named: Named | None = None,
+        more: bytes = b"",
     ) -> None:
-        self._journal = journal
-        self.id = event_id
-        self._names = names  # who and what, as the journal takes them
-        self._own = b'"id":"%b",%b' % (event_id.encode(), own)
         self._call = call
+        self.id = event_id
+        self._journal = journal  # None where nothing is written down
+        self._named = named  # who and what
+        self._more = more  # fields that the last record has besides
+        self._slot = 0  # of the journal, once it is under way
         self._next_progress = call.started + PROGRESS_EVERY_S
         self._first_token_s: float | None = None
-        self.prompt_tokens = 0
-        self.cached_tokens = 0
-        self.completion_tokens = 0
-        self.delivered = False
-        self.estimated = False
-        self.streamed = False
-        self.settled = False
+        self.prompt_tokens = self.cached_tokens = self.completion_tokens = 0
+        self.delivered = self.estimated = self.streamed = self.settled = False
         self.reservation: Reservation | None = None
 
     def open(self) -> None:
-        """Write the `open` record. Raises JournalFullError where the journal cannot be written."""
-        if self._journal is None:
+        """Under way, and in the journal. Raises JournalFullError where that cannot be written."""
+        if self._journal is None or self._named is None:
             return
+        given = self._call.correlation_id if self._call.is_named_by_caller else b""
         try:
-            self._journal.open(self.id, b'{"k":"o",' + self._own, self._names)
+            self._slot = self._journal.open(self.id, self._named, given)
         except JournalError as exc:
             raise JournalFullError(
                 "Usage cannot be recorded at the moment.", retry_after_s=10
@@ -107,13 +111,22 @@ class Event:
         self.completion_tokens = completion
         self.cached_tokens = cached
         now = time.perf_counter()
-        if now >= self._next_progress and self._journal is not None:
+        if now >= self._next_progress and self._journal is not None and self._slot:
             self._next_progress = now + PROGRESS_EVERY_S
-            try:
-                counts = self._counts(200, counted=True)
-                self._journal.note(self.id, b'{"k":"p",' + counts)
-            except JournalError:
-                log.warning("how far a request is could not be written down")
+            self._journal.note(self._slot, self._progress(now))
+
+    def _progress(self, now: float) -> bytes:
+        flags = (STREAMED if self.streamed else 0) | (ESTIMATED if self.estimated else 0)
+        first_s = self._first_token_s
+        return progress(
+            self.prompt_tokens,
+            self.cached_tokens,
+            self.completion_tokens,
+            int((now - self._call.started) * 1000),
+            int((first_s or 0) * 1000),
+            int(self._call.queue_s * 1000),
+            flags=flags | (HAS_FIRST_TOKEN if first_s is not None else 0),
+        )
 
     def settle(self, status: int) -> None:
         """The last word: what was delivered is billed (S-18), what failed before is an error."""
@@ -123,12 +136,8 @@ class Event:
         counted = self.delivered or status < 400
         if not counted:
             self.prompt_tokens = self.completion_tokens = self.cached_tokens = 0
-        if self._journal is not None:
-            try:
-                counts = self._counts(status, counted=counted)
-                self._journal.end(self.id, b'{"k":"f",' + counts, self._names)
-            except JournalError:  # what was opened has its room kept free, a refusal has not
-                log.warning("the last record of a request could not be written")
+        if self._journal is not None and self._named is not None:
+            self._write_end(self._journal, self._named, status, counted=counted)
         if self.reservation is not None:
             self.reservation.settle(
                 counted=counted,
@@ -137,26 +146,38 @@ class Event:
                 completion=self.completion_tokens,
             )
 
-    def _counts(self, status: int, *, counted: bool) -> bytes:
-        """The record from its counts to its names. What is as usual (docs/journal.md) is left out."""
+    def _write_end(self, journal: Journal, named: Named, status: int, *, counted: bool) -> None:
+        """The record of the whole. What is as usual (docs/journal.md) is left out."""
         call = self._call
-        counts = (_COUNTED if counted else _FAILED) % (
+        more = self._more
+        if counted:
+            more += b'"n":true,'
+        if self.cached_tokens:
+            more += b'"cp":%d,' % self.cached_tokens
+        if self.estimated:
+            more += b'"est":true,'
+        if call.queue_s:
+            more += b'"q":%d,' % (call.queue_s * 1000)
+        if self.streamed:
+            more += b'"sse":true,'
+            if self._first_token_s is not None:
+                more += b'"tt":%d,' % (self._first_token_s * 1000)
+        body = _FINAL % (
             self.prompt_tokens,
             self.completion_tokens,
             status,
             (time.perf_counter() - call.started) * 1000,
+            more,
+            self.id,
+            named.number,
         )
-        if self.cached_tokens:
-            counts += b'"cp":%d,' % self.cached_tokens
-        if self.estimated:
-            counts += b'"est":true,'
-        if call.queue_s:
-            counts += b'"q":%d,' % (call.queue_s * 1000)
-        if self.streamed:
-            counts += b'"sse":true,'
-            if self._first_token_s is not None:
-                counts += b'"tt":%d,' % (self._first_token_s * 1000)
-        return counts + self._own
+        try:
+            if self._slot:
+                journal.end(self._slot, body)
+            else:
+                journal.add(body, named)
+        except JournalError:  # what was opened has its room kept free, a refusal has not
+            log.warning("the last record of a request could not be written")
 
 
 def _quoted(text: bytes) -> bytes:
@@ -183,24 +204,16 @@ class Meter:
         self.unrecorded = unrecorded  # told of each answer whose usage is not in the books
         self._records = records
         self._serve_when_full = serve_when_full
-        self._known: dict[int, tuple[Principal, tuple[str, str, str], bytes]] = {}
+        self._known: dict[int, tuple[Principal, tuple[str, str, str], Named]] = {}
 
-    def admit(
-        self,
-        call: Call,
-        *,
-        endpoint: str,
-        model: str,
-        served_model: str,
-        unknown: str | None = None,
-    ) -> Event:
+    def admit(self, call: Call, *, endpoint: str, model: str, served_model: str) -> Event:
         """An open event for `call`, durable before anything is forwarded.
 
         Raises JournalFullError where the journal cannot be written.
         """
         if not self._records:
-            return Event(None, "", b"", call)
-        event = self._event(call, endpoint, model, served_model, None)
+            return Event(call)
+        event = self._event(call, endpoint, model, served_model)
         try:
             event.open()
         except JournalFullError:
@@ -211,26 +224,26 @@ class Meter:
         return event
 
     def _event(
-        self, call: Call, endpoint: str, model: str, served_model: str, unknown: str | None
+        self, call: Call, endpoint: str, model: str, served_model: str, more: bytes = b""
     ) -> Event:
         principal = call.principal
         assert principal is not None  # noqa: S101  # the gate came first
-        names = self._names_of(principal, model, served_model, endpoint)
-        unknown_model = b'"um":%b,' % orjson.dumps(unknown) if unknown is not None else b""
-        if call.is_named_by_caller:
-            own = b'"cid":%b,%b' % (_quoted(call.correlation_id), unknown_model)
-            return Event(self.journal, str(uuid_utils.uuid7()), names, call, own)
-        # the id that the server gave the request is a UUIDv7 of now, and serves both
-        return Event(self.journal, call.correlation_id.decode(), names, call, unknown_model)
-
-    def _names_of(
-        self, principal: Principal, model: str, served_model: str, endpoint: str
-    ) -> bytes:
-        """Who and what, as the end of a record; written once for a caller who asks the same again."""
         what = (model, served_model, endpoint)
         known = self._known.get(id(principal))
         if known is not None and known[0] is principal and known[1] == what:
-            return known[2]
+            named = known[2]
+        else:
+            named = self._named(principal, what)
+        event_id = call.correlation_id
+        if call.is_named_by_caller:
+            more += b'"cid":%b,' % _quoted(event_id)
+            event_id = str(uuid_utils.uuid7()).encode()
+        # else the id that the server gave the request is a UUIDv7 of now, and serves both
+        return Event(call, event_id, self.journal, named, more)
+
+    def _named(self, principal: Principal, what: tuple[str, str, str]) -> Named:
+        """Who and what, as the journal takes it; kept for a caller who asks the same again."""
+        model, served_model, endpoint = what
         fields = {
             "u": principal.user_id,
             "un": principal.name,
@@ -241,15 +254,12 @@ class Meter:
             "sm": served_model,
             "e": endpoint,
         }
-        names = orjson.dumps(fields)[1:]
+        named = self.journal.named(orjson.dumps(fields)[1:])
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[id(principal)] = (
-            principal,
-            what,
-            names,
-        )  # which keeps it, and so its id, alive
-        return names
+        # which keeps the principal, and so its id, alive
+        self._known[id(principal)] = (principal, what, named)
+        return named
 
     def refused(
         self, call: Call, *, status: int, model: str = "", unknown: str | None = None
@@ -260,8 +270,8 @@ class Meter:
         """
         if not self._records:
             return
-        event = self._event(call, call.endpoint, model, "", unknown)
-        event.settle(status)
+        more = b'"um":%b,' % orjson.dumps(unknown) if unknown is not None else b""
+        self._event(call, call.endpoint, model, "", more).settle(status)
 
     def keep_response(
         self, *, response_id: str, user_id: str, body: dict[str, Any], limit: int

@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from usage.journal import Record
+from usage.journal.lines import Record
 
 MAX_INT = 2**31 - 1
 MAX_UNITS = 10**9  # thousandths; times the highest price it is still a bigint

@@ -28,7 +28,7 @@ from inference.remote_engines import RemoteEngine
 from inference.runtime import Runtime
 from inference.stored_responses import load
 from usage.drain import journal_folder
-from usage.journal import Journal
+from usage.journal.writer import Journal
 from usage.metering import Meter
 from usage.quotas.limiter import Limiter
 from usage.quotas.service import terms_in_force

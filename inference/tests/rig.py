@@ -14,7 +14,8 @@ from inference.endpoints import ENDPOINTS
 from inference.engine_table import EngineTable, Target
 from inference.handlers import infer
 from inference.runtime import Runtime
-from usage.journal import Journal, Names, read_from, segments
+from usage.journal.segments import Names, read_from, segments
+from usage.journal.writer import Journal
 from usage.metering import Meter
 from usage.quotas.terms import Rule
 

@@ -10,7 +10,8 @@ from inference.endpoints import ENDPOINTS
 from inference.handlers import infer
 from inference.tests.rig import PATHS, Rig
 from inference.tests.test_handlers import BODIES, COUNTS, STREAMS, body
-from usage.journal import Journal, JournalError, read_from, segments
+from usage.journal.segments import read_from, segments
+from usage.journal.writer import Journal, JournalError
 from usage.metering import Meter
 
 CHAT = "chat-completions"
@@ -204,20 +205,20 @@ async def test_s53_a_full_journal_is_passed_by_where_the_operator_says_so(rig, m
 
 
 def test_s53_the_journal_has_a_bound(tmp_path):
-    journal = Journal(tmp_path, segment_bytes=4096, limit_bytes=20_000)
+    journal = Journal(tmp_path, segment_bytes=60_000, limit_bytes=300_000)
     written = 0
 
     def fill():
         nonlocal written
-        while written < 1000:
+        while written < 2000:
             journal.write({"k": "f", "id": str(written), "fill": "x" * 200})
             written += 1
 
     with pytest.raises(JournalError):
         fill()
 
-    assert 40 < written < 100
-    assert sum(path.stat().st_size for path in segments(tmp_path)) <= 24_000
+    assert 100 < written < 300
+    assert sum(path.stat().st_size for path in segments(tmp_path)) <= 310_000
     for path in segments(tmp_path)[:-1]:  # drained
         path.unlink()
     journal.write({"k": "f", "id": "again"})

@@ -331,7 +331,7 @@ async def test_a_call_without_a_model_takes_the_default(rig):
 
 
 async def test_a_journal_that_cannot_be_written_is_503_before_forwarding(rig, stub, monkeypatch):
-    from usage.journal import JournalError
+    from usage.journal.writer import JournalError
 
     def full(*_arguments):
         raise JournalError("no space")

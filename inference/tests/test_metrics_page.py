@@ -16,7 +16,8 @@ from inference.worker_metrics import WorkerMetrics
 from tests.people import Api
 from usage import metrics
 from usage.drain import journal_folder
-from usage.journal import FINAL, Journal
+from usage.journal.lines import FINAL
+from usage.journal.writer import Journal
 from usage.tests.test_metrics import row
 
 pytestmark = pytest.mark.django_db(transaction=True)

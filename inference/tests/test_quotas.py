@@ -271,7 +271,7 @@ async def test_nobody_is_let_past_rules_that_were_never_read(make_limited):
 
 
 async def test_without_room_in_the_journal_the_reservation_is_given_back(make_limited, monkeypatch):
-    from usage.journal import Journal, JournalError
+    from usage.journal.writer import Journal, JournalError
 
     rig = make_limited(limit := rule(max_requests=1))
 

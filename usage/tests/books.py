@@ -5,15 +5,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 import uuid_utils
 from django.db import transaction
 
 from usage import ledger
 from usage.buckets import milliseconds
-from usage.journal import FINAL, OPEN
+from usage.journal.lines import FINAL, OPEN
+from usage.journal.writer import Journal
 from usage.prices import tariff_in_force
 from usage.records import row_of
 from usage.series import Dictionary
+
+NAMED = ("u", "un", "s", "ki", "kn", "m", "sm", "e")
 
 
 def id_at(moment: datetime) -> str:
@@ -40,6 +44,13 @@ def record(kind: str = FINAL, *, event_id: str | None = None, **more: Any) -> di
     if kind != OPEN:
         fields |= {"p": 10, "c": 5, "st": 200, "n": True, "est": False, "d": 7}
     return {"k": kind, **fields, **more}
+
+
+def admit(journal: Journal, **more: Any) -> int:
+    """What `record` says is under way in this journal; its slot."""
+    fields = record(OPEN, **more)
+    named = journal.named(orjson.dumps({name: fields[name] for name in NAMED})[1:])
+    return journal.open(fields["id"].encode(), named, fields["cid"].encode())
 
 
 def event(moment: datetime, **more: Any) -> str:

@@ -1,11 +1,16 @@
 """What waits in the journal: how much, how long, and what lies aside."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
+import orjson
 import pytest
 
 from usage.backlog import backlog
-from usage.journal import FINAL, OPEN, Journal, segments
+from usage.journal.lines import FINAL
+from usage.journal.segments import read_from, segments
+from usage.journal.writer import Journal
+from usage.tests.books import admit, id_at
 
 
 @pytest.fixture
@@ -25,10 +30,10 @@ def test_an_empty_journal_waits_for_nothing(tmp_path):
 
 
 def test_age_is_since_the_record_was_written_not_since_its_request_began(tmp_path, journal):
-    journal.write({"k": OPEN, "id": "a", "t": time.time() - 500})
+    slot = admit(journal, event_id=id_at(datetime.now(UTC) - timedelta(seconds=500)))
     assert backlog(tmp_path, {}).oldest_s == 0  # under way is not waiting
 
-    journal.write(final("a", began_s_ago=500, took_ms=440_000))
+    journal.end(slot, orjson.dumps(final("a", began_s_ago=500, took_ms=440_000)))
     found = backlog(tmp_path, {})
 
     assert 59 < found.oldest_s < 62
@@ -38,7 +43,7 @@ def test_age_is_since_the_record_was_written_not_since_its_request_began(tmp_pat
 def test_what_was_drained_does_not_count(tmp_path, journal):
     journal.write(final("a", began_s_ago=500, took_ms=0))
     (path,) = segments(tmp_path)
-    drained = path.read_bytes().index(b"\0")
+    _, drained = read_from(path, 0, limit=9)
     journal.write(final("b", began_s_ago=20, took_ms=0))
 
     assert 499 < backlog(tmp_path, {}).oldest_s < 502
@@ -47,7 +52,8 @@ def test_what_was_drained_does_not_count(tmp_path, journal):
 
 def test_what_a_dead_worker_left_open_waits_too(tmp_path):
     dead = Journal(tmp_path)
-    dead.write({"k": OPEN, "id": "a", "t": time.time() - 100})
+    dead.write(final("b", began_s_ago=10, took_ms=0))
+    admit(dead, event_id=id_at(datetime.now(UTC) - timedelta(seconds=100)))
     dead._segment.close()  # its lock goes as with a kill
 
     assert 99 < backlog(tmp_path, {}).oldest_s < 102

@@ -10,7 +10,7 @@ from django.db import connection
 from usage import books, partitions, retention
 from usage.buckets import day_of, hour_of, month_of
 from usage.drain import drain
-from usage.journal import Journal
+from usage.journal.writer import Journal
 from usage.models import BooksCheck, Grain, ModelRollup, UsageEvent, UsageRollup
 from usage.rebuild import days_with_events
 from usage.tests.books import event, id_at, record

@@ -2,22 +2,27 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import orjson
 import pytest
 from django.db import connections
 
 from usage import drain
-from usage.journal import FINAL, OPEN, PROGRESS, Journal, encode, read_from, segments
+from usage.journal.lines import FINAL, OPEN, PROGRESS, encode
+from usage.journal.segments import read_from, segments
+from usage.journal.table import HAS_FIRST_TOKEN, STREAMED, progress
+from usage.journal.writer import Journal
 from usage.models import JournalMark, UsageEvent, UsageSeries
-from usage.tests.books import record
+from usage.tests.books import admit, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
+FIRST, SECOND = (f"0190a000-0000-7000-8000-00000000000{n}" for n in (1, 2))
 
 
 def test_a_live_workers_events_arrive_and_its_segment_stays(folder):
     journal = Journal(folder)
-    journal.write(record(OPEN, event_id="0190a000-0000-7000-8000-000000000001"))
-    journal.write(record(event_id="0190a000-0000-7000-8000-000000000001"))
-    journal.write(record(OPEN))
+    slot = admit(journal, event_id=FIRST)
+    journal.end(slot, orjson.dumps(record(event_id=FIRST)))
+    admit(journal)
 
     drain.drain()
     drain.drain()
@@ -45,34 +50,74 @@ def test_the_same_id_counts_once_over_segments_and_repeats(folder):
 
 def test_a_dead_workers_open_requests_are_billed_by_their_last_progress(folder):
     journal = Journal(folder)
-    journal.write(record(OPEN, event_id="0190a000-0000-7000-8000-000000000001"))
-    journal.write(record(PROGRESS, event_id="0190a000-0000-7000-8000-000000000001", p=10, c=3))
-    journal.write(record(PROGRESS, event_id="0190a000-0000-7000-8000-000000000001", p=10, c=4))
-    journal.write(record(OPEN, event_id="0190a000-0000-7000-8000-000000000002"))
+    streamed, _ = admit(journal, event_id=FIRST), admit(journal, event_id=SECOND)
+    journal.note(streamed, progress(10, 0, 3, 5, 0, 0, flags=0))
+    flags = STREAMED | HAS_FIRST_TOKEN
+    journal.note(streamed, progress(10, 2, 4, 1500, 40, 3, flags=flags))
+    ended = admit(journal)
+    journal.end(ended, orjson.dumps(record()))
     journal.close()
 
     drain.drain()
 
-    streamed = UsageEvent.objects.get(pk="0190a000-0000-7000-8000-000000000001")
-    silent = UsageEvent.objects.get(pk="0190a000-0000-7000-8000-000000000002")
+    streamed = UsageEvent.objects.get(pk=FIRST)
+    silent = UsageEvent.objects.get(pk=SECOND)
     assert (streamed.completion_tokens, streamed.counted, streamed.estimated) == (4, True, True)
-    assert (silent.counted, silent.prompt_tokens) == (False, 0)
+    assert (streamed.prompt_tokens, streamed.cached_tokens, streamed.status) == (10, 2, 200)
+    assert (streamed.duration_ms, streamed.first_token_ms, streamed.queue_ms) == (1500, 40, 3)
+    assert (streamed.streamed, streamed.correlation_id) == (True, "c")
+    assert (silent.counted, silent.prompt_tokens, silent.status) == (False, 0, 500)
+    assert UsageEvent.objects.count() == 3
+
+
+def test_what_a_worker_of_the_first_format_left_open_is_billed_too(folder):
+    """It wrote lines, and has no table: an update of the server may find its files."""
+    folder.mkdir(parents=True)
+    lines = [record(OPEN, event_id=FIRST), record(PROGRESS, event_id=FIRST, c=4), record()]
+    lines += [record(OPEN, event_id=SECOND), record(event_id=SECOND)]
+    (folder / "1-a-000000.journal").write_bytes(b"".join(map(encode, lines)))
+
+    drain.drain()
+
+    assert UsageEvent.objects.get(pk=FIRST).completion_tokens == 4
+    assert UsageEvent.objects.filter(estimated=True).count() == 1
+    assert UsageEvent.objects.count() == 3
+
+
+def test_a_table_that_a_power_cut_spoilt_holds_up_nothing(folder):
+    """A slot may be of any moment, and what its number stood for may be gone."""
+    journal = Journal(folder)
+    for _ in range(3):
+        admit(journal)
+    journal.write(record())
+    journal.close()
+    (path,) = segments(folder)
+    spoilt = bytearray(path.read_bytes())
+    spoilt[16:26] = b"\xff" * 10  # the id of the first
+    spoilt[16 + 196 + 192] = 99  # the number of the second
+    path.write_bytes(spoilt)
+
+    drain.drain()
+
+    assert UsageEvent.objects.count() == 2
+    assert len((folder / "rejected").read_bytes().splitlines()) == 2
 
 
 def test_what_rotation_carried_is_not_settled_too_early(folder):
     journal = Journal(folder, segment_bytes=500)
-    journal.write(record(OPEN, event_id="0190a000-0000-7000-8000-000000000001"))
-    for _ in range(5):
+    slot = admit(journal, event_id=FIRST)
+    for _ in range(50):
         journal.write(record())
+    assert len(segments(folder)) > 2
     drain.drain()
-    assert not UsageEvent.objects.filter(pk="0190a000-0000-7000-8000-000000000001").exists()
+    assert not UsageEvent.objects.filter(pk=FIRST).exists()
 
-    journal.write(record(event_id="0190a000-0000-7000-8000-000000000001", c=9))
+    journal.end(slot, orjson.dumps(record(event_id=FIRST, c=9)))
     journal.close()
     drain.drain()
 
-    assert UsageEvent.objects.get(pk="0190a000-0000-7000-8000-000000000001").completion_tokens == 9
-    assert UsageEvent.objects.count() == 6
+    assert UsageEvent.objects.get(pk=FIRST).completion_tokens == 9
+    assert UsageEvent.objects.count() == 51
 
 
 def test_w31_the_latest_name_stays_whichever_key_came_last(folder):
@@ -115,8 +160,7 @@ def test_a_row_of_a_dead_worker_that_the_database_refuses_holds_up_nothing(folde
     from usage import ledger
 
     dead, alive = Journal(folder), Journal(folder)
-    dead.write(record(OPEN, event_id="0190a000-0000-7000-8000-000000000001"))
-    dead.write(record(PROGRESS, event_id="0190a000-0000-7000-8000-000000000001", p=666, un="Bob"))
+    dead.note(admit(dead, un="Bob"), progress(666, 0, 1, 0, 0, 0, flags=0))
     dead.close()
     alive.write(record())
     real = ledger._cost

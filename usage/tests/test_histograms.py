@@ -18,7 +18,7 @@ def test_percentiles_are_at_most_a_bin_off(times: list[int]) -> None:
     for share, ms in zip(SHARES, found, strict=True):
         exact = times[math.ceil(len(times) * share) - 1]
         assert ms is not None
-        assert abs(ms - exact) <= max(0.5, exact * 0.045)
+        assert abs(ms - exact) <= 0.5 + exact * 0.045  # half a bin, and rounding
 
 
 def test_nothing_counted_has_no_percentile() -> None:

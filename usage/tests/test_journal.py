@@ -6,21 +6,20 @@ import sys
 import time
 from pathlib import Path
 
+import orjson
 import pytest
+import uuid_utils
 
-from usage.journal import (
-    BLOCK_BYTES,
-    FINAL,
-    OPEN,
-    RESPONSE,
-    Journal,
-    JournalError,
-    decode,
-    encode,
-    is_held,
-    read_from,
-    segments,
-)
+from core.call import Call
+from core.principal import Principal
+from usage.journal import table
+from usage.journal.lines import FINAL, RESPONSE, decode, encode
+from usage.journal.segments import BLOCK_BYTES, Names, is_held, read_from, segments
+from usage.journal.writer import FINAL_BYTES, Journal, JournalError
+from usage.metering import Meter
+from usage.tests.books import admit
+
+FIRST, SECOND = (f"0190a000-0000-7000-8000-00000000000{n}" for n in (1, 2))
 
 
 def everything(folder):
@@ -62,7 +61,8 @@ def test_a_line_without_its_end_is_left_for_the_next_time(tmp_path):
 
 def test_rotation_carries_what_is_still_open(tmp_path):
     journal = Journal(tmp_path, segment_bytes=300)  # a page is the least there is
-    journal.write({"k": OPEN, "id": "long"})
+    slot = admit(journal, event_id=FIRST)
+    journal.note(slot, table.progress(1, 0, 2, 0, 0, 0, flags=0))
     for i in range(20):
         journal.write({"k": FINAL, "id": str(i), "fill": "x" * 600})
 
@@ -70,14 +70,61 @@ def test_rotation_carries_what_is_still_open(tmp_path):
 
     assert len(found) > 2
     assert [is_held(path) for path in found] == [False] * (len(found) - 1) + [True]
-    last = read_from(found[-1], 0, limit=10)[0]
-    assert last[0] == {"k": OPEN, "id": "long"}
+    for path in found:
+        names = Names(path)
+        names.read_up_to(path.stat().st_size)
+        carried = names.whole(table.left_open(path)[FIRST])
+        assert (carried["u"], carried["p"], carried["c"]) == ("u1", 1, 2)
+    journal.end(slot, b'{"k":"f","id":"long"}')
+    assert table.left_open(found[-1]) == {}
     journal.close()
+
+
+def test_a_table_that_is_full_grows_and_its_slots_are_used_again(tmp_path):
+    journal = Journal(tmp_path)
+    ids = [str(uuid_utils.uuid7()) for _ in range(3 * table.SLOTS)]
+    slots = [admit(journal, event_id=each) for each in ids]
+    assert len(set(slots)) == len(ids)
+    assert len(segments(tmp_path)) == 3  # of 256, 512 and 1024 slots
+    assert list(table.left_open(segments(tmp_path)[-1])) == ids
+
+    for slot in slots[:-1]:
+        journal.end(slot, b'{"k":"f"}')
+    assert list(table.left_open(segments(tmp_path)[-1])) == ids[-1:]
+    again = [admit(journal) for _ in range(4 * table.SLOTS - 1)]
+
+    assert set(slots[:-1]) < set(again)
+    assert slots[-1] not in again
+    assert len(segments(tmp_path)) == 3
+    journal.close()
+
+
+def test_a_slot_holds_what_the_caller_gave_and_counts_of_any_size(tmp_path):
+    journal = Journal(tmp_path)
+    slot = admit(journal, event_id=FIRST, cid="x" * 128)
+    journal.note(slot, table.progress(2**40, 0, 2**32 - 1, 7, 6, 5, flags=table.STREAMED))
+    other = admit(journal, event_id=SECOND)
+    journal.end(slot, b'{"k":"f"}')
+    after = admit(journal, event_id=FIRST, cid="y")
+
+    found = table.left_open(segments(tmp_path)[0])
+
+    assert after == slot != other
+    assert found[FIRST] == {"id": FIRST, "w": 1, "cid": "y"}  # nothing of whom it was before
+    journal.note(after, table.progress(2**40, 0, 2**32 - 1, 7, 6, 5, flags=table.STREAMED))
+    noted = table.left_open(segments(tmp_path)[0])[FIRST]
+    assert (noted["p"], noted["c"], noted["sse"]) == (2**32 - 1, 2**32 - 1, True)
+    assert (noted["d"], noted["q"], "tt" in noted) == (7, 5, False)
+    journal.close()
+    with pytest.raises(JournalError):
+        journal.note(other, b"")
+    with pytest.raises(JournalError):
+        journal.end(other, b"{}")
 
 
 def test_what_was_written_before_a_kill_is_there_and_its_segment_is_free(tmp_path):
     program = (
-        "import os, signal, sys, pathlib; from usage.journal import Journal;"
+        "import os, signal, sys, pathlib; from usage.journal.writer import Journal;"
         "j = Journal(pathlib.Path(sys.argv[1])); j.write({'k': 'f', 'id': 'last'});"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -94,7 +141,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     blocker.write_text("a file, not a folder")
 
     with pytest.raises(JournalError):
-        Journal(blocker).write({"k": OPEN, "id": "1"})
+        Journal(blocker).write({"k": FINAL, "id": "1"})
 
 
 def no_space(*_arguments):
@@ -105,41 +152,61 @@ def test_a_full_disk_refuses_what_is_new_and_settles_what_is_open(tmp_path, monk
     """S-53: whatever was admitted has its room, also when no further segment can be made."""
     monkeypatch.setattr(os, "posix_fallocate", no_space)
     with pytest.raises(JournalError):
-        Journal(tmp_path).write({"k": OPEN, "id": "0"})
+        admit(Journal(tmp_path))
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
 
-    journal, admitted = Journal(tmp_path, segment_bytes=20_000), []
-    journal.write({"k": OPEN, "id": "first"})
+    journal, admitted = Journal(tmp_path, segment_bytes=100_000), []
+    first = admit(journal)
     monkeypatch.setattr(os, "posix_fallocate", no_space)
 
     def admit_until_full():
-        for i in range(1000):
-            journal.write({"k": OPEN, "id": str(i), "fill": "x" * 100})
-            admitted.append(str(i))
+        admitted.extend(admit(journal) for _ in range(1000))
 
     with pytest.raises(JournalError):
         admit_until_full()
     assert len(admitted) > 20
-    for event_id in admitted:
-        journal.write({"k": FINAL, "id": event_id, "fill": "x" * 300})
+    for i, slot in enumerate(admitted):
+        body = orjson.dumps({"k": FINAL, "id": str(i)})
+        journal.end(slot, body[:-1].ljust(FINAL_BYTES - 13) + b"}")  # as long as it gets
     monkeypatch.undo()
-    journal.write({"k": OPEN, "id": "after"})
+    journal.end(first, b'{"k":"f","id":"first"}')
 
     records = everything(tmp_path)
     assert None not in records
-    assert [r["id"] for r in records if r["k"] == FINAL] == admitted
-    assert [records[0]["id"], records[-1]["id"]] == ["first", "after"]
+    ended = [r["id"] for r in records if r["k"] == FINAL]
+    assert ended == [*map(str, range(len(admitted))), "first"]
+
+
+def test_the_longest_last_record_fits_the_room_that_is_kept_for_it(tmp_path):
+    """Each count at its most, and a correlation id that doubles when it is written as JSON."""
+    given = {b"x-correlation-id": b'"' * 128}
+    call = Call(method="POST", path="/", query=b"", headers=given, receive=None, client="")
+    call.principal = Principal("u", "n", "e", "user", "web")
+    call.queue_s = 10.0**9
+    call.started -= 10.0**9
+    event = Meter(Journal(tmp_path)).admit(call, endpoint="e", model="m", served_model="m")
+    event.streamed = event.estimated = True
+    event.deliver()
+    event.tokens(2**63, 2**63, 2**63)
+    event.settle(200)
+
+    lines = segments(tmp_path)[0].read_bytes().splitlines()
+    (last,) = [line for line in lines if b'"k":"f"' in line]
+    assert 600 > len(last) > 450
+    assert len(last) < FINAL_BYTES
+    assert decode(last)["cid"] == '"' * 128
 
 
 def test_a_record_larger_than_a_segment_gets_a_larger_segment(tmp_path):
     journal = Journal(tmp_path, segment_bytes=300)
-    journal.write({"k": OPEN, "id": "1"})
+    admit(journal, event_id=FIRST)
     journal.write({"k": RESPONSE, "id": "2", "body": "x" * 2 * BLOCK_BYTES})
 
-    last = read_from(segments(tmp_path)[-1], 0, limit=10)[0]
+    (path,) = segments(tmp_path)[1:]
 
-    assert [r["id"] for r in last] == ["1", "2"]
+    assert [r["id"] for r in read_from(path, 0, limit=10)[0] if r["k"] == RESPONSE] == ["2"]
+    assert list(table.left_open(path)) == [FIRST]
 
 
 def test_a_line_still_under_the_writers_hands_is_left_and_a_spoilt_one_is_not(tmp_path):
@@ -163,7 +230,7 @@ def test_a_line_still_under_the_writers_hands_is_left_and_a_spoilt_one_is_not(tm
 
 def test_a_reader_beside_the_writer_sees_every_record_once_and_whole(tmp_path):
     program = (
-        "import sys, pathlib; from usage.journal import Journal;"
+        "import sys, pathlib; from usage.journal.writer import Journal;"
         "j = Journal(pathlib.Path(sys.argv[1]), segment_bytes=200_000);"
         "[j.write({'k': 'f', 'id': str(i), 'fill': 'x' * (i % 700)}) for i in range(20_000)];"
         "print('done', flush=True); sys.stdin.read()"

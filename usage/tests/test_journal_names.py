@@ -4,26 +4,32 @@ import os
 
 import pytest
 
-from usage import drain, journal
-from usage.journal import FINAL, NAMES, OPEN, Journal, JournalError, Names, read_from, segments
+from usage import drain
+from usage.journal import writer
+from usage.journal.lines import FINAL, NAMES
+from usage.journal.segments import Names, read_from, segments
+from usage.journal.table import left_open
+from usage.journal.writer import Journal, JournalError
 from usage.models import UsageEvent, UsageSeries
 from usage.tests.books import record
 
 WHO = b'"u":"u1","un":"Bob","s":"web","ki":null,"kn":null,"m":"%b","sm":"m","e":"/v1/completions"}'
 
 
-def head(kind, number):
-    counts = b'"p":1,"c":2,"st":200,"n":true,' if kind == b"f" else b""
-    return b'{"k":"%b",%b"id":"0190a000-0000-7000-8000-%012d",' % (kind, counts, number)
-
-
 def event_id(number):
     return f"0190a000-0000-7000-8000-{number:012d}"
 
 
+def begin(made, number, model=b"m"):
+    """The slot, and the last record."""
+    named = made.named(WHO % model)
+    slot = made.open(event_id(number).encode(), named)
+    last = b'{"k":"f","p":1,"c":2,"st":200,"n":true,"id":"%b","w":%d}'
+    return slot, last % (event_id(number).encode(), named.number)
+
+
 def write(made, number, model=b"m"):
-    made.open(event_id(number), head(b"o", number), WHO % model)
-    made.end(event_id(number), head(b"f", number), WHO % model)
+    made.end(*begin(made, number, model))
 
 
 def whole(path):
@@ -54,10 +60,10 @@ def test_a_segment_says_each_name_once(tmp_path):
 
 def test_every_segment_says_the_names_of_its_own_records_and_of_what_it_carries(tmp_path):
     made = Journal(tmp_path, segment_bytes=4096)
-    made.open(event_id(0), head(b"o", 0), WHO % b"long")
+    begun = begin(made, 0, b"long")
     for number in range(1, 300):
         write(made, number, b"m%d" % (number % 3))
-    made.end(event_id(0), head(b"f", 0), WHO % b"long")
+    made.end(*begun)
 
     found = segments(tmp_path)
     assert len(found) > 3
@@ -67,24 +73,23 @@ def test_every_segment_says_the_names_of_its_own_records_and_of_what_it_carries(
         event_id(n): "long" if n == 0 else f"m{n % 3}" for n in range(300)
     }
     for path in found:  # what is open is named wherever it is carried to
-        opened = [each for each in read_from(path, 0, limit=99_999)[0] if each["k"] == OPEN]
         names = Names(path)
         names.read_up_to(path.stat().st_size)
-        assert all("m" in names.whole(each) for each in opened)
+        assert all("m" in names.whole(each) for each in left_open(path).values())
     made.close()
 
 
 def test_more_callers_than_are_kept_a_number_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal, "MAX_NAMES", 10)
+    monkeypatch.setattr(writer, "MAX_NAMES", 10)
     made = Journal(tmp_path)
-    made.open(event_id(0), head(b"o", 0), WHO % b"first")
+    begun = begin(made, 0, b"first")
     for number in range(1, 100):
         write(made, number, b"m%d" % number)
-    made.end(event_id(0), head(b"f", 0), WHO % b"first")
+    made.end(*begun)
 
     found = {each["id"]: each["m"] for path in segments(tmp_path) for each in whole(path)}
     assert found == {event_id(n): "first" if n == 0 else f"m{n}" for n in range(100)}
-    assert len(made._named) <= 11
+    assert len(made._named) <= 10
     made.close()
 
 
@@ -92,10 +97,9 @@ def test_what_is_admitted_can_be_ended_on_a_full_disk_whatever_became_of_its_num
     tmp_path, monkeypatch
 ):
     """S-53: the last record needs no name that was not said with the first."""
-    monkeypatch.setattr(journal, "MAX_NAMES", 4)
-    made = Journal(tmp_path, segment_bytes=16_384)
-    made.open(event_id(0), head(b"o", 0), WHO % b"first")
-    admitted = 1
+    monkeypatch.setattr(writer, "MAX_NAMES", 4)
+    made = Journal(tmp_path, segment_bytes=65_536)
+    begun = [begin(made, 0, b"first")]
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -103,19 +107,16 @@ def test_what_is_admitted_can_be_ended_on_a_full_disk_whatever_became_of_its_num
     monkeypatch.setattr(os, "posix_fallocate", full)
 
     def fill():
-        nonlocal admitted
-        while admitted < 1000:
-            made.open(event_id(admitted), head(b"o", admitted), WHO % b"m%d" % admitted)
-            admitted += 1
+        begun.extend(begin(made, number, b"m%d" % number) for number in range(1, 1000))
 
     with pytest.raises(JournalError):
         fill()
-    for number in range(admitted):
-        model = b"first" if number == 0 else b"m%d" % number
-        made.end(event_id(number), head(b"f", number), WHO % model)
+    assert len(begun) > 5
+    for each in begun:
+        made.end(*each)
 
     (path,) = segments(tmp_path)
-    assert [each["id"] for each in whole(path)] == [event_id(n) for n in range(admitted)]
+    assert [each["id"] for each in whole(path)] == [event_id(n) for n in range(len(begun))]
     assert all("m" in each for each in whole(path))
     made.close()
 
@@ -129,7 +130,7 @@ def test_a_drain_that_begins_in_the_middle_knows_the_names(folder):
     drain._NAMES_OF.clear()  # as in another process
     for number in range(5, 9):
         write(made, number)
-    made.open(event_id(9), head(b"o", 9), WHO % b"m")
+    begin(made, 9)
 
     drain.drain()
     made.close()  # its lock goes as with a kill

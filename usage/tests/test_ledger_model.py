@@ -32,7 +32,7 @@ from accounts.models import User
 from usage import books, drain, metering, partitions, prices, retention
 from usage import models as tables
 from usage.buckets import milliseconds
-from usage.journal import segments
+from usage.journal.segments import segments
 from usage.reports.sources import sources_report
 from usage.reports.sums import Filters, Question
 from usage.reports.usage import usage_report
@@ -131,10 +131,11 @@ class History(RuleBasedStateMachine):
         fields = {"u": user_id, "un": asked.user_name, "s": source}
         fields |= {"ki": key_id, "kn": f"key of {user_id}"[:100] if key_id else None}
         fields |= {"m": asked.model, "sm": asked.model, "e": ENDPOINT}
-        call = SimpleNamespace(started=time.perf_counter(), queue_s=0.0)
+        call = SimpleNamespace(started=time.perf_counter(), queue_s=0.0, is_named_by_caller=False)
         chosen = self.workers[worker % len(self.workers)]
         names = orjson.dumps(fields)[1:]
-        event = metering.Event(chosen.journal, id_at(moment), names, call)
+        named = chosen.journal.named(names)
+        event = metering.Event(call, id_at(moment).encode(), chosen.journal, named)
         event.open()
         chosen.open.append((event, asked))
         self.books.asked.append(asked)

@@ -8,7 +8,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from usage import books
 from usage.drain import drain
-from usage.journal import encode
+from usage.journal.lines import encode
 from usage.models import UsageEvent
 from usage.reports.sums import Filters, Question, ask
 from usage.reports.windows import window_between

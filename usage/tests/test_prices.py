@@ -8,7 +8,7 @@ from django.db import connections
 
 from accounts.models import AuditRecord
 from usage.drain import drain, journal_folder
-from usage.journal import Journal
+from usage.journal.writer import Journal
 from usage.models import Price, UsageEvent
 from usage.tariff import PriceRow, Rates, Tariff, cost
 from usage.tests.books import event, record

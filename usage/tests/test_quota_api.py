@@ -205,9 +205,10 @@ def test_counters_of_before_a_reboot_are_not_believed(tmp_path, monkeypatch):
 def test_what_a_killed_worker_left_is_charged_or_taken_back(as_alice, bob, quotas):
     """Its requests were counted at admission; what it delivered is known once it is in the books."""
     from usage.drain import drain, journal_folder
-    from usage.journal import OPEN, PROGRESS, Journal
+    from usage.journal.table import progress
+    from usage.journal.writer import Journal
     from usage.quotas.terms import Hold
-    from usage.tests.books import record
+    from usage.tests.books import admit
 
     made = as_alice.put(quotas, {"max_requests": 5, "max_total_tokens": 10_000, "window": "1h"})
     rule = service.rule_of(QuotaRule.objects.get(pk=made.json()["quota"]["id"]))
@@ -215,10 +216,8 @@ def test_what_a_killed_worker_left_is_charged_or_taken_back(as_alice, bob, quota
         assert isinstance(store.counters().reserve([rule], 1000, 0, time.time()), Hold)
     journal = Journal(journal_folder())
     mine = {"u": str(bob.pk), "un": "bob"}
-    streamed, silent = record(OPEN, **mine), record(OPEN, **mine)
-    journal.write(streamed)
-    journal.write(record(PROGRESS, **mine, event_id=streamed["id"], p=10, c=7))
-    journal.write(silent)
+    streamed, _ = admit(journal, **mine), admit(journal, **mine)
+    journal.note(streamed, progress(10, 0, 7, 0, 0, 0, flags=0))
     journal.close()  # its lock goes as with a kill
 
     drain()

@@ -1,9 +1,10 @@
 """A worker of the web process as the ledger sees it: what it writes, and the ways it ends."""
 
 import os
+from unittest import mock
 
 from usage import metering
-from usage.journal import Journal
+from usage.journal.writer import Journal
 from usage.tests.plain_books import Asked
 
 
@@ -20,19 +21,16 @@ class Worker:
 
     def fall(self) -> None:
         """As after a kill: the lock is gone, nothing was said, the reserved space stays."""
-        segment = self.journal._segment
-        if segment is not None:
-            segment._map.close()
-            os.close(segment._fd)
+        _let_go(self.journal._segment)
         self._end_all()
 
     def fall_between_two_segments(self) -> None:
         """The next segment was begun with what is open, the last was not closed yet: both have it."""
-        told = {number for _, number in self.journal._open.values() if number}
-        carried = b"".join(self.journal._named[number] for number in sorted(told))
-        carried += b"".join(line for line, _ in self.journal._open.values())
-        if self.journal._segment is not None:
-            (self._folder / f"{self.journal._name}-next.journal").write_bytes(carried)
+        before = self.journal._segment
+        if before is not None:
+            with mock.patch.object(self.journal, "_end_segment"):
+                self.journal._start_segment(0)
+            _let_go(before)
         self.fall()
 
     def stop(self) -> None:
@@ -44,3 +42,9 @@ class Worker:
             asked.end(asked.last_progress)
         self.open = []
         self.journal = self._new()
+
+
+def _let_go(segment) -> None:
+    if segment is not None:
+        segment.map.close()
+        os.close(segment._fd)
