@@ -1,6 +1,6 @@
 """A small load generator: N connections of keep-alive HTTP/1.1, each sending as soon as it has its answer.
 
-`python -m bench.load URL CONNECTIONS SECONDS [--stream] [--key KEY] [--model M] [--count N]` prints one
+`python -m bench.load URL CONNECTIONS SECONDS [--stream] [--key KEY] [--model M] [--count N] [--rate R]` prints one
 JSON line: requests, seconds, rps, p50_ms, p99_ms, chunks, first_ms (median time to the first chunk), errors.
 """
 
@@ -47,7 +47,11 @@ class Connection(asyncio.Protocol):
         plan.times.append(now - self.started)
         plan.firsts.append((self.first or now) - self.started)
         if now < plan.deadline and (not plan.count or len(plan.times) + plan.n <= plan.count):
-            self.send()
+            early_s = self.started + plan.every_s - now
+            if early_s > 0:
+                plan.loop.call_later(early_s, self.send)
+            else:
+                self.send()
         else:
             self.transport.close()
             plan.left -= 1
@@ -88,11 +92,13 @@ class Plan:
         self.count = arguments.count
         self.seconds = arguments.seconds
         self.deadline = 0.0
+        self.every_s = arguments.connections / arguments.rate if arguments.rate else 0.0
+        self.loop = asyncio.get_running_loop()
 
 
 async def run(arguments) -> dict:
-    loop = asyncio.get_running_loop()
     plan = Plan(arguments)
+    loop = plan.loop
     plan.done = loop.create_future()
     parts = urlsplit(arguments.url)
     began = time.perf_counter()
@@ -126,6 +132,7 @@ def main() -> None:
     parser.add_argument("--model", default="m")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--count", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=0.0)  # requests/s of all, at most
     parser.add_argument("--stub", default="")
     parser.add_argument("--header", action="append", default=[])
     print(json.dumps(uvloop.run(run(parser.parse_args()))))

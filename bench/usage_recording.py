@@ -1,6 +1,7 @@
 """What recording costs a request: two products side by side, one of which keeps no books."""
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from bench.pairs import Ratio, alternate, interval, median, ratio
@@ -12,22 +13,40 @@ DRAIN_S = 1.5  # the background process takes what a run left behind in that tim
 TO_REACH = 0.08
 
 
+@dataclass(frozen=True)
+class Way:
+    """How two products are loaded: at a rate (requests/s, 0: as fast as they answer), and drained."""
+
+    name: str
+    rate: float
+    drains_later: bool
+
+
+WAYS = (
+    Way("both at 5,000 requests/s, drained after the run", 5000, drains_later=True),
+    Way("as fast as they answer, drained after the run", 0, drains_later=True),
+    Way("as fast as they answer, drained during the run", 0, drains_later=False),
+)
+JUDGED = WAYS[:2]
+
+
 class Side:
     """One product under load, by its processes' own CPU seconds."""
 
     def __init__(self, engine: str, seconds: float, **more: str) -> None:
         self._product = Product(f"m={engine}", core=MEASURED, **more)
         self._seconds = seconds
-        self.drains_later = False
+        self.way = WAYS[0]
 
     def run(self) -> dict[str, Any]:
         """`web_us` and `background_us` a request, `rps`."""
         product = self._product
         web, background = product.web.cpu_s(), product.background.cpu_s()
-        if self.drains_later:
+        if self.way.drains_later:
             product.background.pause()
         try:
-            found = load(product.url + CHAT, CONNECTIONS, self._seconds, "--key", product.key)
+            options = ("--key", product.key, "--rate", str(self.way.rate))
+            found = load(product.url + CHAT, CONNECTIONS, self._seconds, *options)
         finally:
             product.background.go_on()
         web = product.web.cpu_s() - web
@@ -40,31 +59,33 @@ class Side:
         self._product.stop()
 
 
-def measure(n_pairs: int, seconds: float) -> tuple[list[str], Ratio]:
-    """The Markdown, and the CPU of the web worker with books over without.
+def measure(n_pairs: int, seconds: float) -> tuple[list[str], dict[str, Ratio]]:
+    """The Markdown, and by way of loading the CPU of the web worker with books over without.
 
-    The background process stands still during a run and drains after it: what it does on the load's
-    core slows the load, and a worker that is woken for fewer requests at once needs more time for each.
-    A second table has it drain at the same time.
+    At the same rate both are woken as often, so that the difference is what recording costs. Where each
+    goes as fast as it can, the slower one has the load generator asleep more often and pays for waking it.
+    The background process stands still during a run and drains after it, since what it does on the load's
+    core slows the load; a last table has it drain at the same time.
     """
     stub, engine = stub_engine(LOAD)
     sides: list[Side] = []
     lines: list[str] = []
-    shares = []
+    shares = {}
     try:
         sides = [Side(engine, seconds), Side(engine, seconds, LOCALAI_DISABLE_STATS="true")]
-        for drains_later in (True, False):
+        for way in WAYS:
             for side in sides:
-                side.drains_later = drains_later
+                side.way = way
                 side.run()
             kept, none = alternate(sides[0].run, sides[1].run, n_pairs)
-            lines += ["", *_table(kept, none, n_pairs, seconds, drains_later=drains_later)]
-            shares.append(ratio(kept, none, "web_us"))
+            lines += ["", *_table(kept, none, n_pairs, seconds, way)]
+            if way in JUDGED:
+                shares[way.name] = ratio(kept, none, "web_us")
     finally:
         for side in sides:
             side.stop()
         stub.stop()
-    return lines, shares[0]
+    return lines, shares
 
 
 def _table(
@@ -72,12 +93,10 @@ def _table(
     none: list[dict[str, Any]],
     n_pairs: int,
     seconds: float,
-    *,
-    drains_later: bool,
+    way: Way,
 ) -> list[str]:
-    when = "after the run" if drains_later else "during the run"
     lines = [
-        f"Drained {when}:",
+        f"{way.name[0].upper()}{way.name[1:]}:",
         "",
         "| | req/s | web worker, CPU µs a request | background process, CPU µs a request |",
         "|---|---|---|---|",

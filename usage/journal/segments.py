@@ -11,7 +11,7 @@ from usage.journal.lines import CLOSING, NAMES, Record, decode
 
 BLOCK_BYTES = 256 * 1024
 SUFFIX = ".journal"
-_NAMES_LINE = re.compile(rb'^1 [0-9a-f]{8} \{"k":"d",[^\n]*', re.MULTILINE)
+_NAMES_LINE = re.compile(rb'^1 [0-9a-f]+ \{"k":"d",[^\n]*', re.MULTILINE)
 
 
 def segments(folder: Path) -> list[Path]:

@@ -219,8 +219,8 @@ class Journal:
 
     def note(self, slot: int, progress: bytes) -> None:
         """Write down how far a request is; that is what counts should this process be killed."""
-        if self._segment is None:
-            raise JournalError("it is closed")
+        if self._segment is None:  # closed: the drain settles what is under way
+            return
         at = slot + table.PROGRESS_AT
         self._segment.map[at : at + len(progress)] = progress
 
@@ -229,7 +229,7 @@ class Journal:
         segment = self._segment
         if segment is None:
             raise JournalError("it is closed")
-        segment.append(b"1 %08x %b\n" % (crc32(body), body))  # line_of, without the call
+        segment.append(b"1 %x %b\n" % (crc32(body), body))  # line_of, without the call
         _put_number(segment.map, slot + table.NUMBER_AT, 0)
         segment.left += FINAL_BYTES
         self._free.append(slot)
