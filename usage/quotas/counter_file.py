@@ -57,7 +57,7 @@ _COLUMNS = ((RING_REQUESTS, REQUESTS), (RING_TOKENS, TOKENS), (RING_COST, COST))
 
 
 class CounterFile:
-    """The mapped file of one rule. All but `__init__`, `lock`, `is_linked`, `close` want the lock held.
+    """The mapped file of one rule. All but `__init__`, `lock`, `close` want the lock held.
 
     Raises CountersMissingError where there is none of this layout, OSError where it cannot be
     opened.
@@ -91,8 +91,10 @@ class CounterFile:
         except BlockingIOError:
             lock_by(self._fd, deadline)
         self.is_locked = True
-        # Reading a mapped file that somebody has cut short would end the process.
-        if os.lseek(self._fd, 0, os.SEEK_END) == SIZE:
+        # Reading a mapped file that somebody has cut short would end the process; in one that
+        # somebody has removed, others would not see what is counted.
+        state = os.fstat(self._fd)
+        if state.st_size == SIZE and state.st_nlink:
             cells = self._cells
             if cells[MAGIC] == FORMAT and cells[WINDOW] == self.window.seconds:
                 return True
@@ -108,10 +110,6 @@ class CounterFile:
             self._cells.release()
             self._map.close()
         os.close(self._fd)
-
-    def is_linked(self) -> bool:
-        """Whether the file still has its name."""
-        return os.fstat(self._fd).st_nlink > 0
 
     def is_whole(self) -> bool:
         """False where whoever filled it was killed over it: its ring is worth nothing."""

@@ -199,7 +199,6 @@ class LocalCounters:
         cells = cells_of(window, used, now)
         head = window.bucket(now)
         with self._making(), self._mutex:
-            self._drop_if_unlinked(rule.id)
             file = self._lock_one(rule, time.monotonic() + WAIT_S)
             if file is None:
                 try:
@@ -221,9 +220,6 @@ class LocalCounters:
 
     def exists(self, rule: Rule) -> bool:
         """Whether the rule has counters that are sound and of its window; a look at the file's head."""
-        if rule.id in self._files:
-            with self._mutex:
-                self._drop_if_unlinked(rule.id)
         return is_sound(self._path(rule.id), window_of(rule.window_s))
 
     def forget(self, rule_id: str) -> None:
@@ -248,7 +244,6 @@ class LocalCounters:
         failed: CountersAwayError | None = None
         for rule_id, claim in list(self._claims.items()):
             with self._mutex_of_loop:
-                self._drop_if_unlinked(rule_id)
                 try:
                     file = self._lock_one(claim.rule, time.monotonic() + LOOP_WAIT_S)
                 except CountersAwayError as exc:
@@ -360,12 +355,6 @@ class LocalCounters:
         file = self._files.pop(rule_id, None)
         if file is not None:
             file.close()
-
-    def _drop_if_unlinked(self, rule_id: str) -> None:
-        """Let go of a file that somebody has removed or replaced behind our back."""
-        file = self._files.get(rule_id)
-        if file is not None and not file.is_linked():
-            self._drop(rule_id)
 
     def _claim(self, rule: Rule, file: CounterFile, now_us: int) -> _Claim:
         claim = self._claims.get(rule.id)

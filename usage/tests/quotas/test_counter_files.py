@@ -98,6 +98,20 @@ def test_a_file_is_private_and_leaves_no_draft(folder, rule, path):
     assert sorted(each.name for each in folder.iterdir()) == [".making", path.name]
 
 
+def test_who_has_a_file_open_that_was_removed_counts_in_the_new_one(counters, rule, path):
+    """Else each worker that had it open would let through a whole limit of its own."""
+    other = LocalCounters(path.parent)
+    for each in (counters, other):
+        assert isinstance(each.reserve([rule], 0, 0, NOW), Hold)
+    path.unlink()
+    other.fill(rule, [(NOW, 5, 0, 0)], NOW, only_missing=True)
+
+    assert isinstance(counters.reserve([rule], 0, 0, NOW), Hold)
+
+    assert other.standing(rule, NOW).requests == 6
+    other.close()
+
+
 def test_nobody_waits_longer_than_a_moment_for_a_lock(counters, rule, path):
     free = a_rule()
     counters.fill(free, [], NOW)
