@@ -93,6 +93,10 @@ class Env(BaseSettings):
     cors: bool = False
     cors_allow_origins: CommaList = []
     disable_csrf: bool = False
+    disable_runtime_settings: bool = Field(
+        default=False,
+        validation_alias=_names("LOCALAI_DISABLE_RUNTIME_SETTINGS", "DISABLE_RUNTIME_SETTINGS"),
+    )
     upload_limit: int = Field(15, ge=1, le=1024)
     web_workers: int = Field(0, ge=0, le=256)
     engines: CommaList = []
