@@ -5,6 +5,7 @@ is known and has a keeper beside it; everything else looks first, and reads agai
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from core.errors import UnavailableError
 from core.generations import SETTINGS, Generations
 
 log = logging.getLogger("gatehouse.settings")
+AGAIN_S = 1.0  # a database that did not answer is left alone for so long
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +40,7 @@ class Held:
         self._generations = generations
         self._lost = lost
         self._known: tuple[int, Stored] | None = None
+        self._not_before = 0.0
 
     def known(self) -> Stored:
         """What was read last. Raises UnavailableError where nothing ever was: then nobody can say
@@ -57,16 +60,17 @@ class Held:
 
     def fresh(self) -> Stored:
         """What is stored now. Where the database is away, what is known stays true."""
-        if self.is_stale():
+        if self.is_stale() and time.monotonic() >= self._not_before:
             try:
                 self.refresh()
             except self._lost as exc:
+                self._not_before = time.monotonic() + AGAIN_S
                 log.warning("settings were not read: %s", type(exc).__name__)
         return self.known()
 
     def forget(self) -> None:
         """Read anew when next asked; for tests, whose rows vanish without a change."""
-        self._known = None
+        self._known, self._not_before = None, 0.0
 
     @property
     def holds_any(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +15,7 @@ from core.errors import InvalidRequestError
 Consequences = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SettingKey:
     """One setting. `variable` is the field of the environment's settings that fixes it, if set there
     (R-08), `from_env` turns that field's value into the setting's. `read_only` ones are only shown.
@@ -30,10 +31,14 @@ class SettingKey:
     from_env: Callable[[Any], Any] = field(default=lambda value: value)
     read_only: bool = False
 
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self.kind)
+
     def check(self, given: Any) -> Any:
         """The value as it counts. Raises InvalidRequestError, which names the key (R-10)."""
         try:
-            return TypeAdapter(self.kind).validate_python(given)
+            return self._adapter.validate_python(given)
         except ValidationError as exc:
             raise InvalidRequestError(self._complaint(exc), param=self.name) from exc
 
@@ -47,7 +52,7 @@ class SettingKey:
     def is_kept_form(self, kept: Any) -> bool:
         """Whether a row holds what this version understands."""
         try:
-            TypeAdapter(self.kind).validate_python(kept)
+            self._adapter.validate_python(kept)
         except ValidationError:
             return False
         return True

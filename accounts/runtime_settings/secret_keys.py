@@ -56,7 +56,7 @@ KeyList = Annotated[list[_Key], Field(max_length=MAX_KEYS)]
 _KEPT_KEYS, _SEALED = TypeAdapter(list[KeptKey]), TypeAdapter(Sealed | None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ApiKeysKey(SettingKey):
     """Legacy keys. Those of the environment and of `api_keys.json` come first and stay as they are."""
 
@@ -98,7 +98,7 @@ def _elsewhere() -> list[str]:
     return [key.decode() for key in legacy_keys().current()]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SecretKey(SettingKey):
     """One secret text; none is empty text. With `can_make`, "0" asks for a new one."""
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from django.db import connection, transaction
@@ -32,9 +33,15 @@ def load() -> Stored:
             if key is not None and key.is_kept_form(value):
                 values[name] = value
             else:
-                log.warning("the stored setting %s is not one of this version's: left out", name)
+                _say_left_out(name)
     digests = tuple(each["digest"] for each in values.get(API_KEYS, []))
     return Stored(values, DigestedKeys(keyring(PURPOSE), digests) if digests else None)
+
+
+@cache
+def _say_left_out(name: str) -> None:
+    """Once for each: the table is read again and again."""
+    log.warning("the stored setting %s is not one of this version's: left out", name)
 
 
 def shown() -> dict[str, Any]:
@@ -81,6 +88,7 @@ def _one_at_a_time() -> None:
     if connection.vendor == "postgresql":
         table = connection.ops.quote_name(ServerSetting._meta.db_table)  # noqa: SLF001  # Django's API
         with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '10s'")  # then the database is busy: 503
             cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
 
 

@@ -238,6 +238,21 @@ def test_r08_the_environment_wins_and_says_so(as_alice, fixed, name):
     assert name in error
 
 
+def test_r08_a_real_environment_fixes_what_it_sets_and_nothing_else(
+    as_alice, settings, monkeypatch
+):
+    monkeypatch.setenv("LOCALAI_CORS_ALLOW_ORIGINS", "https://a.example, https://b.example")
+    monkeypatch.setenv("LOCALAI_CORS", "")  # empty is not set
+    settings.GATEHOUSE = type(settings.GATEHOUSE)()
+
+    shown = as_alice.get(URL).json()
+
+    assert shown["environment"] == {"cors_allow_origins": "LOCALAI_CORS_ALLOW_ORIGINS"}
+    assert shown["cors_allow_origins"] == "https://a.example,https://b.example"
+    assert as_alice.post(URL, {"cors": True}).json() == DONE
+    assert as_alice.get("/healthz", origin="https://b.example").headers["vary"] == "Origin"
+
+
 def test_r08_a_row_of_before_loses_against_the_environment(as_alice, fixed):
     as_alice.post(URL, {"registration_mode": "open"})
     fixed(registration_mode="invite")
@@ -380,6 +395,13 @@ def test_reading_asks_the_database_for_no_more_than_who_is_calling(
     with django_assert_max_num_queries(4) as asked:
         as_alice.get(URL)
     assert not any("serversetting" in each["sql"] for each in asked.captured_queries)
+
+
+def test_the_documentation_names_every_setting(settings):
+    page = (settings.BASE_DIR / "docs" / "operations.md").read_text()
+    section = page.partition("## Settings at run time")[2].partition("\n## ")[0]
+
+    assert [name for name in registered() if f"`{name}`" not in section] == []
 
 
 def test_r21_a_name_is_registered_once():
