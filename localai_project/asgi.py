@@ -114,8 +114,9 @@ class Worker:
         self._settings = SettingsKeeper(
             stored_settings(), load=self._load_settings, apply=self._apply_settings
         )
+        self._resolver = Resolver(auth_mode, known, keyring("session"))
         self.runtime = Runtime(
-            resolve=Resolver(auth_mode, known, keyring("session")).resolve,
+            resolve=self._resolve,
             meter=_meter(workers),
             limiter=self._limiter,
             engines=self._table,
@@ -163,6 +164,12 @@ class Worker:
     async def _load_terms(self) -> Terms:
         found: Terms = await self._run(terms_in_force)
         return found
+
+    async def _resolve(self, headers: dict[bytes, bytes]) -> Principal | None:
+        """Who calls, by the keys of this moment: a change of them is waited for, nothing else is."""
+        if stored_settings().is_stale():
+            await self._settings.catch_up()
+        return await self._resolver.resolve(headers)
 
     async def _load_settings(self) -> None:
         await self._run(stored_settings().refresh)

@@ -4,10 +4,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from accounts.runtime_settings.held import Held, Stored
+from accounts.runtime_settings.held import AGAIN_S, Held, Stored
 
 log = logging.getLogger("gatehouse.settings")
-LOOK_EVERY_S, READ_EVERY_S, AFTER_FAILURE_S = 0.05, 30.0, 1.0
+LOOK_EVERY_S, READ_EVERY_S, WAIT_S = 0.05, 30.0, 0.25
 
 
 class SettingsKeeper:
@@ -20,6 +20,8 @@ class SettingsKeeper:
         self._load = load
         self._apply = apply
         self._applied: Stored | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._not_before = 0.0
 
     async def refresh(self) -> None:
         await self._load()
@@ -31,18 +33,39 @@ class SettingsKeeper:
             self._apply()
             self._applied = known
 
+    async def catch_up(self) -> None:
+        """For a request that finds a change to be read: wait for it, a quarter of a second at most.
+
+        All that wait share one reading. Where the database is away what is known stays true.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + WAIT_S
+        while self._held.is_stale() and self._not_before <= loop.time() < until:
+            await asyncio.wait({self._read()}, timeout=until - loop.time())
+
+    def _read(self) -> asyncio.Task[None]:
+        if self._reading is None or self._reading.done():
+            loop = asyncio.get_running_loop()
+            self._reading = loop.create_task(self._read_quietly(), name="settings")
+        return self._reading
+
+    async def _read_quietly(self) -> None:
+        try:
+            await self.refresh()
+        except Exception as exc:  # noqa: BLE001  # a busy database: what is known stays true
+            log.warning("settings were not read: %s", type(exc).__name__)
+            self._not_before = asyncio.get_running_loop().time() + AGAIN_S
+
     async def follow(self) -> None:
         """Until cancelled: read again where the counter moved, and every half minute."""
         loop = asyncio.get_running_loop()
         read_at = loop.time()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            try:
-                if self._held.is_stale() or loop.time() - read_at > READ_EVERY_S:
-                    await self.refresh()
-                    read_at = loop.time()
-                else:
-                    self._hand_over()
-            except Exception as exc:  # noqa: BLE001  # a busy database: what is known stays true
-                log.warning("settings were not read: %s", type(exc).__name__)
-                await asyncio.sleep(AFTER_FAILURE_S)
+            if loop.time() < self._not_before:
+                continue
+            if self._held.is_stale() or loop.time() - read_at > READ_EVERY_S:
+                await asyncio.wait({self._read()})
+                read_at = loop.time()
+            else:
+                self._hand_over()

@@ -105,14 +105,19 @@ def applied():
 
 
 @pytest.fixture
-async def following(held, applied):
+async def keeper(held, applied):
     async def load():
-        held.refresh()
+        await asyncio.to_thread(held.refresh)
 
-    keeper = SettingsKeeper(
+    made = SettingsKeeper(
         held, load=load, apply=lambda: applied.append(held.known().values["threads"])
     )
-    await keeper.refresh()
+    await made.refresh()
+    return made
+
+
+@pytest.fixture
+async def following(keeper):
     task = asyncio.create_task(keeper.follow())
     yield
     task.cancel()
@@ -139,13 +144,46 @@ async def test_the_keeper_hands_over_what_the_slow_door_has_read(
 async def test_the_keeper_lives_through_a_database_that_is_away(
     following, applied, table, generations, monkeypatch
 ):
-    monkeypatch.setattr(keeping, "AFTER_FAILURE_S", 0.01)
+    monkeypatch.setattr(keeping, "AGAIN_S", 0.01)
     table.away, table.value = True, 4
     generations.bump(SETTINGS)
     await until(lambda: table.reads > 3, 2)
     table.away = False
 
     await until(lambda: applied == [1, 4])
+
+
+async def test_requests_that_find_a_change_wait_for_one_reading_of_it(keeper, table, generations):
+    """R-01: a key that was revoked before a request came is refused to it, in every worker."""
+    table.value, before = 5, table.reads
+    generations.bump(SETTINGS)
+
+    await asyncio.gather(*(keeper.catch_up() for _ in range(20)))
+
+    assert table.reads == before + 1
+    assert keeper._held.known().values == {"threads": 5}
+    await keeper.catch_up()
+    assert table.reads == before + 1
+
+
+async def test_nobody_waits_long_for_a_database_that_is_away_or_slow(
+    keeper, table, generations, monkeypatch
+):
+    table.away = True
+    generations.bump(SETTINGS)
+    async with asyncio.timeout(1):
+        for _ in range(20):
+            await keeper.catch_up()
+    assert table.reads == 2
+
+    async def slow():
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(keeper, "_not_before", 0.0)
+    monkeypatch.setattr(keeper, "_load", slow)
+    async with asyncio.timeout(1):
+        await keeper.catch_up()
+    keeper._reading.cancel()
 
 
 def test_a_run_time_key_in_the_lane_costs_no_query(as_alice, django_assert_num_queries):
