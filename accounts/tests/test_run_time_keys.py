@@ -1,11 +1,18 @@
 """Legacy keys that admins set while the server runs (surface, section 5; R-01, R-21, W-19)."""
 
 import json
+import threading
+import time
+from contextlib import closing
 
 import pytest
+from django.db import connection, transaction
 
 from accounts import legacy_keys, runtime, secret_versions
+from accounts.audit import CLI
 from accounts.models import AuditRecord, ServerSetting
+from accounts.runtime_settings import store
+from core.errors import InvalidRequestError
 from tests.people import Api
 
 URL = "/api/settings"
@@ -164,6 +171,37 @@ def test_w19_the_file_of_keys_and_the_settings_do_not_overwrite_each_other(
         assert len(ServerSetting.objects.get(key="api_keys").value) == 0
     finally:
         runtime.forget_auth_mode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_that_one_admin_revokes_is_not_brought_back_by_another_at_the_same_time():
+    """Two pages were open; the second change waits for the first, and finds that the mask is gone."""
+    store.change({"api_keys": ["one"]}, by=CLI)
+    mask = store.shown()["api_keys"][-1]
+    begun, outcomes = threading.Event(), []
+
+    def revoke():
+        with closing(connection), transaction.atomic():
+            store.change({"api_keys": []}, by=CLI)
+            begun.set()
+            time.sleep(0.3)
+            outcomes.append("revoked")
+
+    def keep():
+        with closing(connection):
+            begun.wait(10)
+            with pytest.raises(InvalidRequestError):
+                store.change({"api_keys": [mask]}, by=CLI)
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=each) for each in (revoke, keep)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert outcomes == ["revoked", "refused"]
+    assert ServerSetting.objects.get(key="api_keys").value == []
 
 
 def test_w24_a_run_time_key_lives_through_a_rotation_and_is_listed_before_it_ends(
