@@ -1,6 +1,8 @@
 """`GET` and `POST /api/settings` (surface, section 5; R-01, R-08 to R-11, R-21, R-22)."""
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from accounts import runtime
 from accounts.models import AuditRecord, ServerSetting, User
@@ -192,6 +194,33 @@ def test_a_body_that_is_no_object_is_a_400_in_the_familys_envelope(as_alice, bod
         return
     assert answer.status_code == 400
     assert answer.json() == {"success": False, "error": "Invalid request body"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.floats(0, 1),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+PLAUSIBLE = st.sampled_from(
+    ["1h", "80%", "*", "0", "open", "https://a.example", "\0", "\u2022" * 4]
+)
+
+
+@hypothesis.settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+@hypothesis.given(data=st.data())
+def test_r27_whatever_is_posted_is_never_a_5xx_and_what_was_saved_can_be_read(as_alice, data):
+    names = st.sampled_from(sorted(registered().keys() - {"csrf", "registration_mode"}))
+    body = data.draw(st.dictionaries(names, JSON | PLAUSIBLE, max_size=4))
+
+    answer = as_alice.post(URL, body)
+
+    assert answer.status_code in {200, 400}, answer.content
+    assert as_alice.get(URL).status_code == 200
+    assert answer.json()["success"] is (answer.status_code == 200)
 
 
 def test_a_duration_that_is_none_is_said_in_localais_words(as_alice):
