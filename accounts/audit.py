@@ -43,6 +43,7 @@ Action = Literal[
     "quota_deleted",
     "price_set",
     "price_withdrawn",
+    "settings_changed",
 ]
 
 

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from accounts.invalidation import announce
 from accounts.runtime import generations
-from core.generations import CREDENTIALS, TERMS, user_slot
+from core.generations import CREDENTIALS, SETTINGS, TERMS, user_slot
 
 
 def credentials_added() -> None:
@@ -23,6 +23,11 @@ def rights_changed(user_id: object) -> None:
 def terms_changed() -> None:
     """Quota rules or prices change in the running transaction: every worker reads them again."""
     _moved(TERMS)
+
+
+def settings_changed() -> None:
+    """Settings change in the running transaction: every process reads them again."""
+    _moved(SETTINGS)
 
 
 def _moved(slot: int) -> None:

@@ -20,21 +20,57 @@ MAX_CREDENTIAL_CHARS, MAX_TOKEN_CHARS = 512, 8192
 KEY_PREFIX = "lai-"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DigestedKeys:
+    """Legacy keys that were set at run time: of those there is nothing but HMACs (R-21)."""
+
+    keyring: Keyring
+    digests: tuple[str, ...]
+
+    def digest_of(self, candidate: bytes) -> bytes:
+        """The digest that `candidate` has, or nothing; the time tells neither which nor how far."""
+        found = b""
+        if 0 < len(candidate) <= MAX_CREDENTIAL_CHARS and candidate.isascii():
+            for made in self.keyring.digests(candidate.decode("ascii")):
+                for known in self.digests:
+                    if hmac.compare_digest(made.hex, known):
+                        found = known.encode()
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class AuthMode:
     """`accounts` is LOCALAI_AUTH; `legacy_keys` are compared whole, in constant time.
 
     `oidc` is on where access tokens of the provider are taken (LOCALAI_OIDC_AUDIENCE, S-27).
+    `digested` are the legacy keys that came at run time.
     """
 
     accounts: bool
     legacy_keys: tuple[bytes, ...]
     oidc: bool = False
+    digested: DigestedKeys | None = None
+
+    @property
+    def has_legacy_keys(self) -> bool:
+        return bool(self.legacy_keys) or self.digested is not None
 
     @property
     def is_open(self) -> bool:
         """Neither accounts nor legacy keys: everybody is the one admin."""
-        return not self.accounts and not self.legacy_keys
+        return not self.accounts and not self.has_legacy_keys
+
+    def legacy_key(self, candidate: bytes) -> bytes:
+        """What a legacy key is known by here: itself, or its digest; nothing where it is none."""
+        if is_legacy_key(candidate, self.legacy_keys):
+            return candidate
+        return self.digested.digest_of(candidate) if self.digested is not None else b""
+
+    @property
+    def known_legacy_keys(self) -> list[bytes]:
+        """All that `legacy_key` may answer: a session names the one that made it (S-41)."""
+        digests = self.digested.digests if self.digested is not None else ()
+        return [*self.legacy_keys, *(digest.encode() for digest in digests)]
 
 
 def cookie_values(header: bytes | None) -> dict[str, str]:
@@ -183,7 +219,7 @@ def without_accounts(mode: AuthMode, headers: dict[bytes, bytes]) -> Principal |
     """The open server, and legacy keys (phase B): the part that needs no look-up."""
     if mode.is_open:
         return LOCAL
-    if mode.legacy_keys and is_legacy_key(legacy_candidate(headers), mode.legacy_keys):
+    if mode.has_legacy_keys and mode.legacy_key(legacy_candidate(headers)):
         return LEGACY
     return None
 

@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from accounts.runtime import env
+from accounts.runtime_settings.in_force import checks_origin
 from core.cross_site import refuse_foreign
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -26,5 +27,5 @@ def own_netlocs() -> frozenset[bytes]:
 
 def refuse_foreign_origin(headers: dict[bytes, bytes], method: str, url_name: str) -> None:
     """Raise ForbiddenError for what another site made a browser send."""
-    if method not in _SAFE and not env().disable_csrf:
+    if method not in _SAFE and checks_origin():
         refuse_foreign(headers, own_netlocs(), even_without_cookie=url_name in _MAKES_A_COOKIE)

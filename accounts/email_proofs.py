@@ -10,7 +10,7 @@ from accounts.mail import letters, proofs
 from accounts.models import Provider, Role, Session, Status, User
 from accounts.passwords import check_password_rules
 from accounts.people import subject
-from accounts.runtime import env
+from accounts.runtime_settings.in_force import registration_mode
 
 
 def forgotten(email: str) -> None:
@@ -58,7 +58,7 @@ def _prove(user: User, *, by: Actor) -> None:
         user.email_verified_at = timezone.now()
         user.save(update_fields=["email_verified_at"])
         record("email_verified", by, subject(user))
-    if user.status == Status.PENDING and env().registration_mode == "open":
+    if user.status == Status.PENDING and registration_mode() == "open":
         credentials_added()
         user.status = Status.ACTIVE
         user.save(update_fields=["status"])

@@ -77,6 +77,8 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("auth-admin-user-permissions", "PUT"): "admin",
     ("auth-admin-user-models", "PUT"): "admin",
     ("auth-admin-audit", "GET"): "admin",
+    ("settings", "GET"): "admin",
+    ("settings", "POST"): "admin",
     ("auth-invite-check", "GET"): "public",
     ("auth-mfa", "POST"): "public",
     ("auth-mfa", "GET"): "duty:session",
@@ -246,8 +248,12 @@ class Exemptions:
         return None
 
 
-def is_there(url_name: str, *, accounts: bool, legacy_keys: bool) -> bool:
+def is_there(
+    url_name: str, *, accounts: bool, legacy_keys: bool, runtime_settings: bool = True
+) -> bool:
     """Whether a route exists in this mode (G-07): without accounts there are hardly any of theirs."""
+    if url_name == "settings":
+        return runtime_settings
     if accounts or not url_name.startswith("auth-") or url_name == "auth-status":
         return True
     return url_name == "auth-token-login" and legacy_keys

@@ -15,7 +15,7 @@ import psycopg
 from django.db import connection, transaction
 
 from accounts.runtime import env, generations
-from core.generations import CREDENTIALS, RIGHTS, SLOTS, TERMS
+from core.generations import CREDENTIALS, RIGHTS, SETTINGS, SLOTS, TERMS
 
 if TYPE_CHECKING:
     import redis  # at run time only where it is used: it brings OpenTelemetry along
@@ -83,6 +83,7 @@ def _take(text: str) -> None:
         bump(RIGHTS)
         bump(CREDENTIALS)
         bump(TERMS)
+        bump(SETTINGS)
     elif text.isdigit() and int(text) < SLOTS:
         bump(int(text))
 

@@ -14,7 +14,7 @@ from accounts.credentials import Kind, is_legacy_key
 from accounts.factors import authenticators
 from accounts.features import features_of
 from accounts.models import ApiKey, Session, Status, User
-from accounts.runtime import auth_mode, keyring
+from accounts.runtime import auth_mode, keyring, stored_settings
 from accounts.social.bearer import user_of_token
 from core.principal import LEGACY, Duty, Principal, Source
 
@@ -76,7 +76,9 @@ def _of_session(session_key: str, now: datetime) -> Principal | None:
 
 def _of_legacy_session(marker: str) -> Principal | None:
     """A session that a legacy key made (S-41) lives as long as that key is configured."""
-    markers = [keyring("session").digest(key.decode()).hex for key in auth_mode().legacy_keys]
+    stored_settings().fresh()  # what is found here is remembered: it must be of this moment
+    known = auth_mode().known_legacy_keys
+    markers = [keyring("session").digest(key.decode()).hex for key in known]
     return LEGACY if is_legacy_key(marker.encode(), [m.encode() for m in markers]) else None
 
 

@@ -19,7 +19,8 @@ from accounts.gate import admit, is_there, methods_of, requirement_for
 from accounts.hosts import allowed_hosts
 from accounts.limits import take_for
 from accounts.lookup import load_principal, touch
-from accounts.runtime import auth_mode, env, exemptions, keyring
+from accounts.runtime import auth_mode, env, exemptions, keyring, stored_settings
+from accounts.runtime_settings import in_force
 from core import call_times, correlation
 from core.call import correlation_id_for
 from core.drf import error_response
@@ -31,6 +32,7 @@ from core.errors import (
     MethodNotAllowedError,
     NotFoundError,
     UnauthenticatedError,
+    UnavailableError,
 )
 from core.http import GatedRequest
 from core.paths import canonical_path
@@ -43,10 +45,6 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 def host_rules() -> HostRules:
     return HostRules(frozenset(allowed_hosts()))
-
-
-def origin_rules() -> OriginRules:
-    return OriginRules(env().cors, frozenset(env().cors_allow_origins) - {"*"})
 
 
 def raw_headers(request: HttpRequest) -> dict[bytes, bytes]:
@@ -74,14 +72,14 @@ class FrontMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
         self._hosts = host_rules()
-        self._origins = origin_rules()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        origins = _fresh_origin_rules()
         given = request.headers.get("x-correlation-id", "")
         correlation_id = correlation_id_for(given.encode()).decode()
         began, before = time.perf_counter(), correlation.current.set(correlation_id.encode())
         try:
-            response = self._answer(request)
+            response = self._answer(request, origins)
         finally:
             correlation.current.reset(before)
         _count(request, time.perf_counter() - began)
@@ -91,11 +89,11 @@ class FrontMiddleware:
         for name, value in SECURITY_HEADERS:
             response.headers.setdefault(name.decode(), value.decode())
         origin = request.headers.get("origin")
-        for name, value in self._origins.headers(origin.encode("latin-1") if origin else None):
+        for name, value in origins.headers(origin.encode("latin-1") if origin else None):
             response[name.decode()] = value.decode()
         return response
 
-    def _answer(self, request: HttpRequest) -> HttpResponse:
+    def _answer(self, request: HttpRequest, origins: OriginRules) -> HttpResponse:
         host = request.headers.get("host", "").encode("latin-1", "replace")
         try:
             if "%00" in request.META.get("QUERY_STRING", ""):
@@ -108,11 +106,20 @@ class FrontMiddleware:
         request.path_info = request.path = path
         if request.method == "OPTIONS":
             response = HttpResponse(status=204)
-            if self._origins.enabled:
+            if origins.enabled:
                 for name, value in PREFLIGHT_HEADERS:
                     response[name.decode()] = value.decode()
             return response
         return self._get_response(request)
+
+
+def _fresh_origin_rules() -> OriginRules:
+    """The rules in force. Looks whether settings have changed, for all that this request will ask."""
+    try:
+        stored_settings().fresh()
+        return in_force.origin_rules()
+    except UnavailableError:  # the gate says it
+        return OriginRules()
 
 
 def _count(request: HttpRequest, seconds: float) -> None:
@@ -150,7 +157,12 @@ class GateMiddleware:
             flat = getattr(view, "flat_refusals", False)
             name, method = match.view_name or "", request.method or ""
             mode = auth_mode()
-            if not is_there(name, accounts=mode.accounts, legacy_keys=bool(mode.legacy_keys)):
+            if not is_there(
+                name,
+                accounts=mode.accounts,
+                legacy_keys=mode.has_legacy_keys,
+                runtime_settings=not env().disable_runtime_settings,
+            ):
                 if gated.principal is None:
                     raise UnauthenticatedError
                 raise NotFoundError
@@ -186,7 +198,8 @@ class GateMiddleware:
         if page and isinstance(error, ForbiddenError) and request.method == "GET":
             duty = request.principal.duty if request.principal else None
             return HttpResponseRedirect(f"/{duty}" if duty else "/app?notice=admins_only")
-        nested: Family = "openai" if family == "flat" and error.http_status != 429 else family
+        own = family not in {"flat", "settings"} or error.http_status == 429
+        nested: Family = family if own else "openai"
         return error_response(error, nested, opaque=env().opaque_errors)
 
 

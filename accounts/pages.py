@@ -19,6 +19,7 @@ from accounts.models import User
 from accounts.passwords import PasswordError
 from accounts.registration import Registration, needs_setup_token, register
 from accounts.runtime import auth_mode, env
+from accounts.runtime_settings.in_force import registration_mode
 from accounts.sign_in import AccountPendingError, sign_in, sign_in_with_token
 from accounts.social.availability import offered
 from accounts.social.logout import end_session_url
@@ -61,7 +62,7 @@ def next_path(request: HttpRequest) -> str:
 def context(request: HttpRequest, **extra: Any) -> dict[str, Any]:
     """What the gate family of templates needs."""
     return {
-        "registration_mode": env().registration_mode,
+        "registration_mode": registration_mode(),
         "first_run": env().auth and not User.objects.exists(),
         "next": next_path(request),
         "providers": [(name, PROVIDER_NAMES[name]) for name in offered()] if env().auth else [],

@@ -19,6 +19,7 @@ from accounts.mail import letters
 from accounts.models import Invite, Role, Session, SignUpLock, Status, User
 from accounts.passwords import check_password_rules
 from accounts.runtime import env
+from accounts.runtime_settings.in_force import registration_mode
 from core.errors import ForbiddenError, InvalidRequestError
 from core.files import secret_from_file
 
@@ -190,7 +191,7 @@ def is_proven_admin(user: User) -> bool:
 
 def _invite_for(code: str, *, now: datetime) -> Invite | None:
     """The invite this registration uses; None where it needs none and brought none."""
-    mode = env().registration_mode
+    mode = registration_mode()
     if mode == "open":
         return None
     if not code:
@@ -205,7 +206,7 @@ def _invite_for(code: str, *, now: datetime) -> Invite | None:
 
 def _would_wait(draft: User, invite_code: str) -> Waits:
     """What a new account has to wait for in this mode: a taken address gets the same answer (S-33)."""
-    mode = env().registration_mode
+    mode = registration_mode()
     if mode == "approval" and not invite_code:
         return "approval"
     unproven = draft.email_verified_at is None and letters.is_configured()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from accounts.credentials import AuthMode
+from accounts.credentials import AuthMode, DigestedKeys
 from accounts.gate import Exemptions
 from accounts.legacy_keys import LegacyKeys
 from core.attempts import Attempts
@@ -22,6 +22,7 @@ from core.generations import Generations
 from core.keyring import Keyring
 
 if TYPE_CHECKING:
+    from accounts.runtime_settings.held import Held
     from localai_project.env import Env  # the type alone; accounts imports no settings module
 
 
@@ -64,14 +65,28 @@ def legacy_keys() -> LegacyKeys:
     return LegacyKeys(env().api_key, folder / "api_keys.json")
 
 
+@cache
+def stored_settings() -> "Held":
+    """The settings that were changed at run time, as this process knows them."""
+    from django.db import DatabaseError
+
+    from accounts.runtime_settings import held, store  # they stand on this module
+
+    return held.Held(store.load, generations, lost=(DatabaseError,))
+
+
 @lru_cache(maxsize=2)
-def _auth_mode(keys: tuple[bytes, ...]) -> AuthMode:
-    return AuthMode(env().auth, keys, oidc=env().auth and bool(env().oidc_audience))
+def _auth_mode(keys: tuple[bytes, ...], digested: DigestedKeys | None) -> AuthMode:
+    oidc = env().auth and bool(env().oidc_audience)
+    return AuthMode(env().auth, keys, oidc=oidc, digested=digested)
 
 
 def auth_mode() -> AuthMode:
-    """How callers prove who they are, as of now: legacy keys may come and go while we run."""
-    return _auth_mode(legacy_keys().current())
+    """How callers prove who they are, as of now: legacy keys may come and go while we run.
+
+    Raises UnavailableError where the settings were never read.
+    """
+    return _auth_mode(legacy_keys().current(), stored_settings().known().keys)
 
 
 def forget_auth_mode() -> None:

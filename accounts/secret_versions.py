@@ -7,7 +7,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from accounts.audit import CLI, Subject, record
-from accounts.models import ApiKey, Invite, SecretVersion, Session
+from accounts.models import ApiKey, Invite, SecretVersion, ServerSetting, Session
 from accounts.runtime import env, keyring, secrets_path
 from core.errors import InvalidRequestError
 from core.files import keep_secrets, secrets_from_file
@@ -49,9 +49,15 @@ def add() -> str:
 
 def depending_on(key_id: str) -> dict[str, int]:
     """What would die with a secret: keys and unused invites made with it; sessions cannot be told."""
+    run_time = [
+        each["key_id"]
+        for kept in ServerSetting.objects.filter(key="api_keys").values_list("value", flat=True)
+        for each in kept or []
+    ]
     unused = Invite.objects.filter(used_at=None, expires_at__gt=timezone.now())
     return {
         "API keys": ApiKey.objects.filter(digest_key_id=key_id).count(),
+        "run-time keys": run_time.count(key_id),
         "unused invites": unused.filter(digest_key_id=key_id).count(),
         "sessions, at most": Session.objects.filter(expire_date__gt=timezone.now()).count(),
     }

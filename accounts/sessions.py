@@ -78,7 +78,10 @@ def place(request: HttpRequest) -> None:
 
 
 def begin_legacy(request: HttpRequest, key: str) -> None:
-    """A session of the legacy principal; the key itself never becomes a cookie (S-41)."""
+    """A session of the legacy principal; the key itself never becomes a cookie (S-41).
+
+    `key` is what the key is known by (`AuthMode.legacy_key`).
+    """
     credentials_added()
     request.session.flush()
     request.session[SESSION_LEGACY] = keyring("session").digest(key).hex

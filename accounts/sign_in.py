@@ -8,13 +8,13 @@ from django.utils import timezone
 from accounts import api_keys, people, sessions
 from accounts.api.shapes import brief_user
 from accounts.audit import Actor, Subject, actor_of, record
-from accounts.credentials import is_legacy_key
 from accounts.factors import authenticators, challenge
 from accounts.limits import note_failure, note_success, slow_down_failures
 from accounts.mail import letters
 from accounts.models import Provider, Role, Status, User
 from accounts.registration import burn_password, is_proven_admin
 from accounts.runtime import auth_mode, env
+from accounts.runtime_settings.in_force import registration_mode
 from core.errors import ForbiddenError, GatehouseError, InvalidRequestError
 from core.principal import LEGACY
 
@@ -83,7 +83,7 @@ def enter(request: HttpRequest, user: User, *, method: str, second: bool = False
         _record_refusal(request, user, f"account_{user.status}")
         if user.status != Status.PENDING:
             raise AccountDisabledError
-        by_mail = env().registration_mode == "open" and letters.is_configured()
+        by_mail = registration_mode() == "open" and letters.is_configured()
         raise AccountPendingError("confirm your email address first" if by_mail else "")
     owed = [] if second else authenticators.methods_of(user)
     if owed:
@@ -109,8 +109,8 @@ def sign_in_with_token(request: HttpRequest, token: str) -> dict[str, Any]:
         if key is not None:
             sessions.begin(request, key.user, method="api_key", api_key=key)
             return brief_user(key.user)
-    if is_legacy_key(token.encode(), auth_mode().legacy_keys):
-        sessions.begin_legacy(request, token)
+    if known := auth_mode().legacy_key(token.encode()):
+        sessions.begin_legacy(request, known.decode())
         return {"id": LEGACY.user_id, "name": LEGACY.name, "role": LEGACY.role}
     _record_refusal(request, None, "invalid_token")
     raise InvalidTokenError

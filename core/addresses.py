@@ -18,6 +18,14 @@ def split_address(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def engine_item(item: str) -> tuple[str, str]:
+    """`name=url` or `url` of LOCALAI_ENGINES as (name or empty, url)."""
+    name, equals, url = item.partition("=")
+    if equals and "/" not in name:
+        return name.strip(), url.strip().rstrip("/")
+    return "", item.rstrip("/")
+
+
 def own_addresses() -> list[str]:
     """The machine's own addresses, as its resolver and its routes know them."""
     found = {"127.0.0.1"}

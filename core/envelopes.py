@@ -1,7 +1,8 @@
 """An error as the body of the API family that was called.
 
 `openai` is contract 4.5, `anthropic` and `responses` surface section 0, `flat` the account
-endpoints (G-01). All but `flat` carry `reason`, the closed list of `core.errors`.
+endpoints (G-01), `settings` `/api/settings`. All but those two carry `reason`, the closed list of
+`core.errors`.
 """
 
 from typing import Any, Literal
@@ -10,7 +11,7 @@ import orjson
 
 from core.errors import GatehouseError
 
-Family = Literal["openai", "anthropic", "responses", "flat"]
+Family = Literal["openai", "anthropic", "responses", "flat", "settings"]
 
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
@@ -37,6 +38,8 @@ def envelope(error: GatehouseError, family: Family) -> dict[str, Any]:
     status = error.http_status
     if family == "flat":
         return {"error": error.message, **error.extra}
+    if family == "settings":
+        return {"success": False, "error": error.message, **error.extra}
     if family == "anthropic":
         kind = _ANTHROPIC_TYPES.get(status, "api_error")
         inner = {"type": kind, "message": error.message, "reason": error.reason}

@@ -14,7 +14,7 @@ from pathlib import Path
 from core.files import exclusive
 
 SLOTS = 1024
-RIGHTS, CREDENTIALS, ENGINES, CHANGES, TERMS = 0, 1, 2, 3, 4
+RIGHTS, CREDENTIALS, ENGINES, CHANGES, TERMS, SETTINGS = 0, 1, 2, 3, 4, 5
 _FIRST_USER_SLOT = 16
 _SIZE = SLOTS * 8
 
@@ -25,7 +25,8 @@ def user_slot(user_id: str) -> int:
 
 
 class Generations:
-    """The counters of one data path. Slots: RIGHTS (everybody), CREDENTIALS, ENGINES, TERMS, users.
+    """The counters of one data path. Slots: RIGHTS (everybody), CREDENTIALS, ENGINES, TERMS,
+    SETTINGS, users.
 
     CHANGES moves with every user's slot: a look-up that began before any change may not be kept.
     """

@@ -8,10 +8,12 @@ class InferenceConfig(AppConfig):
     def ready(self) -> None:
         from accounts.gate import close_to_admins
         from accounts.runtime import env
-        from inference import stored_responses
+        from accounts.runtime_settings.registry import register
+        from inference import setting_keys, stored_responses
         from usage.drain import SINKS
         from usage.journal.lines import RESPONSE
 
+        register(setting_keys.KEYS, setting_keys.consequences)
         SINKS[RESPONSE] = stored_responses.insert
         if env().metrics_users:
             close_to_admins("metrics")

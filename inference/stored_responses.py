@@ -1,16 +1,26 @@
 """Rows of stored responses: written by the journal's drain, read by their owner."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.utils import timezone
 
+from accounts.runtime import stored_settings
+from accounts.runtime_settings.in_force import value
+from core.durations import parse_duration
 from inference.models import StoredResponse
 from usage.drain import drain
 from usage.journal.lines import Record
 
-KEEP = timedelta(days=30)
+
+def _kept_since() -> datetime:
+    """Whatever is older is not there any more; the setting's "0" keeps all."""
+    stored_settings().fresh()
+    ttl = value("open_responses_store_ttl")
+    if ttl == "0":
+        return datetime.fromtimestamp(0, tz=UTC)
+    return timezone.now() - parse_duration(ttl)
 
 
 def insert(records: Sequence[Record]) -> None:
@@ -34,9 +44,8 @@ def insert(records: Sequence[Record]) -> None:
 def find(response_id: str, *, user_id: str) -> StoredResponse | None:
     """The stored response of this owner; nobody else's is there for them."""
     drain()
-    oldest = timezone.now() - KEEP
     return StoredResponse.objects.filter(
-        pk=response_id, user_id=user_id, created_at__gt=oldest
+        pk=response_id, user_id=user_id, created_at__gt=_kept_since()
     ).first()
 
 
@@ -47,6 +56,6 @@ def load(response_id: str, user_id: str) -> dict[str, Any] | None:
 
 
 def sweep() -> int:
-    """Delete what is older than 30 days; how many went."""
-    deleted, _ = StoredResponse.objects.filter(created_at__lte=timezone.now() - KEEP).delete()
+    """Delete what is older than `open_responses_store_ttl`; how many went."""
+    deleted, _ = StoredResponse.objects.filter(created_at__lte=_kept_since()).delete()
     return deleted

@@ -25,13 +25,16 @@ from accounts.credentials import Kind, KnownPrincipals, Resolver
 from accounts.csrf import own_netlocs
 from accounts.gate import GATE
 from accounts.lookup import load_principal, touch
-from accounts.middleware import host_rules, origin_rules
-from accounts.runtime import auth_mode, env, exemptions, generations, keyring
+from accounts.middleware import host_rules
+from accounts.runtime import auth_mode, env, exemptions, generations, keyring, stored_settings
+from accounts.runtime_settings import in_force
+from accounts.runtime_settings.keeper import SettingsKeeper
 from accounts.secret_versions import check_secrets
 from core.call import Receive, Scope, Send
 from core.drf import DATABASE_BUSY
 from core.errors import UnavailableError
 from core.principal import Principal
+from core.response_headers import OriginRules
 from core.starting import Unreadable, once_readable
 from core.trace import Tracing
 from inference.api.adapter import remote_engines, want_model, with_database
@@ -108,8 +111,12 @@ class Worker:
             spawn=self._spawn,
         )
         self._terms = TermsKeeper(self._limiter, load=self._load_terms, generations=generations())
+        self._settings = SettingsKeeper(
+            stored_settings(), load=self._load_settings, apply=self._apply_settings
+        )
+        self._resolver = Resolver(auth_mode, known, keyring("session"))
         self.runtime = Runtime(
-            resolve=Resolver(auth_mode, known, keyring("session")).resolve,
+            resolve=self._resolve,
             meter=_meter(workers),
             limiter=self._limiter,
             engines=self._table,
@@ -117,10 +124,9 @@ class Worker:
             want_model=lambda name: self.in_background(want_model, name),
             refresh_engines=self._keeper.refresh_if_moved,
             hosts=host_rules(),
-            origins=origin_rules(),
+            origins=OriginRules(),
             body_limit=env().upload_limit * 1024 * 1024,
             opaque_errors=env().opaque_errors,
-            check_origin=not env().disable_csrf,
             own_netlocs=own_netlocs(),
             exemptions=exemptions(),
             tracing=_tracing(),
@@ -159,11 +165,27 @@ class Worker:
         found: Terms = await self._run(terms_in_force)
         return found
 
+    async def _resolve(self, headers: dict[bytes, bytes]) -> Principal | None:
+        """Who calls, by the keys of this moment: a change of them is waited for, nothing else is."""
+        if stored_settings().is_stale():
+            await self._settings.catch_up()
+        return await self._resolver.resolve(headers)
+
+    async def _load_settings(self) -> None:
+        await self._run(stored_settings().refresh)
+
+    def _apply_settings(self) -> None:
+        self.runtime.origins = in_force.origin_rules()
+        self.runtime.check_origin = in_force.checks_origin()
+
     async def _load_stored(self, response_id: str, user_id: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = await self._ask(load_response, response_id, user_id)
         return found
 
     async def start(self) -> None:
+        with suppress(Exception):  # until they were read, callers get 503
+            async with asyncio.timeout(TERMS_S):
+                await self._settings.refresh()
         with suppress(Exception):  # an engine table that cannot be read yet is read again behind
             await self._keeper.refresh_local()
         with suppress(Exception):  # nobody is let past a quota before they were read once
@@ -172,6 +194,7 @@ class Worker:
         follow = (
             self._keeper.follow_local(),
             self._keeper.follow_remote(),
+            self._settings.follow(),
             self._terms.follow(),
             self._terms.beat(),
             self._metrics.follow(),

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from core.addresses import is_address, is_private, own_addresses, split_address
+from core.addresses import engine_item, is_address, is_private, own_addresses, split_address
 from core.attempts import Rate
 from core.durations import parse_duration
 from core.keyring import MIN_SECRET_CHARS
@@ -93,6 +93,10 @@ class Env(BaseSettings):
     cors: bool = False
     cors_allow_origins: CommaList = []
     disable_csrf: bool = False
+    disable_runtime_settings: bool = Field(
+        default=False,
+        validation_alias=_names("LOCALAI_DISABLE_RUNTIME_SETTINGS", "DISABLE_RUNTIME_SETTINGS"),
+    )
     upload_limit: int = Field(15, ge=1, le=1024)
     web_workers: int = Field(0, ge=0, le=256)
     engines: CommaList = []
@@ -310,19 +314,6 @@ class Env(BaseSettings):
         if self.models is not None:
             return self.models
         return [] if self.engines else [DEFAULT_CHAT_MODEL]
-
-
-def engine_item(item: str) -> tuple[str, str]:
-    """`name=url` or `url` of LOCALAI_ENGINES as (name or empty, url)."""
-    name, equals, url = item.partition("=")
-    return (
-        (name.strip(), url.strip().rstrip("/"))
-        if equals and "/" not in name
-        else (
-            "",
-            item.rstrip("/"),
-        )
-    )
 
 
 _KNOWN = {"LOCALAI_" + name.upper() for name in Env.model_fields if name != "auth_database_url"} | {

@@ -9,6 +9,7 @@ from accounts import factor_pages, mail_pages
 from accounts import pages as account_pages
 from accounts.api import account, audit, entry, factors, invites, keys, mailed
 from accounts.api import admin as admin_api
+from accounts.api import settings as settings_api
 from accounts.social import views as social
 from inference import pages as inference_pages
 from inference.api import accounts as inference_accounts
@@ -214,6 +215,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("version", health.version, name="version"),
     path("metrics", metrics.metrics, name="metrics"),
+    path("api/settings", settings_api.SettingsView.as_view(), name="settings"),
     *_ACCOUNTS,
     *_USAGE,
     *_PAGES,

@@ -94,6 +94,11 @@ def drive(server: Server) -> Secrets:
         httpx.get(f"{server.url}/reset/{secrets.note('reset link', f'{MARK}-reset.abc')}")
         httpx.get(f"{server.url}/v1/models?api_key={key}&token={LEGACY}")
         httpx.get(f"{server.url}/nowhere/{key}", headers={"Accept": "text/html"})
+        at_run_time = secrets.note("run-time key", f"run-time-{MARK}-key-of-a-script")
+        token = secrets.note("p2p token", f"p2p-{MARK}-token")
+        admin.post("/api/settings", json={"api_keys": [at_run_time], "p2p_token": token})
+        admin.post("/api/settings", json={"api_keys": [at_run_time], "threads": at_run_time})
+        httpx.get(f"{server.url}/v1/models", headers={"x-api-key": at_run_time})
     time.sleep(3)  # letters, journal and log settle
     for letter in (server.folder / "data" / "mail").glob("*.eml"):
         link = letter.read_text().partition("/reset/")[2].split()[0]
@@ -150,6 +155,7 @@ def test_no_answer_gives_one_back(server, driven):
             "/api/auth/api-keys",
             "/api/auth/admin/usage",
             "/api/auth/sessions",
+            "/api/settings",
         ):
             text = admin.get(path).text
             for name, value in driven.found.items():

@@ -62,3 +62,20 @@ def test_a_machine_with_another_secret_says_so_and_stops(machines, tmp_path):
 
     assert done.returncode != 0
     assert "the secrets here are not those" in done.stdout + done.stderr
+
+
+def test_a_setting_changed_on_one_machine_counts_on_the_other(machines):
+    """R-01, R-21: a legacy key works and is revoked on both, by the lane and by the slow door."""
+    one, two = machines
+    headers = {"Authorization": "Bearer made-on-the-other-machine"}
+
+    def statuses():
+        paths = ["/v1/models", "/api/settings"] * 8
+        return {httpx.get(two.url + path, headers=headers).status_code for path in paths}
+
+    with one.client() as admin:
+        assert statuses() == {401}
+        for keys, expected in ((["made-on-the-other-machine"], {200}), ([], {401})):
+            assert admin.post("/api/settings", json={"api_keys": keys}).status_code == 200
+            time.sleep(LIMIT_S)
+            assert statuses() == expected

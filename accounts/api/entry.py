@@ -14,6 +14,7 @@ from accounts.features import effective_permissions
 from accounts.models import User
 from accounts.registration import Registration, register
 from accounts.runtime import auth_mode, env
+from accounts.runtime_settings.in_force import registration_mode
 from accounts.sign_in import sign_in, sign_in_with_token
 from accounts.social.availability import offered
 from accounts.social.logout import end_session_url
@@ -31,10 +32,10 @@ class StatusView(AccountView):
         on = mode.accounts
         body: dict[str, Any] = {
             "authEnabled": on,
-            "staticApiKeyRequired": not on and bool(mode.legacy_keys),
+            "staticApiKeyRequired": not on and mode.has_legacy_keys,
             "providers": providers() if on else [],
             "hasUsers": on and User.objects.exists(),
-            "registrationMode": env().registration_mode if on else "",
+            "registrationMode": registration_mode() if on else "",
             "user": None,
         }
         if principal is not None and not mode.is_open:

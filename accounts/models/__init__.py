@@ -6,6 +6,7 @@ from accounts.models.factors import TotpCounter
 from accounts.models.people import Provider, Role, RoleSource, SignUpLock, Status, User
 from accounts.models.providers import IdentityProvider
 from accounts.models.secrets import SecretVersion
+from accounts.models.settings import ServerSetting
 
 __all__ = [
     "ApiKey",
@@ -16,6 +17,7 @@ __all__ = [
     "Role",
     "RoleSource",
     "SecretVersion",
+    "ServerSetting",
     "Session",
     "SignUpLock",
     "Status",

@@ -15,8 +15,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from accounts.csrf import own_netlocs
-from accounts.middleware import host_rules, origin_rules, raw_headers
+from accounts.middleware import host_rules, raw_headers
 from accounts.runtime import env
+from accounts.runtime_settings.in_force import origin_rules
 from core.call import Answer, Call, ClientGoneError, Message
 from core.envelopes import Family
 from core.errors import GatehouseError
