@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, cast
@@ -111,8 +111,9 @@ class Worker:
             spawn=self._spawn,
         )
         self._terms = TermsKeeper(self._limiter, load=self._load_terms, generations=generations())
+        self._stored = stored_settings()
         self._settings = SettingsKeeper(
-            stored_settings(), load=self._load_settings, apply=self._apply_settings
+            self._stored, load=self._load_settings, apply=self._apply_settings
         )
         self._resolver = Resolver(auth_mode, known, keyring("session"))
         self.runtime = Runtime(
@@ -165,10 +166,14 @@ class Worker:
         found: Terms = await self._run(terms_in_force)
         return found
 
-    async def _resolve(self, headers: dict[bytes, bytes]) -> Principal | None:
+    def _resolve(self, headers: dict[bytes, bytes]) -> Awaitable[Principal | None]:
         """Who calls, by the keys of this moment: a change of them is waited for, nothing else is."""
-        if stored_settings().is_stale():
-            await self._settings.catch_up()
+        if self._stored.is_stale():
+            return self._resolve_late(headers)
+        return self._resolver.resolve(headers)
+
+    async def _resolve_late(self, headers: dict[bytes, bytes]) -> Principal | None:
+        await self._settings.catch_up()
         return await self._resolver.resolve(headers)
 
     async def _load_settings(self) -> None:
