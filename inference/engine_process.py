@@ -88,6 +88,7 @@ class EngineProcess:
         rows = {row.name: row for row in Model.objects.filter(enabled=True)}
         for name in [name for name in self._runners if name not in rows]:
             self._runners.pop(name).stop()
+            Model.objects.filter(pk=name).update(unload_asked_at=None)
         for name, row in rows.items():
             runner = self._runners.get(name)
             if runner is None:

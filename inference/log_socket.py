@@ -6,14 +6,13 @@ on by the server's protocol, one whose lines were taken out meanwhile is told to
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from accounts.runtime import env
-from core.errors import GatehouseError
+from core.errors import GatehouseError, InvalidRequestError, UnavailableError
 from inference.log_files import MAX_LINES, Cursor, FellBehindError, log_folder
 
 log = logging.getLogger("gatehouse.logs")
@@ -35,10 +34,14 @@ class LogSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # the package ha
         super().__init__(*args, **kwargs)
         self._work: list[asyncio.Task[None]] = []
 
+    @classmethod
+    def check(cls, query: bytes) -> None:
+        """Before the handshake. Raises InvalidRequestError, UnavailableError for one viewer too many."""
+        read_query(query)
+        if cls.viewers >= MAX_VIEWERS:
+            raise UnavailableError("Too many are looking at logs.", retry_after_s=10)
+
     async def connect(self) -> None:
-        if LogSocket.viewers >= MAX_VIEWERS:
-            await self.close(TRY_AGAIN)
-            return
         await self.accept()
         LogSocket.viewers += 1
         loop = asyncio.get_running_loop()
@@ -67,13 +70,9 @@ class LogSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # the package ha
                     return
 
     async def _follow(self) -> None:
-        query = parse_qs(self.scope["query_string"].decode("latin-1"))
-        after = query.get("after", [""])[-1]
-        in_batches = query.get("batch", [""])[-1] in {"1", "true"}
-        model = self.scope["url_route"]["kwargs"]["model"]
-        cursor = await asyncio.to_thread(
-            Cursor, log_folder(env().data_path, model), int(after) if _is_seq(after) else None
-        )
+        after, in_batches = read_query(self.scope["query_string"])
+        folder = log_folder(env().data_path, self.scope["url_route"]["kwargs"]["model"])
+        cursor = await asyncio.to_thread(Cursor, folder, after)
         try:
             lines = await asyncio.to_thread(cursor.read, MAX_LINES)
             await self._send_many("initial", lines)
@@ -104,7 +103,12 @@ class LogSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # the package ha
         await self.send(text_data=f'{{"type":"{kind}","lines":[{joined}]}}')
 
 
-def _is_seq(given: str) -> bool:
-    with suppress(ValueError):
-        return given.isascii() and given.isdigit() and int(given) < 10**15
-    return False
+def read_query(query: bytes) -> tuple[int | None, bool]:
+    """`after` and `batch` of a query. Raises InvalidRequestError."""
+    given = parse_qs(query.decode("latin-1"))
+    after, batch = given.get("after", [""])[-1], given.get("batch", ["0"])[-1]
+    if after and not (after.isascii() and after.isdigit() and len(after) <= 9):
+        raise InvalidRequestError("after must be the number of a line", param="after")
+    if batch not in {"0", "1"}:
+        raise InvalidRequestError("batch must be 0 or 1", param="batch")
+    return (int(after) if after else None), batch == "1"

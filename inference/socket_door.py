@@ -26,10 +26,14 @@ log = logging.getLogger("gatehouse.sockets")
 
 @dataclass(frozen=True, slots=True)
 class SocketRoute:
-    """One address that takes WebSockets, with the gate's line for it."""
+    """One address that takes WebSockets, with the gate's line for it.
+
+    `check` gets the query of an admitted caller, and raises GatehouseError to refuse the handshake.
+    """
 
     pattern: re.Pattern[str]
     requirement: Requirement | None
+    check: Callable[[bytes], None]
     app: ASGIApp
 
 
@@ -70,6 +74,7 @@ class SocketDoor:
                 if runtime.check_origin:
                     refuse_foreign_handshake(headers, runtime.own_netlocs)
                 admit(principal, route.requirement)
+                route.check(scope["query_string"])
                 return route, found.groupdict()
         raise NotFoundError if principal is not None else UnauthenticatedError
 

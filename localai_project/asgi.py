@@ -86,7 +86,7 @@ def socket_routes() -> list[SocketRoute]:
         if isinstance(pattern, URLPattern) and (consumer := getattr(view, "socket", None)):
             line = requirement_for(pattern.name or "", "GET")
             app = cast("ASGIApp", consumer.as_asgi())
-            found.append(SocketRoute(pattern.pattern.regex, line, app))
+            found.append(SocketRoute(pattern.pattern.regex, line, consumer.check, app))
     return found
 
 

@@ -193,7 +193,8 @@ def test_a_handshake_is_judged_as_a_request_is(view, bob):
     assert refusal(lambda: view(path="/ws/backend-logs/../x"))[0] == 400
     assert refusal(lambda: view(path="/ws//backend-logs/x"))[0] == 400
     assert refusal(lambda: view(path="/v1/chat/completions"))[0] == 404
-    assert refusal(lambda: view("?after=%00"))[0] == 400
+    for query in ("?after=%00", "?after=-1", "?after=x", "?after=" + "9" * 30, "?batch=yes"):
+        assert refusal(lambda query=query: view(query))[0] == 400
 
 
 def test_names_may_come_with_their_slash_encoded(server, view, writer, request):

@@ -3,10 +3,12 @@
 Refusals are in the envelope of the inference endpoints (surface, section 0).
 """
 
+import asyncio
 import re
 import socket
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.utils import timezone
 from prometheus_client import Metric
@@ -20,10 +22,12 @@ from core.drf import read_json, text
 from core.envelopes import Family
 from core.errors import InvalidRequestError
 from inference import engine_requests
+from inference.api.adapter import remote_engines
 from inference.engine_facts import Facts, facts_of
 from inference.machine import resources
 from inference.models import Engine, EngineState, Model
 from inference.recipes import recipes
+from inference.remote_engines import RemoteEngine
 
 DEFAULT_WAIT_S, MAX_WAIT_S = 30, 120
 MAX_NAME = 255
@@ -137,13 +141,17 @@ def wait_s(request: Request) -> float:
 
 
 class EnginesView(MachineView):
-    """`GET /api/engines` (R-29): every installed model with its engine, as of this moment."""
+    """`GET /api/engines` (R-29): every model with its engine, as of this moment.
+
+    A remote engine tells whether it serves; what else it does is its own machine's business.
+    """
 
     def get(self, _request: Request) -> Response:
         rows = list(Model.objects.select_related("engine").order_by("name"))
         facts = facts_of(row.engine for row in rows if hasattr(row, "engine"))
         in_line = _in_line()
         engines = [_listed(row, facts.get(row.name), in_line.get(row.name, 0)) for row in rows]
+        engines += asyncio.run(_remote_engines(in_line)) if env().engine_items else []
         return Response({"engines": engines})
 
 
@@ -172,6 +180,39 @@ def _listed(row: Model, facts: Facts | None, in_line: int) -> dict[str, Any]:
         "started_at": _moment(engine.started_at) if engine else None,
         "next_try_at": _moment(engine.next_try_at) if engine else None,
     }
+
+
+async def _remote_engines(in_line: dict[str, int]) -> list[dict[str, Any]]:
+    """The models of LOCALAI_ENGINES; all are asked at the same time, 5 s at most."""
+    remote = remote_engines()
+    try:
+        await asyncio.gather(*(engine.ask() for engine in remote))
+        return [
+            {
+                "model": target.name,
+                "backend": "remote",
+                "state": "ready" if target.state == "ready" else "waiting",
+                "message": target.message,
+                "host": _host_of(engine),
+                **dict.fromkeys(("running", "tokens_per_second", "kv_cache_usage")),
+                "waiting": in_line.get(target.name, 0),
+                "memory": {"total": 0, "gpu": 0, "breakdown": {}},
+                "restarts": 0,
+                **dict.fromkeys(("uptime_seconds", "started_at", "next_try_at")),
+            }
+            for engine in remote
+            for target in engine.targets
+        ]
+    finally:
+        for engine in remote:
+            engine.close()
+
+
+def _host_of(engine: RemoteEngine) -> str:
+    """Without what an address may hold besides, such as a password."""
+    parts = urlsplit(engine.url)
+    name = parts.hostname or socket.gethostname()
+    return f"{name}:{parts.port}" if parts.port else name
 
 
 def _age(moment: datetime | None) -> int | None:

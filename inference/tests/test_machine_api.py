@@ -305,6 +305,21 @@ def test_r29_engines_are_listed_with_a_fixed_number_of_queries(
     assert (last["state"], last["uptime_seconds"], last["memory"]["total"]) == ("stopped", None, 0)
 
 
+def test_r29_remote_engines_are_listed_by_host_without_their_secrets(
+    as_alice, data_path, settings, stub
+):
+    more = {"engines": [f"far=http://user:secret@127.0.0.1:{stub.port}", "gone=http://127.0.0.1:9"]}
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update=more)
+
+    answer = as_alice.get("/api/engines")
+
+    found = {each["model"]: each for each in answer.json()["engines"]}
+    assert found["far"]["state"] == "ready"
+    assert found["far"]["host"] == f"127.0.0.1:{stub.port}"
+    assert (found["gone"]["state"], found["gone"]["running"]) == ("waiting", None)
+    assert "secret" not in answer.text
+
+
 # --- how an engine is read ------------------------------------------------------------------------
 
 
