@@ -75,9 +75,9 @@ class EngineOutput:
         try:
             self._writer.write([(now, stream, text) for stream, text in lines])
             self._is_full = False
-        except OSError as exc:
+        except Exception as exc:  # noqa: BLE001  # nobody else reads the pipe, and the engine would stop
             if not self._is_full:
-                log.warning("lines of an engine's log are lost: %s", exc.strerror)
+                log.warning("lines of an engine's log are lost: %s", type(exc).__name__)
             self._is_full = True
 
 

@@ -123,7 +123,7 @@ class EngineProcess:
     def _unload(runner: Runner) -> None:
         """An admin wants it stopped (R-14): drain it, and say when that is done."""
         if runner.state not in {EngineState.STOPPED, EngineState.FAILED}:
-            runner.drain("unloaded: an admin asked for it")
+            runner.drain("unloaded by an admin")
         if runner.state in {EngineState.STOPPED, EngineState.FAILED}:
             Model.objects.filter(pk=runner.name).update(unload_asked_at=None)
             generations().bump(ENGINES)

@@ -22,6 +22,7 @@ SEGMENT_BYTES, MAX_SEGMENTS = 1024 * 1024, 20
 MAX_LINES = 1000
 READ_BYTES = 256 * 1024
 MAX_TEXT = 4096
+LOCK_S = 5.0
 
 
 class FellBehindError(Exception):
@@ -70,7 +71,7 @@ def clear(folder: Path) -> None:
     """Take every line out; the next one gets the next number."""
     if not folder.is_dir():
         return
-    with exclusive(folder / "lock", timeout_s=5):
+    with exclusive(folder / "lock", timeout_s=LOCK_S):
         begun = _segment(folder, newest(folder) + 1)
         begun.touch(mode=0o600)
         for _, path in segments(folder):
@@ -94,8 +95,10 @@ class LogWriter:
         self._size = 0
 
     def write(self, lines: Iterable[tuple[str, str, str]]) -> None:
-        """Append (timestamp, stream, text)s. Raises OSError where the disk has no room for them."""
-        with self._thread_lock, exclusive(self._folder / "lock"):
+        """Append (timestamp, stream, text)s. Raises OSError where the disk has no room for them,
+        AlreadyHeldError where somebody clears the log for seconds.
+        """
+        with self._thread_lock, exclusive(self._folder / "lock", timeout_s=LOCK_S):
             if self._fd < 0 or os.fstat(self._fd).st_nlink == 0:  # new, or cleared meanwhile
                 self._open()
             raw, seq = b"", self._next

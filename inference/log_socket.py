@@ -14,12 +14,12 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from accounts.runtime import env
 from core.errors import GatehouseError, InvalidRequestError, UnavailableError
 from inference.log_files import MAX_LINES, Cursor, FellBehindError, log_folder
+from inference.socket_door import GATE
 
 log = logging.getLogger("gatehouse.logs")
 LOOK_S, RIGHT_S = 0.1, 0.5
 POLICY, GOING_AWAY, TRY_AGAIN = 1008, 1001, 1013
 MAX_VIEWERS = 200  # of one web process
-GATE = "gatehouse.gate"
 
 
 class LogSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # the package has no types

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+CGROUP = Path("/sys/fs/cgroup")
 SIZE_KEPT_S = 60.0
 
 
@@ -43,13 +44,20 @@ def _nvml() -> Any:
     return pynvml
 
 
+def _count(nvml: Any) -> int:
+    try:
+        return int(nvml.nvmlDeviceGetCount())
+    except nvml.NVMLError:  # the driver went away
+        return 0
+
+
 def gpus() -> list[Gpu]:
     """The NVIDIA cards of this machine; none is normal."""
     nvml = _nvml()
     if nvml is None:
         return []
     found = []
-    for index in range(nvml.nvmlDeviceGetCount()):
+    for index in range(_count(nvml)):
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             name, memory = nvml.nvmlDeviceGetName(handle), nvml.nvmlDeviceGetMemoryInfo(handle)
@@ -68,7 +76,7 @@ def gpu_memory_by_pid() -> dict[int, int]:
     found: dict[int, int] = {}
     if nvml is None:
         return found
-    for index in range(nvml.nvmlDeviceGetCount()):
+    for index in range(_count(nvml)):
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
@@ -80,16 +88,36 @@ def gpu_memory_by_pid() -> dict[int, int]:
 
 
 def memory() -> dict[str, Any]:
-    """RAM in bytes; `available` is what a new process could have."""
+    """RAM in bytes, a container's own where it is given less; `available` is what a process could have."""
     now = psutil.virtual_memory()
-    used = now.total - now.available
+    total, available, free = now.total, now.available, now.free
+    if (given := _container_memory()) is not None and given[0] < total:
+        total = given[0]
+        available = min(available, max(0, total - given[1]))
+        free = min(free, available)
+    used = total - available
     return {
-        "total": now.total,
+        "total": total,
         "used": used,
-        "free": now.free,
-        "available": now.available,
-        "usage_percent": per_cent(used, now.total),
+        "free": free,
+        "available": available,
+        "usage_percent": per_cent(used, total),
     }
+
+
+def _container_memory() -> tuple[int, int] | None:
+    """(limit, in use) of the control group that this process sees as its root; None without one.
+
+    Pages of files that nobody uses any more are given back when wanted, and do not count.
+    """
+    try:
+        limit = int((CGROUP / "memory.max").read_text())
+        current = int((CGROUP / "memory.current").read_text())
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+        idle = next((int(x.split()[1]) for x in lines if x.startswith("inactive_file ")), 0)
+    except (OSError, ValueError):  # version 1, none, or "max"
+        return None
+    return limit, max(0, current - idle)
 
 
 class Processors:

@@ -3,7 +3,6 @@
 A handshake that is refused is answered as a request would be, with its status and envelope.
 """
 
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +17,9 @@ from core.paths import canonical_path
 from core.principal import Principal
 from core.response_headers import SECURITY_HEADERS
 from inference.lane import ASGIApp, request_headers
-from inference.log_socket import GATE
 from inference.runtime import Runtime
 
-log = logging.getLogger("gatehouse.sockets")
+GATE = "gatehouse.gate"  # in the scope: an awaitable that raises once its caller may no longer
 
 
 @dataclass(frozen=True, slots=True)

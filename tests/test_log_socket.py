@@ -298,6 +298,10 @@ class Frames(asyncio.Protocol):
 
     def __init__(self):
         self.rest, self.seqs, self.behind_s, self.is_open = b"", [], 0.0, False
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def connection_lost(self, exc):
+        self.ended.set_result(None)
 
     def data_received(self, data):
         raw = self.rest + data
@@ -355,7 +359,7 @@ def a_thousand_a_second(writer, n_s):
 async def test_r13_a_thousand_lines_a_second_with_twenty_viewers(server, writer, request):
     """None lost, none doubled, at most 5 s behind; half of the viewers take batches."""
     loop = asyncio.get_running_loop()
-    viewers = []
+    viewers, transports = [], []
     for i in range(20):
         path = f"/ws/backend-logs/{MODEL}/{request.node.name}{'?batch=1' if i % 2 else ''}"
         transport, viewer = await loop.create_connection(Frames, "127.0.0.1", server.port)
@@ -365,6 +369,7 @@ async def test_r13_a_thousand_lines_a_second_with_twenty_viewers(server, writer,
             "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
         viewers.append(viewer)
+        transports.append(transport)
     while not all(viewer.is_open for viewer in viewers):
         await asyncio.sleep(0.05)
     await asyncio.sleep(0.5)
@@ -374,6 +379,9 @@ async def test_r13_a_thousand_lines_a_second_with_twenty_viewers(server, writer,
         while any(len(v.seqs) < 10_000 for v in viewers) and loop.time() < deadline:
             await asyncio.sleep(0.1)
 
+    for transport in transports:
+        transport.close()
+    await asyncio.gather(*(viewer.ended for viewer in viewers))
     behind_s = max(viewer.behind_s for viewer in viewers)
     print(f"20 viewers, 1,000 lines/s for 10 s: at most {behind_s:.2f} s behind")
     assert [len(viewer.seqs) for viewer in viewers] == [10_000] * 20

@@ -8,7 +8,8 @@ from rest_framework.response import Response
 
 from accounts.api.audit import page_number
 from accounts.runtime import env
-from core.errors import InvalidRequestError
+from core.errors import InvalidRequestError, UnavailableError
+from core.files import AlreadyHeldError
 from inference.api.machine import MachineView
 from inference.log_files import clear, last_lines, log_folder, logged_models
 from inference.log_socket import LogSocket
@@ -39,7 +40,10 @@ class ClearBackendLogView(MachineView):
     http_method_names = ["post"]
 
     def post(self, _request: Request, model: str) -> HttpResponse:
-        clear(log_folder(env().data_path, model))
+        try:
+            clear(log_folder(env().data_path, model))
+        except AlreadyHeldError as exc:
+            raise UnavailableError("The log is being written.", retry_after_s=1) from exc
         return HttpResponse(status=204)
 
 

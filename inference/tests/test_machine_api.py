@@ -183,6 +183,22 @@ def test_r29_resources_of_a_machine_with_a_gpu(as_alice, data_path, monkeypatch)
     assert machine.gpu_memory_by_pid() == {7: 200, 8: 0}
 
 
+def test_r29_a_container_has_the_memory_it_is_given(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    assert machine.memory()["total"] > 1024**3
+    mib = 1024**2
+    (tmp_path / "memory.current").write_text(f"{300 * mib}\n")
+    (tmp_path / "memory.stat").write_text(f"anon 5\ninactive_file {100 * mib}\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.memory()["total"] > 1024**3
+
+    (tmp_path / "memory.max").write_text(f"{400 * mib}\n")
+
+    found = machine.memory()
+    assert (found["total"], found["used"], found["available"]) == (400 * mib, 200 * mib, 200 * mib)
+    assert found["usage_percent"] == 50.0
+
+
 def test_processors_are_as_busy_as_they_were_since_the_last_look(monkeypatch):
     times = iter([(100.0, 1000.0), (150.0, 1100.0), (150.0, 1100.0)])
     monkeypatch.setattr(Processors, "_times", staticmethod(lambda: next(times)))
