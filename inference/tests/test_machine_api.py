@@ -6,12 +6,19 @@ import pytest
 from django.utils import timezone
 
 from inference import engine_requests, machine
+from inference.engine_rows import local_targets
 from inference.log_files import LogWriter, log_folder
 from inference.machine import Processors, disks
 from inference.models import Engine, EngineState, Model
 from inference.sockets import read_metrics
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(settings):
+    """Somebody signs in for each of many cases: how slow their hashes are is not what is looked at."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture
@@ -290,6 +297,15 @@ def test_r14_states_have_localais_numbers(as_alice, model, state, told):
     Engine.objects.create(model=model, state=state)
 
     assert as_alice.get("/backend/monitor?model=org/m").json().get("state") == told
+
+
+def test_r14_who_calls_an_engine_that_stops_has_it_started_again(model):
+    """To the lane it is one that is not loaded: a call asks for it, and is not sent to it."""
+    Engine.objects.create(model=model, state=EngineState.DRAINING, address="unix:/s")
+
+    (target,) = local_targets([])
+
+    assert target.state == "stopped"
 
 
 def test_r29_engines_are_listed_with_a_fixed_number_of_queries(
