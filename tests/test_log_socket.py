@@ -281,7 +281,7 @@ def test_a_handshake_with_another_method_is_no_fault_of_ours(server, method):
     connection, answer = raw_handshake(server, "/ws/backend-logs/x", method=method)
     connection.close()
 
-    assert answer == b"" or b" 4" in answer[:15] or b" 5" not in answer[:15]
+    assert answer.startswith(b"HTTP/1.1 405 ")
     assert httpx.get(f"{server.url}/healthz").status_code == 200
     assert "Traceback" not in server.log.read_text()
 
