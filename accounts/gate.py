@@ -142,6 +142,17 @@ GATE: dict[tuple[str, str], Requirement] = {
     # models
     ("models", "GET"): "user",
     ("model", "GET"): "user",
+    # the machine (surface, section 2)
+    ("backend-logs", "GET"): "admin",
+    ("backend-log", "GET"): "admin",
+    ("backend-log-clear", "POST"): "admin",
+    ("backend-log-socket", "GET"): "admin",
+    ("resources", "GET"): "admin",
+    ("engines", "GET"): "admin",
+    ("machine", "GET"): "admin",
+    ("backend-monitor", "GET"): "admin",
+    ("backend-shutdown", "POST"): "admin",
+    ("backend-load", "POST"): "admin",
     # stored responses: the owner's alone, which the view sees to
     ("response", "GET"): "user",
     ("response-cancel", "POST"): "user",

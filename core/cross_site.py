@@ -2,6 +2,7 @@
 
 from core.errors import ForbiddenError
 
+FOREIGN = "This request came from another site."
 CREDENTIAL_HEADERS = (b"authorization", b"x-api-key", b"xi-api-key")
 
 
@@ -17,8 +18,22 @@ def refuse_foreign(
         return
     if b"cookie" not in headers and not even_without_cookie:
         return
-    site, origin = headers.get(b"sec-fetch-site", b""), headers.get(b"origin", b"")
+    site = headers.get(b"sec-fetch-site", b"")
+    if site in {b"cross-site", b"same-site"} or _is_foreign(headers, own):
+        raise ForbiddenError(FOREIGN)
+
+
+def refuse_foreign_handshake(headers: dict[bytes, bytes], own: frozenset[bytes]) -> None:
+    """Raise ForbiddenError for a WebSocket that a page of another site opens, whatever it carries.
+
+    A browser sends cookies with any handshake and lets the page read what comes, so CORS is no help
+    (W-22). No `Origin`: no browser.
+    """
+    if _is_foreign(headers, own):
+        raise ForbiddenError(FOREIGN)
+
+
+def _is_foreign(headers: dict[bytes, bytes], own: frozenset[bytes]) -> bool:
+    origin = headers.get(b"origin", b"")
     netloc = origin.partition(b"://")[2].lower()
-    foreign = bool(origin) and netloc != headers.get(b"host", b"").lower() and netloc not in own
-    if site in {b"cross-site", b"same-site"} or foreign:
-        raise ForbiddenError("This request came from another site.")
+    return bool(origin) and netloc != headers.get(b"host", b"").lower() and netloc not in own

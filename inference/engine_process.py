@@ -11,8 +11,9 @@ from pathlib import Path
 
 from django.db import DatabaseError, close_old_connections
 
-from accounts.runtime import env
+from accounts.runtime import env, generations
 from core.files import HeldLock
+from core.generations import ENGINES
 from inference import operations
 from inference.guarded import Guarded
 from inference.guardian import PR_SET_CHILD_SUBREAPER, descendants
@@ -55,6 +56,7 @@ class EngineProcess:
         Engine.objects.update(
             state=EngineState.STOPPED, pid=None, address="", message="waiting for its start"
         )
+        Model.objects.exclude(unload_asked_at=None).update(unload_asked_at=None)
         operations.resume_interrupted()
         operations.ensure_configured(env().local_models)
 
@@ -86,6 +88,7 @@ class EngineProcess:
         rows = {row.name: row for row in Model.objects.filter(enabled=True)}
         for name in [name for name in self._runners if name not in rows]:
             self._runners.pop(name).stop()
+            Model.objects.filter(pk=name).update(unload_asked_at=None)
         for name, row in rows.items():
             runner = self._runners.get(name)
             if runner is None:
@@ -97,13 +100,33 @@ class EngineProcess:
                     self._start(runner)
                 continue
             runner.follow(row)
-            if runner.state == EngineState.STOPPED and row.wanted_at is not None:
-                self._start(runner)
+            if row.unload_asked_at is not None:
+                self._unload(runner)
+            elif row.wanted_at is not None and runner.state != EngineState.DRAINING:
+                self._want(runner)
+
+    def _want(self, runner: Runner) -> None:
+        """Somebody wants this model; one that is loading or loaded already is not started again."""
+        if runner.state in {EngineState.STOPPED, EngineState.FAILED, EngineState.WAITING}:
+            self._start(runner)
+        else:
+            Model.objects.filter(pk=runner.name).update(wanted_at=None)
+            generations().bump(ENGINES)
 
     @staticmethod
     def _start(runner: Runner) -> None:
+        runner.start_anew()
         Model.objects.filter(pk=runner.name).update(wanted_at=None)
-        runner.start()
+        generations().bump(ENGINES)
+
+    @staticmethod
+    def _unload(runner: Runner) -> None:
+        """An admin wants it stopped (R-14): drain it, and say when that is done."""
+        if runner.state not in {EngineState.STOPPED, EngineState.FAILED}:
+            runner.drain("unloaded by an admin")
+        if runner.state in {EngineState.STOPPED, EngineState.FAILED}:
+            Model.objects.filter(pk=runner.name).update(unload_asked_at=None)
+            generations().bump(ENGINES)
 
     def _move_operation(self) -> None:
         if self._operation is not None:

@@ -12,6 +12,7 @@ from inference.recipes import concurrency
 _STATES = {
     EngineState.STARTING: "loading",
     EngineState.READY: "ready",
+    EngineState.DRAINING: "stopped",  # who comes now starts it again once it has stopped
     EngineState.WAITING: "loading",
     EngineState.FAILED: "failed",
     EngineState.STOPPED: "stopped",

@@ -6,20 +6,38 @@ import subprocess
 import sys
 from pathlib import Path
 
+from inference.engine_output import EngineOutput
+
 GUARDIAN = Path(__file__).parent / "guardian.py"
 MAX_LOG_BYTES, KEPT_LOG_BYTES = 20 * 1024 * 1024, 1024 * 1024
 STOP_TIMEOUT_S = 20.0
 
 
 class Guarded:
-    """One guardian and what it guards; its output goes to `log`."""
+    """One guardian and what it guards; what it writes goes to the file `log`, or to `output`."""
 
-    def __init__(self, command: list[str], *, environment: dict[str, str], log: Path) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(
+        self, command: list[str], *, environment: dict[str, str], log: Path | EngineOutput
+    ) -> None:
         self.log = log
+        line = [sys.executable, str(GUARDIAN), *command]
+        if isinstance(log, EngineOutput):
+            self._process = subprocess.Popen(
+                line,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                start_new_session=True,
+            )
+            assert self._process.stdout is not None  # noqa: S101  # both are pipes
+            assert self._process.stderr is not None  # noqa: S101
+            log.follow(self._process.stdout, self._process.stderr)
+            return
+        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, str(GUARDIAN), *command],
+                line,
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -49,9 +67,14 @@ class Guarded:
             self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
+        if isinstance(self.log, EngineOutput):
+            self.log.finish()
 
     def last_lines(self, n_bytes: int = 8192) -> list[str]:
         """The end of its log."""
+        if isinstance(self.log, EngineOutput):
+            self.log.finish()
+            return self.log.last_texts()
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - n_bytes))
@@ -60,7 +83,12 @@ class Guarded:
             return []
 
     def trim_log(self) -> None:
-        """Keep the end of a log that grew too long; the writer appends, so nothing moves under it."""
+        """Keep the end of a log that grew too long; the writer appends, so nothing moves under it.
+
+        (An engine's own log is kept short by its writer.)
+        """
+        if isinstance(self.log, EngineOutput):
+            return
         try:
             if self.log.stat().st_size <= MAX_LOG_BYTES:
                 return

@@ -111,7 +111,7 @@ class Lane:
                 await self._slow_door({**scope, "path": path}, receive, send, runtime)
                 return
             route, kwargs = found
-        headers = _headers(scope)
+        headers = request_headers(scope)
         client = scope.get("client")
         call = Call(
             method=scope["method"],
@@ -196,7 +196,7 @@ async def _admitted(call: Call, answer: Answer, runtime: Runtime, route: Route) 
     await route.handler(call, answer, runtime)
 
 
-def _headers(scope: Scope) -> dict[bytes, bytes]:
+def request_headers(scope: Scope) -> dict[bytes, bytes]:
     """The headers by name: the first of each counts, cookies are joined."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:

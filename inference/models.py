@@ -12,7 +12,8 @@ class Model(models.Model):
     """One installed model: a row and a directory below the models path.
 
     `options` are names that the backend's recipe declares; `source` says where it came from and
-    `checksum` what arrived. A row is made when the directory is whole (R-16).
+    `checksum` what arrived. A row is made when the directory is whole (R-16). `wanted_at` and
+    `unload_asked_at` ask the engine process to load or unload it, which empties them when it did.
     """
 
     name = models.CharField(max_length=255, primary_key=True)
@@ -28,6 +29,7 @@ class Model(models.Model):
     load_at_start = models.BooleanField(default=True)
     idle_timeout_s = models.PositiveIntegerField(null=True, blank=True)
     wanted_at = models.DateTimeField(null=True, blank=True)
+    unload_asked_at = models.DateTimeField(null=True, blank=True)
     installed_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -44,6 +46,7 @@ class Model(models.Model):
 class EngineState(models.TextChoices):
     STARTING = "starting", "Loading"
     READY = "ready", "Ready"
+    DRAINING = "draining", "Stopping"
     WAITING = "waiting", "Waiting to start again"
     FAILED = "failed", "Failed"
     STOPPED = "stopped", "Stopped"

@@ -4,9 +4,11 @@ import hashlib
 import os
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 MAX_PATH_BYTES = 107  # sun_path of Linux, without its final zero
+MAX_METRICS_BYTES = 8 * 1024 * 1024
 
 
 class SocketFolderError(Exception):
@@ -44,10 +46,35 @@ def answers(path: Path, health: str, *, timeout_s: float) -> bool:
         return False
 
 
+def read_metrics(path: Path, *, timeout_s: float) -> dict[str, float] | None:
+    """The metrics that an engine's `/metrics` has, each summed over its labels; None where it does
+    not answer in time.
+    """
+    text = _ask_metrics(path, timeout_s)
+    if text is None:
+        return None
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition("{") if "{" in line else line.partition(" ")
+        if not name.startswith("#") and rest:
+            try:
+                found[name.strip()] = found.get(name.strip(), 0.0) + float(line.split()[-1])
+            except ValueError:  # no metric, as the sizes of chunks are none
+                continue
+    return found
+
+
 def read_metric(path: Path, name: str, *, timeout_s: float) -> float | None:
     """The sum of one metric of an engine's `/metrics`; None where it does not answer."""
+    found = read_metrics(path, timeout_s=timeout_s)
+    return None if found is None else found.get(name, 0.0)
+
+
+def _ask_metrics(path: Path, timeout_s: float) -> str | None:
+    """The page as text; an engine gets `timeout_s` for all of it."""
     request = b"GET /metrics HTTP/1.1\r\nhost: engine\r\nconnection: close\r\n\r\n"
     parts: list[bytes] = []
+    n_bytes, deadline = 0, time.monotonic() + timeout_s
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
@@ -55,8 +82,10 @@ def read_metric(path: Path, name: str, *, timeout_s: float) -> float | None:
             connection.sendall(request)
             while piece := connection.recv(65536):
                 parts.append(piece)
+                n_bytes += len(piece)
+                if n_bytes > MAX_METRICS_BYTES or (left_s := deadline - time.monotonic()) <= 0:
+                    return None
+                connection.settimeout(left_s)
     except OSError:
         return None
-    lines = b"".join(parts).decode(errors="replace").splitlines()
-    wanted = (f"{name}{{", f"{name} ")
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(wanted))
+    return b"".join(parts).partition(b"\r\n\r\n")[2].decode(errors="replace")

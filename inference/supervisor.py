@@ -16,11 +16,13 @@ from django.utils import timezone
 
 from accounts.runtime import env, generations
 from core.generations import ENGINES
+from inference.engine_output import EngineOutput
 from inference.guarded import Guarded
 from inference.hardware import host_environment
+from inference.log_files import LogWriter, log_folder
 from inference.models import Engine, EngineState, Model
 from inference.recipes import Recipe, command_line, engine_environment
-from inference.sockets import answers, read_metric, socket_for
+from inference.sockets import answers, read_metric, read_metrics, socket_for
 
 log = logging.getLogger("gatehouse.engine")
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -30,6 +32,8 @@ PROBE_STARTING_S, PROBE_READY_S, PROBE_TIMEOUT_S = 0.25, 2.0, 5.0
 MISSES_ALLOWED = 5
 STEADY_S = 60.0
 IDLE_LOOK_S = 10.0
+# Every worker knows of a drain after 0.1 s and may be sending a last request then.
+DRAIN_LEAST_S, DRAIN_LIMIT_S, DRAIN_LOOK_S, END_LIMIT_S = 0.5, 60.0, 0.2, 10.0
 _PATHS = re.compile(r"(?:/[\w.@+-]+){2,}")
 
 
@@ -44,6 +48,14 @@ def fault_in(lines: list[str]) -> str:
     telling = [line for line in lines if re.search(r"\w*(Error|error|Exception|denied)\b", line)]
     found = (telling or lines or ["it ended without a word"])[-1]
     return _PATHS.sub("…", found).strip()[-300:]
+
+
+def busy(path: Path) -> float | None:
+    """How many requests an engine works on or has waiting; None where it does not answer."""
+    found = read_metrics(path, timeout_s=2)
+    if found is None:
+        return None
+    return found.get("vllm:num_requests_running", 0) + found.get("vllm:num_requests_waiting", 0)
 
 
 class Runner:
@@ -63,6 +75,10 @@ class Runner:
         self._misses = 0
         self._used = -1.0
         self._used_at = self._looked_at = 0.0
+        self._log = LogWriter(log_folder(env().data_path, model.name), model.name)
+        self._drain: Future[float | None] | None = None
+        self._drain_ends = self._drained_at = 0.0
+        self._drain_message = ""
 
     def follow(self, model: Model) -> None:
         """Take over what an admin changed about the model; a running engine keeps its options."""
@@ -92,7 +108,7 @@ class Runner:
             options=self._model.options,
         )
         environment = engine_environment(self._recipe, host_environment(), private)
-        self._engine = Guarded(line, environment=environment, log=self.log_path())
+        self._engine = Guarded(line, environment=environment, log=EngineOutput(self._log))
         self._since, self._misses, self._probe = time.monotonic(), 0, None
         self._go(
             EngineState.STARTING,
@@ -104,8 +120,10 @@ class Runner:
             next_try_at=None,
         )
 
-    def log_path(self) -> Path:
-        return env().data_path / "logs" / "engines" / f"{self.name}.log"
+    def start_anew(self) -> None:
+        """Start one that stopped, or gave up: what it tried before does not count."""
+        self._tries = 0
+        self.start()
 
     def _go(self, state: EngineState, **fields: Any) -> None:
         self._state = state
@@ -115,6 +133,8 @@ class Runner:
         now = time.monotonic()
         if self._state == EngineState.WAITING and now >= self._next:
             self.start()
+        if self._state == EngineState.DRAINING:
+            self._watch_drain(now)
         if self._engine is None or self._state not in {EngineState.STARTING, EngineState.READY}:
             return
         if self._engine.exit_status() is not None:
@@ -190,6 +210,45 @@ class Runner:
         elif now - self._used_at >= timeout_s:
             log.info("%s was idle for %d s", self.name, timeout_s)
             self.stop("unloaded: it was idle")
+
+    def drain(self, message: str) -> None:
+        """Stop once the callers it has are served, `DRAIN_LIMIT_S` at most; nobody new gets in."""
+        if self._state == EngineState.DRAINING:
+            return
+        if self._state != EngineState.READY:
+            self.stop(message)
+            return
+        now = time.monotonic()
+        self._since, self._drain_ends, self._drained_at = now, now + DRAIN_LIMIT_S, 0.0
+        self._drain, self._drain_message = None, message
+        self._go(EngineState.DRAINING, message="stopping once its callers are served")
+
+    def _watch_drain(self, now: float) -> None:
+        """Look whether it is idle, ask it to end, and wait for that without holding up the others."""
+        if self._engine is None or self._engine.exit_status() is not None:
+            self.stop(self._drain_message)
+        elif self._drained_at:
+            if now - self._drained_at > END_LIMIT_S:
+                self.stop(self._drain_message)
+        elif self._is_drained(now):
+            self._drained_at = now
+            self._engine.ask_to_stop()
+
+    def _is_drained(self, now: float) -> bool:
+        if now >= self._drain_ends:
+            log.warning("%s still had callers %.0f s after its drain", self.name, now - self._since)
+            return True
+        if now - self._since < DRAIN_LEAST_S:
+            return False
+        if self._drain is None:
+            if now - self._probed_at >= DRAIN_LOOK_S:
+                self._probed_at = now
+                self._drain = self._probes.submit(busy, self._socket)
+            return False
+        if not self._drain.done():
+            return False
+        found, self._drain = self._drain.result(), None
+        return found == 0
 
     def stop(self, message: str = "") -> None:
         """End the engine and say so; nothing starts it again but `start`."""

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
 )
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn_worker import UvicornWorker
 
 from core.call import CONNECTION, Scope
@@ -22,6 +23,7 @@ TOO_LARGE = "The headers of the request are too large."
 HEAD_TIMEOUT_S = 30.0
 STALL_TIMEOUT_S = 60.0
 MAX_PIPELINED = 8
+SOCKET_STALL_S, SOCKET_PING_S, MAX_SOCKET_MESSAGE = 10.0, 30.0, 16 * 1024
 
 
 class _HeadTooLargeError(Exception):
@@ -141,6 +143,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()  # who does not read does not notice a hang-up
         cast("Scope", self.scope)[CONNECTION] = exchange
 
+    def handle_websocket_upgrade(self) -> None:
+        self._head_due.close()
+        self._stalled.close()
+        super().handle_websocket_upgrade()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_due.close()
         self._stalled.close()
@@ -166,11 +173,41 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+class BoundedSocket(WebSocketsSansIOProtocol):
+    """A WebSocket whose other end takes nothing for a while is hung up on (R-13).
+
+    What waits for it meanwhile is one message and the transport's own 64 KiB.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stalled = Deadline(self.loop, self._takes_nothing)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled.set(SOCKET_STALL_S)
+
+    def resume_writing(self) -> None:
+        self._stalled.clear()
+        super().resume_writing()
+
+    def _takes_nothing(self) -> None:
+        self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stalled.close()
+        super().connection_lost(exc)
+
+
 class Worker(UvicornWorker):  # type: ignore[misc]  # the package has no types
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
         "http": BoundedProtocol,
-        "ws": "none",
+        "ws": BoundedSocket,
+        "ws_max_size": MAX_SOCKET_MESSAGE,
+        "ws_ping_interval": SOCKET_PING_S,
+        "ws_ping_timeout": SOCKET_PING_S,
+        "ws_per_message_deflate": False,  # small frames: all work and no gain
         "lifespan": "on",
         "access_log": False,
         "server_header": False,

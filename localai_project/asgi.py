@@ -23,7 +23,7 @@ from django.urls import URLPattern, get_resolver
 
 from accounts.credentials import Kind, KnownPrincipals, Resolver
 from accounts.csrf import own_netlocs
-from accounts.gate import GATE
+from accounts.gate import GATE, requirement_for
 from accounts.lookup import load_principal, touch
 from accounts.middleware import host_rules
 from accounts.runtime import auth_mode, env, exemptions, generations, keyring, stored_settings
@@ -44,6 +44,7 @@ from inference.engine_table import MAX_WAITING, EngineTable, Target
 from inference.lane import ASGIApp, Lane, Route, Routes
 from inference.runtime import Runtime
 from inference.schema_version import check_schema
+from inference.socket_door import SocketDoor, SocketRoute
 from inference.stored_responses import load as load_response
 from inference.table_keeper import TableKeeper
 from inference.worker_metrics import WorkerMetrics
@@ -78,6 +79,18 @@ def lane_routes() -> Routes:
         else:
             exact["/" + str(pattern.pattern)] = route
     return Routes(exact, patterns)
+
+
+def socket_routes() -> list[SocketRoute]:
+    """The views of `urls.py` that take WebSockets, with their lines of the gate."""
+    found = []
+    for pattern in get_resolver().url_patterns:
+        view = getattr(getattr(pattern, "callback", None), "cls", None)
+        if isinstance(pattern, URLPattern) and (consumer := getattr(view, "socket", None)):
+            line = requirement_for(pattern.name or "", "GET")
+            app = cast("ASGIApp", consumer.as_asgi())
+            found.append(SocketRoute(pattern.pattern.regex, line, consumer.check, app))
+    return found
 
 
 class Worker:
@@ -244,11 +257,12 @@ def _log_failure(future: Any) -> None:
 
 
 class Application:
-    """Owns the lifespan; everything else goes to the lane."""
+    """Owns the lifespan; WebSockets go to their door, everything else to the lane."""
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
         self._lane = Lane(cast("ASGIApp", _django), lane_routes(), self.runtime)
+        self._sockets = SocketDoor(socket_routes(), self.runtime)
 
     def runtime(self) -> Runtime:
         if self._worker is None:
@@ -259,7 +273,8 @@ class Application:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        await self._lane(scope, receive, send)
+        door = self._sockets if scope["type"] == "websocket" else self._lane
+        await door(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

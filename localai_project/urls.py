@@ -13,7 +13,7 @@ from accounts.api import settings as settings_api
 from accounts.social import views as social
 from inference import pages as inference_pages
 from inference.api import accounts as inference_accounts
-from inference.api import health, metrics, views
+from inference.api import health, logs, machine, metrics, views
 from usage import pages as usage_pages
 from usage.api import exports, people, prices, quotas, reports
 
@@ -177,6 +177,29 @@ _USAGE = [
     path("api/usage/all", reports.LocalUsageAllView.as_view(), name="usage-all"),
 ]
 
+_MACHINE = [
+    path("api/backend-logs", logs.BackendLogsView.as_view(), name="backend-logs"),
+    path(
+        "api/backend-logs/<path:model>/clear",
+        logs.ClearBackendLogView.as_view(),
+        name="backend-log-clear",
+    ),
+    path("api/backend-logs/<path:model>", logs.BackendLogView.as_view(), name="backend-log"),
+    path("ws/backend-logs/<path:model>", logs.LogSocketView.as_view(), name="backend-log-socket"),
+    path("api/resources", machine.ResourcesView.as_view(), name="resources"),
+    path("api/engines", machine.EnginesView.as_view(), name="engines"),
+    path("system", machine.SystemView.as_view(), name="machine"),
+    *[
+        path(f"{prefix}backend/{step}", view.as_view(), name=f"backend-{step}")
+        for prefix in ("v1/", "")
+        for step, view in (
+            ("monitor", machine.MonitorView),
+            ("shutdown", machine.ShutdownView),
+            ("load", machine.LoadView),
+        )
+    ],
+]
+
 _PAGES = [
     path("", RedirectView.as_view(url="/app", permanent=True), name="root"),
     path("app", inference_pages.home, name="home"),
@@ -218,6 +241,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/settings", settings_api.SettingsView.as_view(), name="settings"),
     *_ACCOUNTS,
     *_USAGE,
+    *_MACHINE,
     *_PAGES,
     *[
         path(prefix + route, view.as_view(), name=name)

@@ -11,7 +11,7 @@ import uvicorn
 
 from core.call import CONNECTION, Answer
 from inference import web_worker
-from inference.web_worker import MAX_HEAD_BYTES, BoundedProtocol
+from inference.web_worker import MAX_HEAD_BYTES, BoundedProtocol, BoundedSocket, Worker
 
 BODY = b'{"answer": 42}'
 
@@ -57,11 +57,10 @@ def serve():
     """Start an app on the protocol; returns a function that opens a socket to it."""
     servers = []
 
-    def start(app):
+    def start(app, **more):
         listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            app, http=BoundedProtocol, ws="none", lifespan="off", server_header=False
-        )
+        given = {"ws": "none", "lifespan": "off", "server_header": False, **more}
+        config = uvicorn.Config(app, http=BoundedProtocol, **given)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
@@ -231,3 +230,38 @@ def test_a_caller_who_takes_its_answer_slowly_gets_all_of_it(serve, monkeypatch)
         time.sleep(0.7)  # nothing is late any more, and the connection is good for another
         ask(one, "/direct")
         assert read_until(one, BODY).endswith(BODY)
+
+
+async def echo_nothing(_scope, receive, send) -> None:
+    """A WebSocket that is accepted and says nothing until the other end goes."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+HANDSHAKE = (
+    "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+    "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+def test_r13_a_socket_is_pinged_and_one_that_does_not_answer_is_hung_up_on(serve):
+    told = Worker.CONFIG_KWARGS
+    assert (told["ws"], told["ws_ping_interval"], told["ws_ping_timeout"]) == (
+        BoundedSocket,
+        30,
+        30,
+    )
+    more = {name: told[name] for name in ("ws", "ws_max_size", "ws_per_message_deflate")}
+    open_one = serve(echo_nothing, **more, ws_ping_interval=0.3, ws_ping_timeout=0.3)
+    with open_one() as one:
+        ask(one, "/", more=HANDSHAKE)
+        assert b" 101 " in read_until(one, b"\r\n\r\n")
+        began = time.monotonic()
+
+        assert one.recv(100)[0] == 0x89  # a ping, which nobody answers
+
+        while one.recv(100):
+            pass
+        assert 0.5 < time.monotonic() - began < 5
