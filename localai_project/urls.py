@@ -12,7 +12,7 @@ from accounts.api import admin as admin_api
 from accounts.social import views as social
 from inference import pages as inference_pages
 from inference.api import accounts as inference_accounts
-from inference.api import health, metrics, views
+from inference.api import health, metrics, operations, views
 from usage import pages as usage_pages
 from usage.api import exports, people, prices, quotas, reports
 
@@ -176,6 +176,24 @@ _USAGE = [
     path("api/usage/all", reports.LocalUsageAllView.as_view(), name="usage-all"),
 ]
 
+# Before the inference paths, where `models/…` would take a model's name.
+_MODELS = [
+    path("api/operations", operations.OperationsView.as_view(), name="operations"),
+    path(
+        "api/operations/<str:job_id>/cancel",
+        operations.CancelView.as_view(),
+        name="operation-cancel",
+    ),
+    path(
+        "api/operations/<str:job_id>/dismiss",
+        operations.DismissView.as_view(),
+        name="operation-dismiss",
+    ),
+    path("api/models/job/<str:job_id>", operations.JobView.as_view(), name="models-job"),
+    path("models/jobs", operations.JobsView.as_view(), name="models-jobs"),
+    path("models/jobs/<str:job_id>", operations.JobStatusView.as_view(), name="models-job-status"),
+]
+
 _PAGES = [
     path("", RedirectView.as_view(url="/app", permanent=True), name="root"),
     path("app", inference_pages.home, name="home"),
@@ -217,6 +235,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *_ACCOUNTS,
     *_USAGE,
     *_PAGES,
+    *_MODELS,
     *[
         path(prefix + route, view.as_view(), name=name)
         for prefix in ("v1/", "")
