@@ -33,7 +33,12 @@ def staging_folder(name: str, models_path: Path) -> Path:
 
 
 def put_in_place(made: Path, final: Path) -> None:
-    """Move a finished folder to where it is served from; what was there goes first."""
+    """Move a finished folder to where it is served from; what we put there before goes first.
+
+    Raises FileExistsError where there is a folder that is not ours.
+    """
+    if final.exists() and not (final / MANIFEST).exists():
+        raise FileExistsError(17, f"{final.name} is there already, and not by us")
     discard(final)
     made.rename(final)
 

@@ -9,12 +9,16 @@ from django.utils import timezone
 from accounts.runtime import env, generations
 from core.generations import ENGINES
 from inference.deleting import delete_model
-from inference.gallery import Entry, built_in_gallery
-from inference.installing import InstallError, install_backend, install_model, is_model_whole
+from inference.gallery import Found, find
+from inference.gallery_schema import Entry
+from inference.installing import InstallError, install_backend
+from inference.model_abilities import of_folder
 from inference.model_folders import model_folder
+from inference.model_install import Installed, install_model, installed
 from inference.models import Model, Operation, OperationState
 from inference.operations import Action, Kind, Wish, end, enqueue
-from inference.recipes import RecipeError, recipes
+from inference.recipes import RecipeError, check_options, recipes
+from inference.wanted_models import wanted
 
 log = logging.getLogger("gatehouse.operations")
 REPORT_EVERY_S = 0.5
@@ -70,10 +74,9 @@ def work_off(operation: Operation) -> None:
         elif operation.action == Action.DELETE:
             delete_model(operation.target, report)
         else:
-            _install_model(built_in_gallery()[operation.target], report)
+            _install_model(wanted(operation), report)
     except KeyError:
-        problem = f"no model found with name {operation.asked_for or operation.target}"
-        end(operation.pk, OperationState.FAILED, problem)
+        end(operation.pk, OperationState.FAILED, f"There is no {operation.target} to install.")
     except (InstallError, RecipeError) as exc:
         end(operation.pk, OperationState.FAILED, str(exc))
     except OSError as exc:
@@ -84,19 +87,22 @@ def work_off(operation: Operation) -> None:
         report.keep_tail()
 
 
-def register_model(entry: Entry) -> None:
+def register_model(entry: Entry, there: Installed) -> None:
     """The row of a model whose directory is whole."""
     first = not Model.objects.filter(is_default=True).exists()
+    folder = model_folder(entry.name, env().models_path)
+    abilities = of_folder(folder)
+    capabilities = entry.capabilities or abilities.capabilities
     described = {
-        "description": entry.description,
-        "source": f"pypi:{entry.wheel.requirement}",
-        "checksum": entry.wheel.sha256,
-        "backend": entry.backend,
-        "directory": str(model_folder(entry.name, env().models_path)),
-        "options": entry.options,
-        "capabilities": sorted(entry.capabilities),
+        "description": entry.description[:500],
+        "source": there.source,
+        "checksum": there.checksum,
+        "backend": entry.recipe_name,
+        "directory": str(folder),
+        "options": {**abilities.options, **entry.options},
+        "capabilities": sorted(capabilities),
     }
-    is_default = first and "chat" in entry.capabilities
+    is_default = first and "chat" in capabilities
     Model.objects.update_or_create(
         name=entry.name,
         defaults=described,
@@ -108,27 +114,44 @@ def register_model(entry: Entry) -> None:
 def ensure_configured(names: list[str]) -> None:
     """Queue what the configured models still need; register what is here already."""
     for name in names:
-        entry = built_in_gallery().get(name)
-        if entry is None:
-            log.error("LOCALAI_MODELS: no model %s in the gallery", name)
+        found = find(name)
+        if found is None:
+            log.error("LOCALAI_MODELS: no model %s in the galleries", name)
             continue
-        if not recipes()[entry.backend].is_installed(env().backends_path):
-            enqueue(Wish(Kind.BACKEND, Action.INSTALL, entry.backend))
-        if is_model_whole(entry, env().models_path):
-            register_model(entry)
+        entry = found.entry
+        recipe = recipes().get(entry.recipe_name)
+        if recipe is not None and not recipe.is_installed(env().backends_path):
+            enqueue(Wish(Kind.BACKEND, Action.INSTALL, recipe.name))
+        there = installed(entry, env().models_path)
+        if there is not None:
+            register_model(entry, there)
         else:
-            enqueue(Wish(Kind.MODEL, Action.INSTALL, name))
+            enqueue(Wish(Kind.MODEL, Action.INSTALL, entry.name, found.id))
 
 
-def _install_model(entry: Entry, report: Progress) -> None:
-    recipe = recipes()[entry.backend]
-    python: Path = recipe.python(env().backends_path)
-    if entry.convert and not recipe.is_installed(env().backends_path):
+def _install_model(found: Found, report: Progress) -> None:
+    entry = found.entry
+    recipe = recipes().get(entry.recipe_name)
+    if recipe is not None:
+        check_options(recipe, entry.options)
+    python = recipe.python(env().backends_path) if recipe is not None else Path()
+    if entry.overrides.convert and (recipe is None or not recipe.is_installed(env().backends_path)):
         raise InstallError(
             f"{entry.name} waits for the backend {entry.backend}, which is not here."
         )
-    install_model(entry, models_path=env().models_path, python=python, report=report)
-    register_model(entry)
+    folder = model_folder(entry.name, env().models_path)
+    same_folder = Model.objects.filter(directory=str(folder)).exclude(pk=entry.name)
+    is_other = installed(entry, env().models_path) is None
+    if same_folder.exists() or (is_other and Model.objects.filter(pk=entry.name).exists()):
+        raise InstallError(f"There is another model {entry.name} already; delete it first.")
+    there = install_model(
+        entry,
+        folder=found.folder,
+        models_path=env().models_path,
+        python=python,
+        report=report,
+    )
+    register_model(entry, there)
 
 
 def _os_error(exc: OSError) -> str:
