@@ -16,6 +16,7 @@ from inference.gallery_schema import Entry, GalleryFaultError, read_entries
 log = logging.getLogger("gatehouse.galleries")
 BUILT_IN = Path(__file__).parent / "gallery.yaml"
 BUILT_IN_NAME = "gatehouse"
+BUILT_IN_AT = GalleryAt.model_construct(name=BUILT_IN_NAME, url="built-in")
 MAX_FILES = 500
 
 
@@ -55,7 +56,7 @@ def built_in_gallery() -> dict[str, Entry]:
 def configured() -> list[GalleryAt]:
     """The galleries of this server, in the order in which a bare name is looked for."""
     named = env().galleries
-    return named if named is not None else [GalleryAt(name=BUILT_IN_NAME, url=f"file://{BUILT_IN}")]
+    return named if named is not None else [BUILT_IN_AT]
 
 
 def shelves(*, offline: bool = False) -> list[Shelf]:
@@ -90,7 +91,7 @@ def local_name(asked_for: str) -> str:
 
 
 def _read(gallery: GalleryAt, *, offline: bool) -> Shelf:
-    if gallery.url == f"file://{BUILT_IN}":
+    if gallery is BUILT_IN_AT:
         return Shelf(gallery, tuple(built_in_gallery().values()))
     called = f"gallery {gallery.name}"
     try:

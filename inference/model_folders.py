@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 MANIFEST = "gatehouse.json"
+GONE = ".gone-"  # what is being removed; no model's name begins with a dot
 MAX_NAME_CHARS = 200
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
@@ -47,7 +48,7 @@ def discard(folder: Path) -> None:
     """Remove a folder so that no half of it is ever seen under its name."""
     if not folder.exists():
         return
-    gone = folder.parent / ".staging" / f"gone-{uuid4().hex}"
+    gone = folder.parent / ".staging" / f"{GONE}{uuid4().hex}"
     gone.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(gone)
-    shutil.rmtree(gone)
+    shutil.rmtree(gone, ignore_errors=True)  # whatever is left goes with the next leftovers

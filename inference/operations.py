@@ -19,7 +19,7 @@ from core.errors import ConflictError, InvalidRequestError
 from core.generations import ENGINES
 from inference.guarded import Guarded
 from inference.hardware import host_environment
-from inference.model_folders import MANIFEST, folder_name, model_folder
+from inference.model_folders import GONE, MANIFEST, folder_name, is_model_name, model_folder
 from inference.models import Model, Operation, OperationState, RequestKey
 
 log = logging.getLogger("gatehouse.operations")
@@ -188,7 +188,8 @@ def end(operation_id: UUID, state: str, message: str) -> bool:
 
 def clean_up(operation: Operation) -> None:
     """After one that was ended by force: what it put in place, and was to have a row, goes too."""
-    if (operation.kind, operation.action) == (Kind.MODEL, Action.INSTALL):
+    is_installation = (operation.kind, operation.action) == (Kind.MODEL, Action.INSTALL)
+    if is_installation and is_model_name(operation.target):
         folder = model_folder(operation.target, env().models_path)
         is_kept = Model.objects.filter(directory=str(folder)).exists()
         if not is_kept and (folder / MANIFEST).exists():
@@ -197,10 +198,15 @@ def clean_up(operation: Operation) -> None:
 
 
 def clear_leftovers() -> None:
-    """Remove what installations left half-made, but for those that will go on (R-16, R-19)."""
-    going_on = Operation.objects.filter(kind=Kind.MODEL, action=Action.INSTALL, state__in=OPEN)
+    """Remove what our installations left half-made, but for those that will go on (R-16, R-19).
+
+    Only what our own rows know of: several servers may share a models path.
+    """
+    installations = Operation.objects.filter(kind=Kind.MODEL, action=Action.INSTALL)
+    known = {folder_name(name) for name in installations.values_list("target", flat=True)}
+    going_on = installations.filter(state__in=OPEN)
     kept = {folder_name(name) for name in going_on.values_list("target", flat=True)}
     staging = env().models_path / ".staging"
     for folder in staging.iterdir() if staging.is_dir() else ():
-        if folder.name not in kept:
+        if folder.name in known - kept or folder.name.startswith(GONE):
             shutil.rmtree(folder, ignore_errors=True)

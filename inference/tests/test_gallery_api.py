@@ -315,6 +315,12 @@ def test_only_admins_install_and_delete(as_bob, anonymous, own, method, path):
     assert not Operation.objects.exists()
 
 
+def test_the_built_in_gallery_does_not_say_where_it_lies(as_alice):
+    assert as_alice.get("/models/galleries").json() == [{"url": "built-in", "name": "gatehouse"}]
+    assert b"gallery.yaml" not in as_alice.get("/api/models?items=9999").content
+    assert len(as_alice.get("/models/available").json()) > 20
+
+
 def test_nothing_in_an_answer_is_a_path_of_this_machine(as_alice, own):
     job = operations.enqueue(operations.Wish("model", "install", "x"))
     make_model("little", directory=str(own / "little"))

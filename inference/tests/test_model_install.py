@@ -20,6 +20,7 @@ from inference.model_install import install_model, installed
 from inference.models import Engine, EngineState, Model, Operation, OperationState
 from inference.operations import Action, Kind, Wish
 from inference.tests.installs import DIGEST, file_at, files_in, finish, is_untouched, run
+from inference.wanted_models import wish_for_id
 
 pytestmark = pytest.mark.django_db
 CHAT_CONFIG = json.dumps({"architectures": ["LlamaForCausalLM"]}).encode()
@@ -117,11 +118,14 @@ def test_an_archive_that_means_harm_leaves_nothing(home, server, body):
 # --- ids, options, deletion ------------------------------------------------------------------------
 
 
-def test_an_unknown_id_fails_in_its_job(home):
-    job = run(id="gallery@nothing")
+@pytest.mark.parametrize(
+    "asked_for", ["gallery@nothing", "../../etc", "no name at all!", "x" * 400]
+)
+def test_an_unknown_id_fails_in_its_job(home, asked_for):
+    job = finish(operations.enqueue(wish_for_id(asked_for, "alice@example.org")))
 
     assert job.state == OperationState.FAILED
-    assert "no model found with name gallery@nothing" in job.message
+    assert f"no model found with name {asked_for[:200]}" in job.message
 
 
 def test_options_that_the_backend_does_not_have_are_refused_before_anything_is_fetched(

@@ -279,7 +279,7 @@ def test_r35_a_key_is_forgotten_after_a_day_and_belongs_to_whoever_sent_it():
 def test_r16_an_interrupted_operation_goes_on_under_its_id_and_keeps_its_files(settings, tmp_path):
     settings.GATEHOUSE = env().model_copy(update={"models_path": tmp_path})
     running, doomed = make("a"), make("b", cancel_asked=True)
-    for name in ("a", "b", "gone-123"):
+    for name in ("a", "b", ".gone-123", "somebody-elses"):
         (tmp_path / ".staging" / name).mkdir(parents=True)
 
     operations.resume_interrupted()
@@ -287,7 +287,8 @@ def test_r16_an_interrupted_operation_goes_on_under_its_id_and_keeps_its_files(s
     running.refresh_from_db()
     doomed.refresh_from_db()
     assert (running.state, doomed.state) == (OperationState.QUEUED, OperationState.CANCELLED)
-    assert [folder.name for folder in (tmp_path / ".staging").iterdir()] == ["a"]
+    left = sorted(folder.name for folder in (tmp_path / ".staging").iterdir())
+    assert left == ["a", "somebody-elses"]
 
 
 @pytest.mark.django_db
