@@ -72,6 +72,11 @@ def chosen(repository: Repository) -> list[HubFile]:
     return wanted
 
 
+def read_file(source: HubSource, commit: str, name: str, limits: Limits) -> bytes:
+    """One small file of a repository. Raises FetchError."""
+    return fetcher().read(f"{_base(source, commit)}/{name}", limits=limits, headers=_token())
+
+
 def download(
     source: HubSource, fetched: Path, raw: Path, report: Report
 ) -> tuple[str, dict[str, str]]:
@@ -86,7 +91,7 @@ def download(
         raise InstallError("The disk has no room for it. Free some space, then start again.")
     before = 0
     digests: dict[str, str] = {}
-    base = f"{env().hf_endpoint.rstrip('/')}/{source.repository}/resolve/{repository.commit}"
+    base = _base(source, repository.commit)
     folder = fetched / repository.commit  # what another commit left is no part of this one
     for file in files:
 
@@ -109,6 +114,10 @@ def download(
         before += file.size
     shutil.copytree(folder, raw, dirs_exist_ok=True, copy_function=shutil.move)
     return repository.commit, digests
+
+
+def _base(source: HubSource, commit: str) -> str:
+    return f"{env().hf_endpoint.rstrip('/')}/{source.repository}/resolve/{commit}"
 
 
 def _sha256_of(path: Path) -> str:
