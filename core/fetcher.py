@@ -53,6 +53,10 @@ class BrokenOffError(FetchError):
     """It ended in the middle; trying again may help, from where it stopped."""
 
 
+class _NoSuchRangeError(FetchError):
+    """The server does not go on from where we stopped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one fetch. `total_s` None is for downloads, whose speed is looked at instead."""
@@ -110,10 +114,14 @@ class Fetcher:
                 try:
                     self._download(url, part, limits, asked=asked, report=report)
                     break
+                except _NoSuchRangeError:  # it was whole already, or is another one now
+                    part.discard()
                 except BrokenOffError:
                     if not left or part.size() <= before:
                         raise
                     time.sleep(PAUSE_S)
+            else:
+                raise BrokenOffError("The server broke off again and again.")
             digest = part.digest()
             if sha256 and digest != sha256.lower():
                 raise FetchError(
@@ -136,9 +144,8 @@ class Fetcher:
         with self._open(url, asked, limits) as (response, _):
             _expect(response, {200, 206, 416} if offset else {200})
             goes_on = response.status == 206 and _begins_at(response, offset)
-            if offset and not goes_on and response.status != 200:
-                part.discard()
-                raise BrokenOffError("The server does not go on where it stopped.")
+            if response.status != 200 and not goes_on:
+                raise _NoSuchRangeError
             offset = offset if goes_on else 0
             announced = _announced(response)
             total = None if announced is None else offset + announced
@@ -189,7 +196,6 @@ class Fetcher:
                     timeout=limits.connect_s,
                     ssl_context=self._tls,
                     server_hostname=url.host,
-                    assert_hostname=url.host,
                 )
             else:
                 connection = HTTPConnection(address, url.port, timeout=limits.connect_s)

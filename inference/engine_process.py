@@ -108,11 +108,11 @@ class EngineProcess:
     def _move_operation(self) -> None:
         if self._operation is not None:
             row, work = self._operation
-            if work.exit_status() is not None:
-                operations.end(row.pk, OperationState.FAILED, "The installer ended unexpectedly.")
-            elif Operation.objects.filter(pk=row.pk, cancel_asked=True).exists():
+            if Operation.objects.filter(pk=row.pk, cancel_asked=True).exists():
                 work.stop()
                 operations.end(row.pk, OperationState.CANCELLED, "cancelled")
+            elif work.exit_status() is not None:
+                operations.end(row.pk, OperationState.FAILED, "The installer ended unexpectedly.")
             else:
                 return
             operations.clean_up(row)

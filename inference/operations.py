@@ -206,7 +206,10 @@ def clear_leftovers() -> None:
     known = {folder_name(name) for name in installations.values_list("target", flat=True)}
     going_on = installations.filter(state__in=OPEN)
     kept = {folder_name(name) for name in going_on.values_list("target", flat=True)}
-    staging = env().models_path / ".staging"
-    for folder in staging.iterdir() if staging.is_dir() else ():
+    try:
+        found = list((env().models_path / ".staging").iterdir())
+    except OSError:  # there is none, or it is out of reach just now
+        return
+    for folder in found:
         if folder.name in known - kept or folder.name.startswith(GONE):
             shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,8 @@ BODY = bytes(range(256)) * 1024  # 256 KiB
 class Hostile:
     """`serve` maps a path to a function of (connection, request's head); `asked` keeps the heads."""
 
-    def __init__(self):
+    def __init__(self, *, tls=None):
+        self._tls = tls
         self.serve = {}
         self.asked = []
         self._closing = threading.Event()
@@ -29,16 +30,22 @@ class Hostile:
     def _answer(self, connection):
         with connection, suppress(OSError):
             connection.settimeout(20)
-            head = b""
-            while b"\r\n\r\n" not in head:
-                piece = connection.recv(65536)
-                if not piece:
-                    return
-                head += piece
-            text = head.decode("latin-1")
-            self.asked.append(text)
-            path = text.split(" ")[1]
-            self.serve.get(path, not_found)(connection, text)
+            if self._tls is None:
+                self._talk(connection)
+                return
+            with self._tls.wrap_socket(connection, server_side=True) as secure:
+                self._talk(secure)
+
+    def _talk(self, connection):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            piece = connection.recv(65536)
+            if not piece:
+                return
+            head += piece
+        text = head.decode("latin-1")
+        self.asked.append(text)
+        self.serve.get(text.split(" ")[1], not_found)(connection, text)
 
     def close(self):
         self._closing.set()

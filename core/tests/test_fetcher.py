@@ -4,9 +4,15 @@ import hashlib
 import ipaddress
 import json
 import socket
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from core import fetcher as module
 from core.fetch_addresses import FetchError, RefusedError, may_connect, read_url
@@ -260,6 +266,71 @@ def test_a_half_file_without_a_validator_is_not_trusted(fetcher, server, tmp_pat
 
     assert download(fetcher, server, tmp_path) == DIGEST
     assert "Range" not in server.asked[0]
+
+
+@pytest.mark.parametrize("status", [416, 206])
+def test_a_half_file_that_the_server_does_not_go_on_from_is_fetched_anew(
+    fetcher, server, tmp_path, status
+):
+    """It was whole already when the process was killed, or the file is a shorter one now."""
+    (tmp_path / "file.part").write_bytes(BODY)
+    note = {"url": f"{server.url}/file", "validator": '"one"'}
+    (tmp_path / "file.part.json").write_text(json.dumps(note))
+
+    def serve(connection, head):
+        ranged = "Range:" in head
+        connection.sendall(bad.answer(status, b"x") if ranged else bad.answer(200, BODY))
+
+    server.serve["/file"] = serve
+
+    assert download(fetcher, server, tmp_path, sha256=DIGEST) == DIGEST
+    assert left_in(tmp_path) == ["file"]
+
+
+def certificate(folder, name):
+    """A self-signed certificate for `name`: its file, and the context of a server that has it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    called = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(called)
+        .issuer_name(called)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem, secret = folder / "cert.pem", folder / "key.pem"
+    pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    secret.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, secret)
+    return pem, context
+
+
+def test_tls_is_checked_against_the_name_and_not_the_address(tmp_path, monkeypatch):
+    pem, context = certificate(tmp_path, "localhost")
+    server = Hostile(tls=context)
+    server.serve["/file"] = says(200, b"secret")
+    both = (*LOOPBACK, ipaddress.ip_network("::1/128"))
+    monkeypatch.setattr(module.certifi, "where", lambda: str(pem))
+    known = Fetcher(allow=both)
+
+    assert known.read(f"https://localhost:{server.port}/file", limits=LIMITS) == b"secret"
+    with pytest.raises(RefusedError, match="certificate"):
+        known.read(f"https://127.0.0.1:{server.port}/file", limits=LIMITS)
+    monkeypatch.undo()
+    with pytest.raises(RefusedError, match="certificate"):
+        Fetcher(allow=both).read(f"https://localhost:{server.port}/file", limits=LIMITS)
+    assert f"Host: localhost:{server.port}" in server.asked[0]
+    assert len(server.asked) == 1
+    server.close()
 
 
 def test_tls_needs_a_certificate_that_is_known(fetcher, server, tmp_path):

@@ -67,7 +67,6 @@ class InstallView(AccountView):
     """`POST /api/models/install/:id`: an unknown id is taken too; its job says so (surface)."""
 
     def post(self, request: Request, model_id: str) -> Response:
-        read_json(request._request)  # noqa: SLF001  # `{}`; anything that is no object is refused
         wish = wish_for_id(_id(model_id), _asker(request))
         job = operations.enqueue_once(wish, key=_key(request))
         return Response({"jobID": str(job.pk), "message": "Installation started"})
