@@ -128,7 +128,7 @@ def _count(request: HttpRequest, seconds: float) -> None:
     path = f"/{match.route}" if match is not None else call_times.UNKNOWN
     if match is None and request.path_info.startswith(settings.STATIC_URL):
         path = f"{settings.STATIC_URL}<path>"
-    if path != "/metrics":
+    if path not in call_times.UNCOUNTED:
         call_times.observe(path, request.method or "", seconds)
 
 

@@ -17,6 +17,8 @@ BOUNDS_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
 )
+# What looks at the server every few seconds is not counted: it would be most of what there is.
+UNCOUNTED = frozenset({"/metrics", "/api/operations"})
 UNKNOWN = "unknown"  # the one path label of everything that no route is there for
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 

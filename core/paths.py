@@ -14,6 +14,7 @@ _TAKES_ENCODED_SLASH = (
     "/v1/models/",
     "/models/",
     "/v1/engines/",
+    "/api/models/",
     "/api/backend-logs/",
     "/ws/backend-logs/",
 )

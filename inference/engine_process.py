@@ -14,7 +14,7 @@ from django.db import DatabaseError, close_old_connections
 from accounts.runtime import env, generations
 from core.files import HeldLock
 from core.generations import ENGINES
-from inference import operations
+from inference import operation_work, operations
 from inference.guarded import Guarded
 from inference.guardian import PR_SET_CHILD_SUBREAPER, descendants
 from inference.models import Engine, EngineState, Model, Operation, OperationState
@@ -58,7 +58,7 @@ class EngineProcess:
         )
         Model.objects.exclude(unload_asked_at=None).update(unload_asked_at=None)
         operations.resume_interrupted()
-        operations.ensure_configured(env().local_models)
+        operation_work.ensure_configured(env().local_models)
 
     def _guarded_tick(self) -> None:
         """A database that is busy or gone stops no engine: the next tick tries again."""
@@ -131,15 +131,18 @@ class EngineProcess:
     def _move_operation(self) -> None:
         if self._operation is not None:
             row, work = self._operation
-            if work.exit_status() is not None:
-                operations.end(row.pk, OperationState.FAILED, "The installer ended unexpectedly.")
-                self._operation = None
-            elif Operation.objects.filter(pk=row.pk, cancel_asked=True).exists():
+            if Operation.objects.filter(pk=row.pk, cancel_asked=True).exists():
                 work.stop()
                 operations.end(row.pk, OperationState.CANCELLED, "cancelled")
-                self._operation = None
+            elif work.exit_status() is not None:
+                operations.end(row.pk, OperationState.FAILED, "The installer ended unexpectedly.")
+            else:
+                return
+            operations.clean_up(row)
+            self._operation = None
         elif (queued := operations.next_queued()) is not None:
-            self._operation = (queued, operations.start(queued))
+            work_started = operations.start(queued)
+            self._operation = (queued, work_started) if work_started is not None else None
 
     def _end_strays(self) -> None:
         """Processes that lost their guardian come to us, as the next subreaper: end them."""

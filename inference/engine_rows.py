@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from inference.engine_table import Target
-from inference.gallery import built_in_gallery
+from inference.gallery import built_in_gallery, find
 from inference.models import Engine, EngineState, Model, Operation, OperationState
 from inference.recipes import concurrency
 
@@ -27,7 +27,8 @@ def local_targets(configured: list[str]) -> list[Target]:
     known = {target.name for target in targets}
     missing = [name for name in configured if name not in known]
     if missing:
-        operations = list(Operation.objects.order_by("created_at"))
+        installations = Operation.objects.filter(action=Operation.Action.INSTALL)
+        operations = list(installations.order_by("created_at"))
         targets += [_of_missing(name, operations, first=not known) for name in missing]
     return targets
 
@@ -46,6 +47,7 @@ def _of_model(row: Model) -> Target:
         retry_after_s=LOAD_RETRY_S,
         concurrency=concurrency(row.backend, row.options),
         context_length=context_length(row),
+        backend=row.backend,
     )
 
 
@@ -67,10 +69,11 @@ def _made_for(directory: str) -> int:
 
 def _of_missing(name: str, operations: list[Operation], *, first: bool) -> Target:
     """A configured model that is not here yet: what its operation, or the backend's, is at."""
-    entry = built_in_gallery().get(name)
+    found = find(name, offline=True)
+    entry = found.entry if found is not None else None
     wanted = {(Operation.Kind.MODEL, name)}
     if entry is not None:
-        wanted.add((Operation.Kind.BACKEND, entry.backend))
+        wanted.add((Operation.Kind.BACKEND, entry.recipe_name))
     mine = [op for op in operations if (op.kind, op.target) in wanted]
     now = next((op for op in mine if op.state == OperationState.RUNNING), None)
     bad = next((op for op in reversed(mine) if op.state == OperationState.FAILED), None)
@@ -86,4 +89,5 @@ def _of_missing(name: str, operations: list[Operation], *, first: bool) -> Targe
         message=message,
         progress=now.progress if now else 0,
         retry_after_s=FIRST_LOAD_RETRY_S,
+        backend=entry.recipe_name if entry else "",
     )

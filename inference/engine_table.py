@@ -46,6 +46,7 @@ class Target:
     retry_after_s: int = 5
     concurrency: int = 0
     context_length: int = 0
+    backend: str = ""
 
 
 class Desk:

@@ -2,7 +2,11 @@
 
 import os
 import shutil
+import subprocess
+from functools import cache
 from pathlib import Path
+
+import psutil
 
 
 def has_nvidia_gpu() -> bool:
@@ -13,6 +17,19 @@ def has_nvidia_gpu() -> bool:
 def hardware() -> list[str]:
     """What a recipe's `hardware` is matched against, the best first."""
     return ["nvidia", "cpu"] if has_nvidia_gpu() else ["cpu"]
+
+
+@cache
+def model_memory() -> int | None:
+    """Bytes that models can have: the largest card's, else the machine's; None where nobody knows."""
+    if not has_nvidia_gpu():
+        return int(psutil.virtual_memory().total)
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]  # MiB
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return max(int(line) for line in asked.stdout.split()) * 1024 * 1024
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
 
 
 def processor_flags() -> frozenset[str]:

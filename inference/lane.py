@@ -56,10 +56,10 @@ class Route:
 
 
 class Routes:
-    """Exact paths first, then patterns, as `urls.py` has them."""
+    """Exact paths first, then patterns, as `urls.py` has them; one with None is the slow door's."""
 
     def __init__(
-        self, exact: dict[str, Route], patterns: list[tuple[re.Pattern[str], Route]]
+        self, exact: dict[str, Route], patterns: list[tuple[re.Pattern[str], Route | None]]
     ) -> None:
         self._exact = exact
         self._raw = {path.encode(): (path, route) for path, route in exact.items()}
@@ -75,7 +75,7 @@ class Routes:
             return route, {}
         for pattern, each in self._patterns:
             if found := pattern.match(path[1:]):
-                return each, found.groupdict()
+                return None if each is None else (each, found.groupdict())
         return None
 
 

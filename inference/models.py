@@ -89,20 +89,35 @@ class OperationState(models.TextChoices):
 class Operation(models.Model):
     """Something that takes long; its row is its queue (design.md, "Processes").
 
-    `kind` and `target` say what: install a backend, or a model of the gallery.
+    `kind`, `action` and `target` say what: install or delete a backend or a model, by its name
+    here. `asked_for` is what the caller named (`gallery@name`), `details` the rest of the request.
+    Sizes are None while nobody knows them; `log_tail` are its last words, one a line.
     """
 
     class Kind(models.TextChoices):
         BACKEND = "backend", "Backend"
         MODEL = "model", "Model"
 
+    class Action(models.TextChoices):
+        INSTALL = "install", "Install"
+        DELETE = "delete", "Delete"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(max_length=8, choices=Kind)
+    action = models.CharField(max_length=7, choices=Action, default=Action.INSTALL)
     target = models.CharField(max_length=255)
+    asked_for = models.CharField(max_length=500, blank=True)
+    asked_by = models.CharField(max_length=254, blank=True)
+    details = models.JSONField(default=dict, blank=True)
     state = models.CharField(max_length=9, choices=OperationState, default=OperationState.QUEUED)
     progress = models.PositiveSmallIntegerField(default=0)
+    phase = models.CharField(max_length=40, blank=True)
+    current_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    total_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     message = models.CharField(max_length=500, blank=True)
+    log_tail = models.TextField(blank=True)
     cancel_asked = models.BooleanField(default=False)
+    dismissed = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -110,7 +125,7 @@ class Operation(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["kind", "target"],
+                fields=["kind", "action", "target"],
                 condition=Q(state__in=["queued", "running"]),
                 name="operation_once_at_a_time",
             ),
@@ -118,6 +133,9 @@ class Operation(models.Model):
                 condition=Q(state__in=OperationState.values), name="operation_state_is_known"
             ),
             models.CheckConstraint(condition=Q(progress__lte=100), name="operation_per_cent"),
+            models.CheckConstraint(
+                condition=Q(action__in=["install", "delete"]), name="operation_action_is_known"
+            ),
         ]
         indexes: ClassVar = [
             # the engine process takes the oldest queued one
@@ -125,7 +143,24 @@ class Operation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.target}: {self.state}"
+        return f"{self.action} {self.kind} {self.target}: {self.state}"
+
+
+class RequestKey(models.Model):
+    """An `Idempotency-Key` that somebody sent, and the operation it stands for (R-35)."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    operation = models.ForeignKey(Operation, models.CASCADE, related_name="request_keys")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes: ClassVar = [
+            # the sweep of those older than a day
+            models.Index(fields=["created_at"], name="requestkey_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.digest[:8]}: {self.operation_id}"
 
 
 class StoredResponse(models.Model):

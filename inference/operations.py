@@ -1,159 +1,215 @@
-"""Operations: the queue, and the child process that works one off."""
+"""Operations: asking for one, cancelling it, and the queue that the engine process works off."""
 
+import hashlib
 import logging
+import shutil
 import sys
-import time
-from pathlib import Path
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.runtime import env, generations
+from core.errors import ConflictError, InvalidRequestError
 from core.generations import ENGINES
-from inference.gallery import Entry, built_in_gallery
 from inference.guarded import Guarded
 from inference.hardware import host_environment
-from inference.installing import (
-    InstallError,
-    install_backend,
-    install_model,
-    is_model_whole,
-    model_folder,
-)
-from inference.models import Model, Operation, OperationState
-from inference.recipes import RecipeError, recipes
+from inference.model_folders import GONE, MANIFEST, folder_name, is_model_name, model_folder
+from inference.models import Model, Operation, OperationState, RequestKey
 
 log = logging.getLogger("gatehouse.operations")
-REPORT_EVERY_S = 0.5
-Kind = Operation.Kind
+Kind, Action = Operation.Kind, Operation.Action
+OPEN = (OperationState.QUEUED, OperationState.RUNNING)
+KEY_LIFETIME, MAX_KEY_CHARS = timedelta(hours=24), 255
+KEPT = timedelta(days=30)
+ALREADY_CANCELLED = "the operation was already cancelled"
 
 
-def enqueue(kind: str, target: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody asks for. `asked_for` is the name as they gave it, `target` the name here."""
+
+    kind: str
+    action: str
+    target: str
+    asked_for: str = ""
+    asked_by: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def enqueue(wish: Wish) -> Operation:
     """Ask for an operation; one that is queued or running already is the same one."""
+    same = {"kind": wish.kind, "action": wish.action, "target": wish.target}
+    for _ in range(10):
+        try:
+            with transaction.atomic():
+                made = Operation.objects.create(
+                    **same,
+                    asked_for=(wish.asked_for or wish.target)[:500],
+                    asked_by=wish.asked_by[:254],
+                    details=wish.details,
+                    message="waiting",
+                )
+        except IntegrityError:
+            found = Operation.objects.filter(**same, state__in=OPEN).first()
+            if found is not None:
+                return found  # else it has just ended: ask again
+        else:
+            generations().bump(ENGINES)
+            return made
+    raise ConflictError("The same operation starts and ends all the time; try again.")
+
+
+def enqueue_once(wish: Wish, *, key: str) -> Operation:
+    """The same, where the caller sent an `Idempotency-Key`: a repeat within 24 h starts nothing (R-35).
+
+    Raises InvalidRequestError for a key that is too long, ConflictError for one that was sent with
+    something else.
+    """
+    if not key:
+        return enqueue(wish)
+    if len(key) > MAX_KEY_CHARS:
+        raise InvalidRequestError(f"Idempotency-Key: at most {MAX_KEY_CHARS} characters")
+    digest = hashlib.sha256(f"{wish.asked_by}\0{key}".encode()).hexdigest()
+    RequestKey.objects.filter(created_at__lt=timezone.now() - KEY_LIFETIME).delete()
+    kept = RequestKey.objects.select_related("operation").filter(pk=digest).first()
+    if kept is None:
+        operation = enqueue(wish)
+        kept, _ = RequestKey.objects.get_or_create(pk=digest, defaults={"operation": operation})
+    earlier = kept.operation
+    if (earlier.kind, earlier.action, earlier.target) != (wish.kind, wish.action, wish.target):
+        raise ConflictError("This Idempotency-Key was sent with another request before.")
+    return earlier
+
+
+def find(operation_id: str) -> Operation | None:
+    """The operation of that id, which may be any text."""
     try:
-        with transaction.atomic():
-            Operation.objects.create(kind=kind, target=target, message="waiting")
-    except IntegrityError:
-        return
+        return Operation.objects.filter(pk=UUID(operation_id)).first()
+    except ValueError:
+        return None
+
+
+def listed() -> list[Operation]:
+    """What is under way, and what failed and was not dismissed: one query, at most 500 rows."""
+    wanted = Q(state__in=OPEN) | Q(state=OperationState.FAILED, dismissed=False)
+    return list(Operation.objects.filter(wanted).order_by("progress", "asked_for", "pk")[:500])
+
+
+def cancel(operation_id: str) -> None:
+    """End one that waits, at once; ask the engine process to end one that runs.
+
+    Raises InvalidRequestError where there is nothing to cancel.
+    """
+    found = find(operation_id)
+    if found is not None and found.state == OperationState.QUEUED:
+        ended = Operation.objects.filter(pk=found.pk, state=OperationState.QUEUED).update(
+            state=OperationState.CANCELLED, message="cancelled", finished_at=timezone.now()
+        )
+        if ended:
+            generations().bump(ENGINES)
+            return
+        found = find(operation_id)
+    if found is not None and (found.state == OperationState.CANCELLED or found.cancel_asked):
+        raise InvalidRequestError(ALREADY_CANCELLED)
+    if found is None or found.state not in OPEN:
+        shown = operation_id[:100]
+        raise InvalidRequestError(f'operation "{shown}" not found or already completed')
+    if found.action == Action.DELETE:
+        raise InvalidRequestError("a deletion that has begun cannot be cancelled")
+    asked = Operation.objects.filter(pk=found.pk, state__in=OPEN, cancel_asked=False)
+    if not asked.update(cancel_asked=True):
+        raise InvalidRequestError(ALREADY_CANCELLED)
     generations().bump(ENGINES)
+
+
+def dismiss(operation_id: str) -> None:
+    """Take one that has ended off the list; of others, nothing."""
+    found = find(operation_id)
+    if found is not None:
+        Operation.objects.filter(pk=found.pk).exclude(state__in=OPEN).update(dismissed=True)
+
+
+def sweep() -> None:
+    """Forget what ended a month ago; what failed and was not dismissed stays."""
+    old = Operation.objects.filter(finished_at__lt=timezone.now() - KEPT)
+    old.exclude(state__in=OPEN).exclude(state=OperationState.FAILED, dismissed=False).delete()
+
+
+# --- the engine process's side ---------------------------------------------------------------------
 
 
 def resume_interrupted() -> None:
-    """What a dead engine process was working on goes back into the queue, under the same id."""
-    Operation.objects.filter(state=OperationState.RUNNING).update(
-        state=OperationState.QUEUED, message="going on after an interruption"
+    """What a dead engine process was working on goes back into the queue, under the same id (R-16)."""
+    running = Operation.objects.filter(state=OperationState.RUNNING)
+    running.filter(cancel_asked=True).update(
+        state=OperationState.CANCELLED, message="cancelled", finished_at=timezone.now()
     )
-
-
-def register_model(entry: Entry) -> None:
-    """The row of a model whose directory is whole."""
-    first = not Model.objects.filter(is_default=True).exists()
-    described = {
-        "description": entry.description,
-        "source": f"pypi:{entry.wheel.requirement}",
-        "checksum": entry.wheel.sha256,
-        "backend": entry.backend,
-        "directory": str(model_folder(entry.name, env().models_path)),
-        "options": entry.options,
-        "capabilities": sorted(entry.capabilities),
-    }
-    is_default = first and "chat" in entry.capabilities
-    Model.objects.update_or_create(
-        name=entry.name,
-        defaults=described,
-        create_defaults={**described, "is_default": is_default},
-    )
-    generations().bump(ENGINES)
-
-
-def ensure_configured(names: list[str]) -> None:
-    """Queue what the configured models still need; register what is here already."""
-    for name in names:
-        entry = built_in_gallery().get(name)
-        if entry is None:
-            log.error("LOCALAI_MODELS: no model %s in the gallery", name)
-            continue
-        if not recipes()[entry.backend].is_installed(env().backends_path):
-            enqueue(Kind.BACKEND, entry.backend)
-        if is_model_whole(entry, env().models_path):
-            register_model(entry)
-        else:
-            enqueue(Kind.MODEL, name)
+    running.update(state=OperationState.QUEUED, message="going on after an interruption")
+    clear_leftovers()
 
 
 def next_queued() -> Operation | None:
     return Operation.objects.filter(state=OperationState.QUEUED).order_by("created_at").first()
 
 
-def start(operation: Operation) -> Guarded:
-    """Run one in a guarded child, which writes its progress into the row itself."""
-    Operation.objects.filter(pk=operation.pk).update(
+def start(operation: Operation) -> Guarded | None:
+    """Run one in a guarded child, which writes its progress into the row itself.
+
+    None where it was cancelled meanwhile.
+    """
+    began = Operation.objects.filter(pk=operation.pk, state=OperationState.QUEUED).update(
         state=OperationState.RUNNING, started_at=timezone.now(), message="starting"
     )
+    if not began:
+        return None
+    generations().bump(ENGINES)
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "runoperation"]
     log_path = env().data_path / "logs" / "operations.log"
     return Guarded([*command, str(operation.pk)], environment=host_environment(), log=log_path)
 
 
-def end(operation_id: UUID, state: str, message: str) -> None:
-    """Close an operation that is not closed yet."""
-    Operation.objects.filter(
-        pk=operation_id, state__in=[OperationState.QUEUED, OperationState.RUNNING]
-    ).update(state=state, message=message[:500], finished_at=timezone.now())
+def end(operation_id: UUID, state: str, message: str) -> bool:
+    """Close an operation; False where it was closed already."""
+    changed: dict[str, Any] = {"state": state, "message": message[:500]}
+    if state == OperationState.DONE:
+        changed["progress"] = 100
+    closed = Operation.objects.filter(pk=operation_id, state__in=OPEN).update(
+        **changed, phase="", finished_at=timezone.now()
+    )
     generations().bump(ENGINES)
+    return bool(closed)
 
 
-class Progress:
-    """Writes an operation's progress, twice a second at most."""
-
-    def __init__(self, operation: Operation) -> None:
-        self._operation = operation
-        self._written_at = 0.0
-
-    def __call__(self, per_cent: int, message: str) -> None:
-        now = time.monotonic()
-        if now - self._written_at < REPORT_EVERY_S:
-            return
-        self._written_at = now
-        Operation.objects.filter(pk=self._operation.pk).update(
-            progress=min(per_cent, 99), message=message[:500]
-        )
-        generations().bump(ENGINES)
+def clean_up(operation: Operation) -> None:
+    """After one that was ended by force: what it put in place, and was to have a row, goes too."""
+    is_installation = (operation.kind, operation.action) == (Kind.MODEL, Action.INSTALL)
+    if is_installation and is_model_name(operation.target):
+        folder = model_folder(operation.target, env().models_path)
+        is_kept = Model.objects.filter(directory=str(folder)).exists()
+        if not is_kept and (folder / MANIFEST).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    clear_leftovers()
 
 
-def work_off(operation: Operation) -> None:
-    """Do it, and say how it ended in its row. Runs in the child process."""
-    report = Progress(operation)
+def clear_leftovers() -> None:
+    """Remove what our installations left half-made, but for those that will go on (R-16, R-19).
+
+    Only what our own rows know of: several servers may share a models path.
+    """
+    installations = Operation.objects.filter(kind=Kind.MODEL, action=Action.INSTALL)
+    known = {folder_name(name) for name in installations.values_list("target", flat=True)}
+    going_on = installations.filter(state__in=OPEN)
+    kept = {folder_name(name) for name in going_on.values_list("target", flat=True)}
     try:
-        if operation.kind == Kind.BACKEND:
-            install_backend(recipes()[operation.target], env().backends_path, report)
-        else:
-            _install_model(built_in_gallery()[operation.target], report)
-    except KeyError:
-        end(operation.pk, OperationState.FAILED, f"There is no {operation.target} to install.")
-    except (InstallError, RecipeError) as exc:
-        end(operation.pk, OperationState.FAILED, str(exc))
-    except OSError as exc:
-        end(operation.pk, OperationState.FAILED, _os_error(exc))
-    else:
-        Operation.objects.filter(pk=operation.pk).update(progress=100)
-        end(operation.pk, OperationState.DONE, "")
-
-
-def _install_model(entry: Entry, report: Progress) -> None:
-    recipe = recipes()[entry.backend]
-    python: Path = recipe.python(env().backends_path)
-    if entry.convert and not recipe.is_installed(env().backends_path):
-        raise InstallError(
-            f"{entry.name} waits for the backend {entry.backend}, which is not here."
-        )
-    install_model(entry, models_path=env().models_path, python=python, report=report)
-    register_model(entry)
-
-
-def _os_error(exc: OSError) -> str:
-    if exc.errno == 28:
-        return "The disk is full. Free some space, then start again; it goes on where it stopped."
-    return f"A file could not be written: {exc.strerror}"
+        found = list((env().models_path / ".staging").iterdir())
+    except OSError:  # there is none, or it is out of reach just now
+        return
+    for folder in found:
+        if folder.name in known - kept or folder.name.startswith(GONE):
+            shutil.rmtree(folder, ignore_errors=True)

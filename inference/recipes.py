@@ -144,6 +144,11 @@ def command_line(
     return line
 
 
+def check_options(recipe: Recipe, options: dict[str, Any]) -> None:
+    """Raises RecipeError for an option that the recipe does not have, or of another type."""
+    _flags(recipe, options)
+
+
 def _flags(recipe: Recipe, options: dict[str, Any]) -> list[str]:
     unknown = set(options) - set(recipe.options)
     if unknown:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from accounts.runtime import env
-from inference.gallery import built_in_gallery
+from inference.gallery import find
 from inference.models import Engine, EngineState, Model, Operation, OperationState
 from inference.recipes import recipes
 
@@ -24,23 +24,27 @@ class Step:
 
 def setup_steps() -> list[Step]:
     """Backends, models and engines of the configured models, in order."""
+    installations = Operation.objects.filter(action=Operation.Action.INSTALL)
     operations = {
-        (op.kind, op.target): op for op in Operation.objects.order_by("created_at")
+        (op.kind, op.target): op for op in installations.order_by("created_at")
     }  # the latest of each wins
     installed = {row.name: row for row in Model.objects.all()}
     engines = {row.model_id: row for row in Engine.objects.all()}
     steps: list[Step] = []
     backends: list[str] = []
     for name in env().local_models:
-        entry = built_in_gallery().get(name)
+        found = find(name, offline=True)
+        entry = found.entry if found is not None else None
         if entry is None:
-            steps.append(Step(name, f"Model {name}", "failed", 0, "not in the gallery"))
+            steps.append(Step(name, f"Model {name}", "failed", 0, "not in the galleries"))
             continue
-        if entry.backend not in backends:
-            backends.append(entry.backend)
-            ready = recipes()[entry.backend].is_installed(env().backends_path)
-            operation = operations.get(("backend", entry.backend))
-            steps.append(_installing(entry.backend, f"Backend {entry.backend}", operation, ready))
+        backend = entry.recipe_name
+        if backend not in backends:
+            backends.append(backend)
+            recipe = recipes().get(backend)
+            ready = recipe is not None and recipe.is_installed(env().backends_path)
+            operation = operations.get(("backend", backend))
+            steps.append(_installing(backend, f"Backend {backend}", operation, ready))
         operation = operations.get(("model", name))
         steps.append(_installing(name, f"Model {name}", operation, name in installed))
         steps.append(_loading(name, engines.get(name)))

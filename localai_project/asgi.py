@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import re
 import sys
 from collections.abc import Awaitable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,9 @@ _django = get_asgi_application()
 
 from django.conf import settings
 from django.db import OperationalError
-from django.urls import URLPattern, get_resolver
 
 from accounts.credentials import Kind, KnownPrincipals, Resolver
 from accounts.csrf import own_netlocs
-from accounts.gate import GATE, requirement_for
 from accounts.lookup import load_principal, touch
 from accounts.middleware import host_rules
 from accounts.runtime import auth_mode, env, exemptions, generations, keyring, stored_settings
@@ -38,13 +35,13 @@ from core.response_headers import OriginRules
 from core.starting import Unreadable, once_readable
 from core.trace import Tracing
 from inference.api.adapter import remote_engines, want_model, with_database
-from inference.api.views import LaneView
+from inference.api.lane_routes import lane_routes, socket_routes
 from inference.engine_rows import local_targets
 from inference.engine_table import MAX_WAITING, EngineTable, Target
-from inference.lane import ASGIApp, Lane, Route, Routes
+from inference.lane import ASGIApp, Lane
 from inference.runtime import Runtime
 from inference.schema_version import check_schema
-from inference.socket_door import SocketDoor, SocketRoute
+from inference.socket_door import SocketDoor
 from inference.stored_responses import load as load_response
 from inference.table_keeper import TableKeeper
 from inference.worker_metrics import WorkerMetrics
@@ -58,39 +55,11 @@ from usage.quotas.service import terms_in_force
 from usage.quotas.store import lane_counters
 
 log = logging.getLogger("gatehouse.web")
+SHARED_FOLDER = (
+    "models/"  # `models/<name>` is the lane's; `models/jobs` and its like stand before it
+)
 TERMS_S = 10.0  # a start waits so long for rules and prices; then they come behind it
 DATABASE_WAIT_S = 50.0  # gunicorn takes a worker for hung that says nothing for 60
-
-
-def lane_routes() -> Routes:
-    """The inference views of `urls.py` with their lines of the gate: one matcher for both doors."""
-    exact: dict[str, Route] = {}
-    patterns: list[tuple[re.Pattern[str], Route]] = []
-    for pattern in get_resolver().url_patterns:
-        view = getattr(getattr(pattern, "callback", None), "cls", None)
-        if not isinstance(pattern, URLPattern) or view is None or not issubclass(view, LaneView):
-            continue
-        name = pattern.name or ""
-        requirements = {method: line for (named, method), line in GATE.items() if named == name}
-        label = f"/{pattern.pattern}"
-        route = Route(name, view.family, view.lane_work(), requirements, label)
-        if pattern.pattern.converters:
-            patterns.append((pattern.pattern.regex, route))
-        else:
-            exact["/" + str(pattern.pattern)] = route
-    return Routes(exact, patterns)
-
-
-def socket_routes() -> list[SocketRoute]:
-    """The views of `urls.py` that take WebSockets, with their lines of the gate."""
-    found = []
-    for pattern in get_resolver().url_patterns:
-        view = getattr(getattr(pattern, "callback", None), "cls", None)
-        if isinstance(pattern, URLPattern) and (consumer := getattr(view, "socket", None)):
-            line = requirement_for(pattern.name or "", "GET")
-            app = cast("ASGIApp", consumer.as_asgi())
-            found.append(SocketRoute(pattern.pattern.regex, line, consumer.check, app))
-    return found
 
 
 class Worker:

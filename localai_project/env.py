@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from core.addresses import engine_item, is_address, is_private, own_addresses, split_address
 from core.attempts import Rate
 from core.durations import parse_duration
+from core.gallery_list import Galleries
 from core.keyring import MIN_SECRET_CHARS
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -104,6 +105,10 @@ class Env(BaseSettings):
     engine_concurrency: int = Field(256, ge=1, le=65536)
     fairness: Literal["user", "arrival"] = "user"
     models: CommaList | None = None
+    galleries: Galleries = None
+    fetch_allow: CommaList = []
+    hf_endpoint: str = Field("https://huggingface.co", validation_alias="HF_ENDPOINT")
+    hf_token: str = Field("", validation_alias="HF_TOKEN")
     usage_retention: str = ""
     disable_stats: bool = False
     usage_when_full: Literal["refuse", "serve"] = "refuse"
@@ -124,6 +129,7 @@ class Env(BaseSettings):
         "cors_allow_origins",
         "engines",
         "models",
+        "fetch_allow",
         "oidc_jwt_types",
         "oidc_admin_groups",
         "http_get_exempted_endpoints",
@@ -174,7 +180,7 @@ class Env(BaseSettings):
             raise ValueError("wants an http:// or https:// address")
         return value.rstrip("/")
 
-    @field_validator("github_url", "oidc_issuer", "otlp_endpoint")
+    @field_validator("github_url", "oidc_issuer", "otlp_endpoint", "hf_endpoint")
     @classmethod
     def _provider_url(cls, value: str) -> str:
         parts = urlsplit(value)
@@ -221,7 +227,7 @@ class Env(BaseSettings):
             raise ValueError("wants postgres://user:password@host/name or a path of a SQLite file")
         return value
 
-    @field_validator("trusted_proxies")
+    @field_validator("trusted_proxies", "fetch_allow")
     @classmethod
     def _networks(cls, value: list[str]) -> list[str]:
         for item in value:
@@ -323,6 +329,7 @@ _SECRET = {
     "auth_hmac_secret",
     "api_key",
     "engines_key",
+    "hf_token",
     "auth_database_url",
     "github_client_secret",
     "oidc_client_secret",

@@ -13,7 +13,8 @@ from accounts.api import settings as settings_api
 from accounts.social import views as social
 from inference import pages as inference_pages
 from inference.api import accounts as inference_accounts
-from inference.api import health, logs, machine, metrics, views
+from inference.api import gallery as gallery_api
+from inference.api import health, logs, machine, metrics, operations, views
 from usage import pages as usage_pages
 from usage.api import exports, people, prices, quotas, reports
 
@@ -200,6 +201,40 @@ _MACHINE = [
     ],
 ]
 
+# Before the inference paths, where `models/…` would take a model's name.
+_MODELS = [
+    path("api/operations", operations.OperationsView.as_view(), name="operations"),
+    path(
+        "api/operations/<str:job_id>/cancel",
+        operations.CancelView.as_view(),
+        name="operation-cancel",
+    ),
+    path(
+        "api/operations/<str:job_id>/dismiss",
+        operations.DismissView.as_view(),
+        name="operation-dismiss",
+    ),
+    path("api/models/job/<str:job_id>", operations.JobView.as_view(), name="models-job"),
+    path("api/models", gallery_api.GalleryView.as_view(), name="gallery-models"),
+    path(
+        "api/models/install/<path:model_id>",
+        gallery_api.InstallView.as_view(),
+        name="gallery-install",
+    ),
+    path(
+        "api/models/delete/<path:model_id>",
+        gallery_api.DeleteView.as_view(),
+        name="gallery-delete",
+    ),
+    path("api/models/capabilities", views.CapabilitiesView.as_view(), name="models-capabilities"),
+    path("models/apply", gallery_api.ApplyView.as_view(), name="models-apply"),
+    path("models/delete/<path:model_id>", gallery_api.RemoveView.as_view(), name="models-delete"),
+    path("models/available", gallery_api.AvailableView.as_view(), name="models-available"),
+    path("models/galleries", gallery_api.GalleriesView.as_view(), name="models-galleries"),
+    path("models/jobs", operations.JobsView.as_view(), name="models-jobs"),
+    path("models/jobs/<str:job_id>", operations.JobStatusView.as_view(), name="models-job-status"),
+]
+
 _PAGES = [
     path("", RedirectView.as_view(url="/app", permanent=True), name="root"),
     path("app", inference_pages.home, name="home"),
@@ -243,6 +278,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *_USAGE,
     *_MACHINE,
     *_PAGES,
+    *_MODELS,
     *[
         path(prefix + route, view.as_view(), name=name)
         for prefix in ("v1/", "")

@@ -17,6 +17,7 @@ from core.envelopes import Family
 from core.errors import NotFoundError
 from inference import handlers, stored_responses
 from inference.api.adapter import Work, serve
+from inference.capabilities import serve_capabilities
 from inference.endpoints import ENDPOINTS
 
 
@@ -115,6 +116,19 @@ class ModelView(LaneView):
     @classmethod
     def lane_work(cls) -> Work:
         return handlers.serve_model
+
+    def get(self, request: Request, **kwargs: str) -> HttpResponse:
+        return self.serve(request, kwargs)
+
+
+class CapabilitiesView(LaneView):
+    """`GET /api/models/capabilities`."""
+
+    family: Family = "flat"
+
+    @classmethod
+    def lane_work(cls) -> Work:
+        return serve_capabilities
 
     def get(self, request: Request, **kwargs: str) -> HttpResponse:
         return self.serve(request, kwargs)

@@ -19,7 +19,7 @@ from accounts.models import ApiKey, Session
 from accounts.people import expire_group_admins
 from accounts.social.availability import keep_fresh
 from core.files import AlreadyHeldError, HeldLock
-from inference import stored_responses
+from inference import operations, stored_responses
 from usage.drain import background_lock, drain_quietly
 from usage.upkeep import Upkeep
 
@@ -29,13 +29,14 @@ TASKS_EVERY_S, TASKS_KEPT = 2.0, timedelta(days=7)
 
 
 def sweep() -> None:
-    """Delete sessions, keys and stored responses that have expired."""
+    """Delete sessions, keys, stored responses and operations that have expired."""
     now = timezone.now()
     Session.objects.filter(expire_date__lte=now).delete()
     ApiKey.objects.filter(expires_at__lte=now).delete()
     DBTaskResult.objects.finished().filter(finished_at__lt=now - TASKS_KEPT).delete()
     expire_group_admins(now)
     stored_responses.sweep()
+    operations.sweep()
 
 
 def run_tasks(stop: threading.Event) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand
 
 from inference.models import Operation
-from inference.operations import work_off
+from inference.operation_work import work_off
 
 
 class Command(BaseCommand):

@@ -40,7 +40,9 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
         metric_files.empty(env().data_path / "metrics")
         self._migrate()
-        with_engines = bool(env().local_models) and not options["web_only"]
+        # also without a configured model, as an admin may install some; not where all are remote
+        has_own = bool(env().local_models) or not env().engines
+        with_engines = has_own and not options["web_only"]
         server = Server(listening, with_engines=with_engines, say=self.say)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: server.stop())

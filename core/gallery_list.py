@@ -1,0 +1,54 @@
+"""The setting that lists galleries: a JSON list of `{"name", "url"}` (surface, R-03)."""
+
+import json
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
+from pydantic_settings import NoDecode
+
+WANTS = 'wants a JSON list such as [{"name":"own","url":"https://example.org/models.yaml"}]'
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+
+
+class GalleryAt(BaseModel):
+    """A gallery: what it is called, and where it is (`https://…`, `http://…` or `file:///…`)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    name: str
+    url: str
+
+    @field_validator("name")
+    @classmethod
+    def _short(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError("a gallery's name has letters, digits, '.', '_' and '-'")
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _somewhere(cls, value: str) -> str:
+        parts = urlsplit(value)
+        here = parts.scheme == "file" and not parts.netloc and parts.path.startswith("/")
+        if not here and (parts.scheme not in {"http", "https"} or not parts.hostname):
+            raise ValueError("a gallery's url is https://…, http://… or file:///…")
+        return value
+
+
+def _read(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value)
+    except ValueError as exc:
+        raise ValueError(WANTS) from exc
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise ValueError(WANTS)
+    names = [each.get("name") for each in found]
+    if len({str(name) for name in names}) < len(names):
+        raise ValueError("two galleries have the same name")
+    return found
+
+
+Galleries = Annotated[list[GalleryAt] | None, NoDecode, BeforeValidator(_read)]

@@ -1,0 +1,273 @@
+"""The gallery of models over HTTP: what there is to install, and asking for it."""
+
+from typing import Any
+
+import psutil
+from django.http import HttpRequest
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.base import AccountView
+from accounts.audit import actor_of
+from accounts.runtime import env
+from core.drf import read_json
+from core.envelopes import Family
+from core.errors import GatehouseError, InvalidRequestError
+from core.sizes import shown_size
+from inference import operations
+from inference.gallery import Found, Shelf, every, shelves
+from inference.gallery_listing import MAX_ITEMS, MAX_PAGE, SORTS, Query, fits, search
+from inference.models import Model, Operation
+from inference.recipes import recipes
+from inference.wanted_models import wish_for_deletion, wish_for_id, wish_in
+
+MAX_ID_CHARS, MAX_TERM_CHARS = 500, 200
+
+
+class GalleriesUnreadableError(GatehouseError):
+    """None of the galleries can be read (R-04)."""
+
+    status = 500
+
+
+class GalleryView(AccountView):
+    """`GET /api/models`: three queries, whatever the gallery's size."""
+
+    def get(self, request: Request) -> Response:
+        query = _query(request)
+        read = _readable()
+        entries = every(read)
+        here = set(Model.objects.values_list("name", flat=True))
+        going = _under_way()
+        page = search(entries, query, installed=here)
+        memory = psutil.virtual_memory()
+        ids = {each.id: going[each.entry.name] for each in entries if each.entry.name in going}
+        body: dict[str, Any] = {
+            "models": [_row(each, here, going) for each in page.found],
+            "repositories": [{"url": each.gallery.url, "name": each.gallery.name} for each in read],
+            "allTags": sorted({tag for each in entries for tag in each.entry.tags}),
+            "allBackends": sorted({each.entry.recipe_name for each in entries}),
+            "processingModels": {key: str(job.pk) for key, job in ids.items()},
+            "taskTypes": {key: _task_type(job) for key, job in ids.items()},
+            "availableModels": page.n_found,
+            "installedModels": len(here),
+            "ramTotal": memory.total,
+            "ramUsed": memory.used,
+            "ramUsagePercent": memory.percent,
+            "currentPage": page.page,
+            "totalPages": page.n_pages,
+            "prevPage": page.previous,
+            "nextPage": page.following,
+            "galleryErrors": [each.fault for each in read if each.fault],
+        }
+        return Response(body)
+
+
+class InstallView(AccountView):
+    """`POST /api/models/install/:id`: an unknown id is taken too; its job says so (surface)."""
+
+    def post(self, request: Request, model_id: str) -> Response:
+        wish = wish_for_id(_id(model_id), _asker(request))
+        job = operations.enqueue_once(wish, key=_key(request))
+        return Response({"jobID": str(job.pk), "message": "Installation started"})
+
+
+class DeleteView(AccountView):
+    """`POST /api/models/delete/:id`."""
+
+    def post(self, request: Request, model_id: str) -> Response:
+        wish = wish_for_deletion(_id(model_id), _asker(request))
+        job = operations.enqueue_once(wish, key=_key(request))
+        return Response({"jobID": str(job.pk), "message": "Deletion started"})
+
+
+class ApplyView(AccountView):
+    """`POST /models/apply`, the curl way."""
+
+    family: Family = "openai"
+
+    def post(self, request: Request) -> Response:
+        wish = wish_in(read_json(request._request), _asker(request))  # noqa: SLF001
+        return _started(request, operations.enqueue_once(wish, key=_key(request)))
+
+
+class RemoveView(AccountView):
+    """`POST /models/delete/:name`."""
+
+    family: Family = "openai"
+
+    def post(self, request: Request, model_id: str) -> Response:
+        wish = wish_for_deletion(_id(model_id), _asker(request))
+        return _started(request, operations.enqueue_once(wish, key=_key(request)))
+
+
+class AvailableView(AccountView):
+    """`GET /models/available`: every entry, keys without a value left out."""
+
+    family: Family = "openai"
+
+    def get(self, _request: Request) -> Response:
+        read = _readable()
+        urls = {each.gallery.name: each.gallery.url for each in read}
+        here = set(Model.objects.values_list("name", flat=True))
+        return Response([_metadata(each, urls, here) for each in every(read)])
+
+
+class GalleriesView(AccountView):
+    """`GET /models/galleries`, each with what is wrong with it, if anything."""
+
+    family: Family = "openai"
+
+    def get(self, _request: Request) -> Response:
+        listed = []
+        for each in shelves():
+            row = {"url": each.gallery.url, "name": each.gallery.name}
+            listed.append(row | ({"error": each.fault} if each.fault else {}))
+        return Response(listed)
+
+
+def _readable() -> list[Shelf]:
+    read = shelves()
+    if read and all(each.fault and not each.entries for each in read):
+        raise GalleriesUnreadableError("; ".join(each.fault for each in read)[:1000])
+    return read
+
+
+def _query(request: Request) -> Query:
+    """Raises InvalidRequestError that names the parameter."""
+    given = request.query_params
+    term = given.get("term", "").strip()
+    if len(term) > MAX_TERM_CHARS:
+        raise InvalidRequestError(f"term: at most {MAX_TERM_CHARS} characters", param="term")
+    tags = tuple(tag.strip() for tag in given.get("tag", "").split(",") if tag.strip())
+    return Query(
+        term=term,
+        tags=tags[:20],
+        backend=given.get("backend", ""),
+        fits={"true": True, "false": False, "": None}[
+            _one_of(given.get("fits", ""), "fits", ("", "true", "false"))
+        ],
+        sort=_one_of(given.get("sort") or "name", "sort", SORTS),
+        descending=_one_of(given.get("order") or "asc", "order", ("asc", "desc")) == "desc",
+        page=_number(given.get("page", ""), "page", 1, MAX_PAGE),
+        items=_number(given.get("items", ""), "items", 9, MAX_ITEMS),
+    )
+
+
+def _one_of(value: str, name: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        words = ", ".join(word for word in allowed if word)
+        raise InvalidRequestError(f"{name} must be one of {words}", param=name)
+    return value
+
+
+def _number(text: str, name: str, default: int, limit: int) -> int:
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= limit:
+        raise InvalidRequestError(f"{name} must be a number from 1 to {limit}", param=name)
+    return int(text)
+
+
+def _id(model_id: str) -> str:
+    if not model_id.strip() or len(model_id) > MAX_ID_CHARS:
+        raise InvalidRequestError("invalid model ID")
+    return model_id
+
+
+def _asker(request: Request) -> str:
+    return actor_of(request._request).name  # noqa: SLF001  # DRF's own name
+
+
+def _key(request: Request) -> str:
+    return request.headers.get("Idempotency-Key", "")
+
+
+def _started(request: Request, job: Operation) -> Response:
+    """LocalAI's answer: the job, and where to ask about it (R-37)."""
+    return Response(
+        {
+            "uuid": str(job.pk),
+            "status": f"{_base(request._request)}/models/jobs/{job.pk}",  # noqa: SLF001
+        }
+    )
+
+
+def _base(request: HttpRequest) -> str:
+    """LOCALAI_BASE_URL where set; else the host asked for, which the front has allowed (R-37)."""
+    if env().base_url:
+        return env().base_url
+    host = request.headers.get("host", "")
+    return f"{request.scheme}://{host}" if host else env().public_url
+
+
+def _under_way() -> dict[str, Operation]:
+    """The operation that concerns each model's name now."""
+    rows = Operation.objects.filter(kind=operations.Kind.MODEL, state__in=operations.OPEN)
+    return {row.target: row for row in rows.order_by("created_at")}
+
+
+def _task_type(job: Operation) -> str:
+    return "deletion" if job.action == operations.Action.DELETE else "installation"
+
+
+def _row(each: Found, here: set[str], going: dict[str, Operation]) -> dict[str, Any]:
+    entry = each.entry
+    job = going.get(entry.name)
+    row: dict[str, Any] = {
+        "id": each.id,
+        "name": entry.name,
+        "description": entry.description,
+        "icon": entry.icon,
+        "license": entry.license,
+        "urls": entry.urls,
+        "tags": entry.tags,
+        "gallery": each.gallery,
+        "installed": entry.name in here,
+        "processing": job is not None,
+        "jobID": str(job.pk) if job else "",
+        "isDeletion": job is not None and _task_type(job) == "deletion",
+        "trustRemoteCode": False,
+        "additionalFiles": _files(each),
+        "backend": entry.recipe_name,
+        "backendInstalled": _has_backend(entry.recipe_name),
+        "capabilities": sorted(entry.capabilities),
+        "fits": fits(each),
+        "checked": entry.checked.model_dump() if entry.checked else None,
+    }
+    size = entry.checked.size if entry.checked else None
+    if size is not None:
+        row["estimated_size_bytes"] = size
+        row["estimated_size_display"] = shown_size(size)
+    return row
+
+
+def _files(each: Found) -> list[dict[str, str]]:
+    return [
+        {"filename": file.filename, "sha256": file.sha256 or "", "uri": file.uri}
+        for file in each.entry.files
+    ]
+
+
+def _has_backend(name: str) -> bool:
+    recipe = recipes().get(name)
+    return recipe is not None and recipe.is_installed(env().backends_path)
+
+
+def _metadata(each: Found, urls: dict[str, str], here: set[str]) -> dict[str, Any]:
+    entry = each.entry
+    size = entry.checked.size if entry.checked else None
+    found: dict[str, Any] = {
+        "name": entry.name,
+        "description": entry.description,
+        "license": entry.license,
+        "urls": entry.urls,
+        "icon": entry.icon,
+        "tags": entry.tags,
+        "files": _files(each),
+        "size": shown_size(size),
+        "gallery": {"url": urls[each.gallery], "name": each.gallery},
+        "installed": entry.name in here,
+        "backend": entry.recipe_name,
+    }
+    return {key: value for key, value in found.items() if value}

@@ -1,0 +1,54 @@
+"""Deleting a model: its engine stops first, then its files go, then its row."""
+
+import time
+from pathlib import Path
+
+from accounts.runtime import env, generations
+from core.generations import ENGINES
+from inference.installing import InstallError, Report
+from inference.model_folders import discard
+from inference.models import Engine, EngineState, Model
+
+STOP_TIMEOUT_S, QUIET_S, LOOK_S = 60.0, 1.5, 0.2
+_ENDED = (EngineState.STOPPED, EngineState.FAILED)
+
+
+def delete_model(name: str, report: Report) -> None:
+    """Raises InstallError where there is no such model, or its engine does not end."""
+    row = Model.objects.filter(pk=name).first()
+    if row is None:
+        raise InstallError(f"no model found with name {name}")
+    was_enabled = row.enabled
+    Model.objects.filter(pk=name).update(enabled=False)  # the engine process lets go of it
+    generations().bump(ENGINES)
+    report(10, "stopping its engine", phase="stopping")
+    if not _is_let_go(name):
+        Model.objects.filter(pk=name).update(enabled=was_enabled)
+        generations().bump(ENGINES)
+        raise InstallError("The engine of this model did not stop; it stays as it was.")
+    report(50, "removing its files", phase="removing")
+    folder = Path(row.directory)
+    if folder.parent == env().models_path:  # never what lies elsewhere
+        discard(folder)
+    (env().data_path / "logs" / "engines" / f"{name}.log").unlink(missing_ok=True)
+    row.delete()
+    generations().bump(ENGINES)
+
+
+def _is_let_go(name: str) -> bool:
+    """Wait until its engine has been down for as long as the engine process takes to look twice."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    down_since = None
+    while time.monotonic() < deadline:
+        engine = Engine.objects.filter(pk=name).first()
+        if engine is None:
+            return True  # nobody ever started one
+        now = time.monotonic()
+        if engine.state in _ENDED:
+            down_since = down_since or now
+            if now - down_since >= QUIET_S:
+                return True
+        else:
+            down_since = None
+        time.sleep(LOOK_S)
+    return False

@@ -1,0 +1,160 @@
+"""The work of one operation, in its own child process, and what it says of itself meanwhile."""
+
+import logging
+import time
+from pathlib import Path
+
+from django.utils import timezone
+
+from accounts.runtime import env, generations
+from core.generations import ENGINES
+from inference.deleting import delete_model
+from inference.gallery import Found, find
+from inference.gallery_schema import Entry
+from inference.installing import InstallError, install_backend
+from inference.model_abilities import of_folder
+from inference.model_folders import model_folder
+from inference.model_install import Installed, install_model, installed
+from inference.models import Model, Operation, OperationState
+from inference.operations import Action, Kind, Wish, end, enqueue
+from inference.recipes import RecipeError, check_options, recipes
+from inference.wanted_models import wanted
+
+log = logging.getLogger("gatehouse.operations")
+REPORT_EVERY_S = 0.5
+TAIL_LINES = 40
+
+
+class Progress:
+    """Writes an operation's progress into its row, twice a second at most."""
+
+    def __init__(self, operation: Operation) -> None:
+        self._operation = operation
+        self._written_at = 0.0
+        self._tail: list[str] = operation.log_tail.splitlines()
+
+    def __call__(
+        self,
+        per_cent: int,
+        message: str,
+        *,
+        phase: str = "",
+        done: int | None = None,
+        total: int | None = None,
+    ) -> None:
+        """`phase` is one word or two; `done` and `total` are bytes, None where nobody knows."""
+        said = message[:200]
+        if not self._tail or not self._tail[-1].endswith(said):
+            now = timezone.now().strftime("%H:%M:%S")
+            self._tail = [*self._tail, f"{now} {said}"][-TAIL_LINES:]
+        if time.monotonic() - self._written_at < REPORT_EVERY_S:
+            return
+        self._written_at = time.monotonic()
+        Operation.objects.filter(pk=self._operation.pk).update(
+            progress=min(per_cent, 99),
+            message=message[:500],
+            phase=phase[:40],
+            current_bytes=done,
+            total_bytes=total,
+            log_tail="\n".join(self._tail),
+        )
+        generations().bump(ENGINES)
+
+    def keep_tail(self) -> None:
+        """Write what was said last, which a busy half-second may have kept back."""
+        Operation.objects.filter(pk=self._operation.pk).update(log_tail="\n".join(self._tail))
+
+
+def work_off(operation: Operation) -> None:
+    """Do it, and say how it ended in its row."""
+    report = Progress(operation)
+    try:
+        if operation.kind == Kind.BACKEND:
+            install_backend(recipes()[operation.target], env().backends_path, report)
+        elif operation.action == Action.DELETE:
+            delete_model(operation.target, report)
+        else:
+            _install_model(wanted(operation), report)
+    except KeyError:
+        end(operation.pk, OperationState.FAILED, f"There is no {operation.target} to install.")
+    except (InstallError, RecipeError) as exc:
+        end(operation.pk, OperationState.FAILED, str(exc))
+    except OSError as exc:
+        end(operation.pk, OperationState.FAILED, _os_error(exc))
+    else:
+        end(operation.pk, OperationState.DONE, "")
+    finally:
+        report.keep_tail()
+
+
+def register_model(entry: Entry, there: Installed) -> None:
+    """The row of a model whose directory is whole."""
+    first = not Model.objects.filter(is_default=True).exists()
+    folder = model_folder(entry.name, env().models_path)
+    abilities = of_folder(folder)
+    capabilities = entry.capabilities or abilities.capabilities
+    described = {
+        "description": entry.description[:500],
+        "source": there.source,
+        "checksum": there.checksum,
+        "backend": entry.recipe_name,
+        "directory": str(folder),
+        "options": {**abilities.options, **entry.options},
+        "capabilities": sorted(capabilities),
+    }
+    is_default = first and "chat" in capabilities
+    Model.objects.update_or_create(
+        name=entry.name,
+        defaults=described,
+        create_defaults={**described, "is_default": is_default},
+    )
+    generations().bump(ENGINES)
+
+
+def ensure_configured(names: list[str]) -> None:
+    """Queue what the configured models still need; register what is here already."""
+    for name in names:
+        found = find(name)
+        if found is None:
+            log.error("LOCALAI_MODELS: no model %s in the galleries", name)
+            continue
+        entry = found.entry
+        recipe = recipes().get(entry.recipe_name)
+        if recipe is not None and not recipe.is_installed(env().backends_path):
+            enqueue(Wish(Kind.BACKEND, Action.INSTALL, recipe.name))
+        there = installed(entry, env().models_path)
+        if there is not None:
+            register_model(entry, there)
+        else:
+            enqueue(Wish(Kind.MODEL, Action.INSTALL, entry.name, found.id))
+
+
+def _install_model(found: Found, report: Progress) -> None:
+    entry = found.entry
+    recipe = recipes().get(entry.recipe_name)
+    if recipe is not None:
+        check_options(recipe, entry.options)
+    python = recipe.python(env().backends_path) if recipe is not None else Path()
+    if entry.overrides.convert and (recipe is None or not recipe.is_installed(env().backends_path)):
+        raise InstallError(
+            f"{entry.name} waits for the backend {entry.backend}, which is not here."
+        )
+    folder = model_folder(entry.name, env().models_path)
+    same_folder = Model.objects.filter(directory=str(folder)).exclude(pk=entry.name)
+    is_other = installed(entry, env().models_path) is None
+    if same_folder.exists() or (is_other and Model.objects.filter(pk=entry.name).exists()):
+        raise InstallError(f"There is another model {entry.name} already; delete it first.")
+    there = install_model(
+        entry,
+        folder=found.folder,
+        models_path=env().models_path,
+        python=python,
+        report=report,
+    )
+    register_model(entry, there)
+
+
+def _os_error(exc: OSError) -> str:
+    if exc.errno == 28:
+        return "The disk is full. Free some space, then start again."
+    return f"A file could not be written: {exc.strerror}"

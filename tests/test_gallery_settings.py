@@ -1,0 +1,39 @@
+"""The settings of galleries and of the fetcher, as the environment has them (R-03, R-06)."""
+
+import json
+
+import pytest
+
+from core.gallery_list import GalleryAt
+from localai_project.env import SettingError, read_env
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "nonsense",
+        '{"name":"a","url":"https://x/y"}',
+        '["https://x/y"]',
+        '[{"name":"a"}]',
+        '[{"name":"a","url":"ftp://x/y"}]',
+        '[{"name":"a b","url":"https://x/y"}]',
+        '[{"name":"a","url":"https://x/y","more":1}]',
+        '[{"name":"a","url":"https://x/y"},{"name":"a","url":"https://x/z"}]',
+    ],
+)
+def test_r03_a_malformed_list_of_galleries_stops_the_start_with_one_line(monkeypatch, value):
+    monkeypatch.setenv("LOCALAI_GALLERIES", value)
+
+    with pytest.raises(SettingError, match="LOCALAI_GALLERIES"):
+        read_env()
+
+
+def test_r03_the_list_of_galleries_is_read(monkeypatch):
+    monkeypatch.setenv("LOCALAI_GALLERIES", json.dumps([{"name": "a", "url": "file:///srv/g"}]))
+    monkeypatch.setenv("LOCALAI_FETCH_ALLOW", "10.0.0.0/8, fd00::/8")
+
+    assert read_env().galleries == [GalleryAt(name="a", url="file:///srv/g")]
+    assert read_env().fetch_allow == ["10.0.0.0/8", "fd00::/8"]
+    monkeypatch.setenv("LOCALAI_FETCH_ALLOW", "everything")
+    with pytest.raises(SettingError, match="LOCALAI_FETCH_ALLOW"):
+        read_env()
