@@ -12,7 +12,7 @@ from tests.contract_rows import LATER, rows
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "contract-coverage.md"
-_NAMED = re.compile(r"(?<![a-z0-9])(e|w|s|c|g|q|u|tok|reg)-?_?(\d\d)(?!\d)", re.IGNORECASE)
+_NAMED = re.compile(r"(?<![a-z0-9])(e|w|s|c|g|q|u|r|tok|reg)-?_?(\d\d)(?!\d)", re.IGNORECASE)
 
 
 def named_in(text: str) -> set[str]:
@@ -42,7 +42,7 @@ def page() -> str:
     """The whole file."""
     tests = covering()
     lines = [
-        "# The accounts contract, row by row",
+        "# The contract, row by row",
         "",
         "Written by `python -m tests.contract_coverage` from the names of the tests; a test fails where it is stale.",
         "",

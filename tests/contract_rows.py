@@ -1,4 +1,4 @@
-"""The rows of the accounts contract, in our own words, and where each is answered for.
+"""The rows of the contract, in our own words, and where each is answered for.
 
 `LATER` are rows that another part of the product brings; they are listed as such, not as gaps.
 """
@@ -54,6 +54,17 @@ U-08 requested and served model | U-09 what Prometheus is told | U-10 how usage 
 U-12 periods and buckets | U-13 one's own usage | U-14 everybody's usage | U-15 one's own sources
 U-16 everybody's sources | U-17 the twins for every mode | U-18 statistics switched off
 """
+SURFACE = """
+R-01 secrets as masks | R-02 recipes of backends | R-03 galleries | R-04 one unreadable gallery | R-05 a model without its backend
+R-06 private addresses | R-07 local sources | R-08 environment against settings | R-09 registration mode at run time
+R-10 unknown keys and types | R-11 bodies in traces | R-12 traces | R-13 engine logs | R-14 monitor and shutdown
+R-15 toggles | R-16 interrupted operations | R-17 import by address | R-18 schema of refusals | R-19 a model's configuration
+R-20 external recipes | R-21 one store of settings | R-22 tracing and logs on | R-23 numbers of log lines
+R-24 pages and refusals | R-25 metrics and version | R-26 OpenAPI | R-27 no 5xx for bad input | R-28 names of rows
+R-29 data for the pages | R-30 fields of traces | R-31 memory budgets | R-32 the gallery's list | R-33 upgrade of a backend
+R-34 waiting for a model | R-35 repeated posts | R-36 names with a slash | R-37 addresses in answers
+R-38 pictures from elsewhere | R-39 conversations | R-40 declining a person
+"""
 LATER = {
     "W-27": "web UI (its figures are exact; the pages come with it)",
     "W-28": "by how tests are made: all go through the real URL configuration",
@@ -65,7 +76,7 @@ def rows() -> list[tuple[str, str]]:
     """(id, words) of every row, in the order above."""
     text = " | ".join(
         part.strip().replace("\n", " | ")
-        for part in (ENDPOINTS, CREDENTIALS, WEAKNESSES, SETTLED, QUOTAS, USAGE)
+        for part in (ENDPOINTS, CREDENTIALS, WEAKNESSES, SETTLED, QUOTAS, USAGE, SURFACE)
     )
     found = []
     for item in text.split(" | "):

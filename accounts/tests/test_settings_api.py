@@ -88,7 +88,7 @@ def refused(api, body):
 
 
 def test_r28_set_every_key_is_there_with_its_default(as_alice):
-    """GET /api/settings: the full object; tracing and backend logs are on (R-22), bodies off (R-11)."""
+    """GET /api/settings: the full object; tracing and backend logs are on, bodies off."""
     found = as_alice.get(URL).json()
 
     keys = found.pop("api_keys")
