@@ -1,11 +1,13 @@
 """Deleting a model: its engine stops first, then its files go, then its row."""
 
+import shutil
 import time
 from pathlib import Path
 
 from accounts.runtime import env, generations
 from core.generations import ENGINES
 from inference.installing import InstallError, Report
+from inference.log_files import log_folder
 from inference.model_folders import discard
 from inference.models import Engine, EngineState, Model
 
@@ -30,7 +32,7 @@ def delete_model(name: str, report: Report) -> None:
     folder = Path(row.directory)
     if folder.parent == env().models_path:  # never what lies elsewhere
         discard(folder)
-    (env().data_path / "logs" / "engines" / f"{name}.log").unlink(missing_ok=True)
+    shutil.rmtree(log_folder(env().data_path, name), ignore_errors=True)
     row.delete()
     generations().bump(ENGINES)
 

@@ -15,6 +15,7 @@ from core.gallery_list import GalleryAt
 from core.tests.hostile_server import BODY, endless, ranged, says
 from inference import deleting, gallery, operation_work, operations
 from inference.installing import InstallError
+from inference.log_files import LogWriter, log_folder, logged_models
 from inference.model_folders import MANIFEST, model_folder
 from inference.model_install import install_model, installed
 from inference.models import Engine, EngineState, Model, Operation, OperationState
@@ -187,10 +188,12 @@ def test_a_model_that_an_older_version_installed_is_known_again(home):
     assert installed(gallery.built_in_gallery()["qwen3-0.6b"], home) is None
 
 
-def test_deleting_takes_row_and_folder(home, server, monkeypatch):
+def test_deleting_takes_row_folder_and_log(home, server, monkeypatch):
     monkeypatch.setattr(deleting, "QUIET_S", 0.1)
     run(name="own", files=[file_at(server)])
     (home / "foreign").mkdir()
+    LogWriter(log_folder(env().data_path, "own"), "own").write([("now", "stdout", "a line")])
+    assert logged_models(env().data_path) == ["own"]
 
     job = finish(operations.enqueue(Wish(Kind.MODEL, Action.DELETE, "own")))
 
@@ -198,6 +201,7 @@ def test_deleting_takes_row_and_folder(home, server, monkeypatch):
     assert not Model.objects.exists()
     assert not (home / "own").exists()
     assert (home / "foreign").exists()
+    assert logged_models(env().data_path) == []
     again = finish(operations.enqueue(Wish(Kind.MODEL, Action.DELETE, "own", "own")))
     assert again.message == "no model found with name own"
 
