@@ -1,4 +1,4 @@
-"""The galleries: the built-in one, or those that `LOCALAI_GALLERIES` names in its place (R-03, R-04)."""
+"""The galleries: the built-in one, or those that the environment or an admin names in its place (R-03)."""
 
 import logging
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from accounts.runtime import env
+from accounts.runtime import env, stored_settings
+from accounts.runtime_settings.in_force import value
 from core.fetch_addresses import FetchError
 from core.gallery_list import GalleryAt
 from core.strict_yaml import MAX_CHARS
@@ -56,7 +57,11 @@ def built_in_gallery() -> dict[str, Entry]:
 def configured() -> list[GalleryAt]:
     """The galleries of this server, in the order in which a bare name is looked for."""
     named = env().galleries
-    return named if named is not None else [BUILT_IN_AT]
+    if named is not None:
+        return named
+    stored_settings().fresh()
+    set_by_admins = [GalleryAt(**each) for each in value("galleries")]
+    return set_by_admins or [BUILT_IN_AT]
 
 
 def shelves(*, offline: bool = False) -> list[Shelf]:

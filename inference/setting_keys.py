@@ -21,6 +21,7 @@ from accounts.runtime_settings.kinds import (
 )
 from accounts.runtime_settings.registry import SettingKey
 from accounts.runtime_settings.secret_keys import SecretKey
+from core.gallery_list import GalleryAt
 
 
 def _flags(*names: str, default: bool = False) -> list[SettingKey]:
@@ -29,6 +30,10 @@ def _flags(*names: str, default: bool = False) -> list[SettingKey]:
 
 def _texts(*names: str) -> list[SettingKey]:
     return [SettingKey(name, Text, "") for name in names]
+
+
+def _listed(galleries: list[GalleryAt] | None) -> list[dict[str, str]]:
+    return [each.model_dump() for each in galleries or []]
 
 
 _WATCHDOG = [
@@ -60,7 +65,7 @@ _TRACING = [
     SettingKey("tracing_max_body_bytes", Count, 65_536),
 ]
 _GALLERIES = [
-    SettingKey("galleries", Galleries, []),
+    SettingKey("galleries", Galleries, [], variable="galleries", from_env=_listed),
     SettingKey("backend_galleries", Galleries, []),
     *_flags("autoload_galleries", "autoload_backend_galleries", default=True),
 ]

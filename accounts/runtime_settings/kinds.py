@@ -19,7 +19,7 @@ from core.durations import parse_duration
 
 MAX_TEXT, MAX_ITEMS, MAX_INT = 2048, 100, 2**31 - 1
 _BUDGET = re.compile(r"(?:[1-9]\d?(?:\.\d{1,3})?|100)%|[1-9]\d{0,15}(?:\.\d{1,3})?(?:[KMGT]i?)?B?")
-_GALLERY_SCHEMES = {"http", "https", "file"}
+_GALLERY_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"  # as `core.gallery_list` has it
 
 
 def _one_line(text: str) -> str:
@@ -70,8 +70,10 @@ def _gallery_url(text: str) -> str:
         with_secret = parts.username is not None or parts.password is not None
     except ValueError as exc:
         raise ValueError("wants an address") from exc
-    if parts.scheme not in _GALLERY_SCHEMES or not (parts.hostname or parts.scheme == "file"):
-        raise ValueError("wants an https://, http:// or file:// address")
+    if parts.scheme == "file":
+        raise ValueError("takes no file:// gallery; the environment does (LOCALAI_GALLERIES)")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("wants an https:// or http:// address")
     if with_secret:
         raise ValueError("wants an address without a user name or password in it")
     return text
@@ -88,7 +90,7 @@ class Gallery(TypedDict):
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic's own way
     url: Annotated[StrictStr, Field(max_length=MAX_TEXT), AfterValidator(_gallery_url)]
-    name: Annotated[StrictStr, Field(min_length=1, max_length=100), AfterValidator(_one_line)]
+    name: Annotated[StrictStr, Field(pattern=f"^{_GALLERY_NAME}$")]
 
 
 Flag = StrictBool

@@ -112,7 +112,7 @@ CHANGED = {
     "cors_allow_origins": "https://a.example,https://b.example:8443",
     "registration_mode": "invite",
     "galleries": [{"url": "https://g.example/index.yaml", "name": "mine"}],
-    "backend_galleries": [{"url": "file:///srv/g", "name": "ours"}],
+    "backend_galleries": [{"url": "https://b.example/g.yaml", "name": "ours"}],
     "pii_default_detectors": ["names"],
 }
 READ_ONLY = {"logo_file", "logo_horizontal_file", "favicon_file"}
@@ -162,6 +162,8 @@ WRONG = {
         "https://g.example",
         [{"url": "https://g.example"}],
         [{"url": "ftp://g.example", "name": "x"}],
+        [{"url": "file:///srv/g", "name": "x"}],
+        [{"url": "https://g.example", "name": "../x"}],
         [{"url": "https://user:pass@g.example", "name": "x"}],
         [{"url": "https://g.example", "name": "x", "more": 1}],
         [{"url": "https://a.example", "name": "x"}, {"url": "https://b.example", "name": "x"}],

@@ -2,7 +2,9 @@
 
 import pytest
 
+from accounts.audit import CLI
 from accounts.runtime import env
+from accounts.runtime_settings import store
 from core.gallery_list import GalleryAt
 from core.tests.hostile_server import says
 from inference import fetched_galleries, gallery
@@ -31,6 +33,21 @@ def with_galleries(settings, tmp_path):
         fetched_galleries._failed.clear()
 
     return use
+
+
+@pytest.mark.django_db
+def test_r03_an_admin_names_galleries_while_the_server_runs_and_the_environment_wins(
+    with_galleries,
+):
+    named = [{"url": "https://g.example/index.yaml", "name": "own"}]
+    store.change({"galleries": named}, by=CLI)
+    assert [each.name for each in gallery.configured()] == ["own"]
+    store.change({"galleries": []}, by=CLI)
+    assert gallery.configured() == [gallery.BUILT_IN_AT]
+
+    store.change({"galleries": named}, by=CLI)
+    with_galleries(ours="https://h.example/index.yaml")
+    assert [each.name for each in gallery.configured()] == ["ours"]
 
 
 def test_the_built_in_gallery_holds_two_models_of_pypi_and_many_of_the_hub():
