@@ -6,6 +6,7 @@ import selectors
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO
 
@@ -23,8 +24,11 @@ class EngineOutput:
     Within a stream the lines keep their order; between the two a pipe cannot tell it.
     """
 
-    def __init__(self, writer: LogWriter) -> None:
+    def __init__(self, writer: LogWriter, *, keeps: Callable[[], bool] = lambda: True) -> None:
         self._writer = writer
+        self._keeps = (
+            keeps  # whether lines go into the log; read all the same, or the engine would wait
+        )
         self._last: deque[str] = deque(maxlen=REMEMBERED)
         self._thread: threading.Thread | None = None
         self._is_full = False
@@ -71,6 +75,8 @@ class EngineOutput:
         if not lines:
             return
         self._last.extend(text for _, text in lines)
+        if not self._keeps():
+            return
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         try:
             self._writer.write([(now, stream, text) for stream, text in lines])

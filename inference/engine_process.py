@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.db import DatabaseError, close_old_connections
 
-from accounts.runtime import env, generations
+from accounts.runtime import env, generations, stored_settings
 from core.files import HeldLock
 from core.generations import ENGINES
 from inference import operation_work, operations
@@ -76,6 +76,7 @@ class EngineProcess:
         self._end_strays()
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
+            stored_settings().fresh()  # engines' threads ask what is known
             self._move_operation()
             self._follow_models()
         if now - self._trimmed_at >= TRIM_S:

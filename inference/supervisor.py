@@ -15,6 +15,7 @@ from typing import Any
 from django.utils import timezone
 
 from accounts.runtime import env, generations
+from accounts.runtime_settings.in_force import value
 from core.generations import ENGINES
 from inference.engine_output import EngineOutput
 from inference.guarded import Guarded
@@ -108,7 +109,8 @@ class Runner:
             options=self._model.options,
         )
         environment = engine_environment(self._recipe, host_environment(), private)
-        self._engine = Guarded(line, environment=environment, log=EngineOutput(self._log))
+        output = EngineOutput(self._log, keeps=lambda: bool(value("enable_backend_logging")))
+        self._engine = Guarded(line, environment=environment, log=output)
         self._since, self._misses, self._probe = time.monotonic(), 0, None
         self._go(
             EngineState.STARTING,

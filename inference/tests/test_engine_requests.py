@@ -75,6 +75,20 @@ def test_r14_a_model_is_loaded_watched_and_shut_down_over_the_api(as_alice, star
         assert as_alice.get("/backend/monitor?model=org/m").status_code == 404
 
 
+def test_set_enable_backend_logging_off_keeps_no_lines_and_the_engine_runs(as_alice, start):
+    assert as_alice.post("/api/settings", {"enable_backend_logging": False}).status_code == 200
+    with start():
+        assert as_alice.post(LOAD, NAMED).status_code == 200
+        assert as_alice.get("/api/backend-logs/org/m").json() == []
+        as_alice.post(SHUTDOWN, NAMED)
+
+        as_alice.post("/api/settings", {"enable_backend_logging": True})
+        time.sleep(0.7)  # the engine process looks twice a second
+        assert as_alice.post(LOAD, NAMED).status_code == 200
+        texts = [line["text"] for line in as_alice.get("/api/backend-logs/org/m").json()]
+        assert "hello from the engine" in texts
+
+
 def test_r13_the_log_stays_over_a_stop_and_a_restart_of_everything(as_alice, start):
     with start():
         as_alice.post(LOAD, NAMED)
