@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 MAX_PATH_BYTES = 107  # sun_path of Linux, without its final zero
+LONGEST_NAME = "tmp/" + "0" * 36  # vLLM's own, in its temporary folder there: a UUID
 MAX_METRICS_BYTES = 8 * 1024 * 1024
 
 
@@ -18,7 +19,7 @@ class SocketFolderError(Exception):
 def socket_folder(data_path: Path) -> Path:
     """`engines/` in the data path, 0700; a short private folder elsewhere where that is too long."""
     folder = data_path / "engines"
-    if len(os.fsencode(folder / "12345678.sock")) > MAX_PATH_BYTES:
+    if len(os.fsencode(folder / LONGEST_NAME)) > MAX_PATH_BYTES:
         mark = hashlib.sha256(os.fsencode(data_path.resolve())).hexdigest()[:8]
         folder = Path(tempfile.gettempdir()) / f"gatehouse-{os.getuid()}-{mark}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -22,7 +22,7 @@ from inference.guarded import Guarded
 from inference.hardware import host_environment
 from inference.log_files import LogWriter, log_folder
 from inference.models import Engine, EngineState, Model
-from inference.recipes import Recipe, command_line, engine_environment
+from inference.recipes import Recipe, RecipeError, command_line, engine_environment
 from inference.sockets import answers, read_metric, read_metrics, socket_for
 
 log = logging.getLogger("gatehouse.engine")
@@ -95,19 +95,23 @@ class Runner:
         return self._engine.pid if self._engine is not None else None
 
     def start(self) -> None:
-        """Start the engine; a start that cannot even be made counts as a failed try."""
+        """Start the engine; one that its recipe has no command line for has failed at once."""
         private = self._socket.parent
         for folder in (private / "home", private / "tmp"):
             folder.mkdir(exist_ok=True, mode=0o700)
         self._socket.unlink(missing_ok=True)
-        line = command_line(
-            self._recipe,
-            python=self._recipe.python(env().backends_path),
-            model=Path(self._model.directory),
-            name=self.name,
-            socket=self._socket,
-            options=self._model.options,
-        )
+        try:
+            line = command_line(
+                self._recipe,
+                python=self._recipe.python(env().backends_path),
+                model=Path(self._model.directory),
+                name=self.name,
+                socket=self._socket,
+                options=self._model.options,
+            )
+        except RecipeError as exc:
+            self._go(EngineState.FAILED, message=str(exc)[:500], pid=None, address="")
+            return
         environment = engine_environment(self._recipe, host_environment(), private)
         output = EngineOutput(self._log, keeps=lambda: bool(value("enable_backend_logging")))
         self._engine = Guarded(line, environment=environment, log=output)

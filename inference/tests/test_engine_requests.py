@@ -6,13 +6,14 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from uuid import uuid4
 
 import psutil
 import pytest
 
 from inference import supervisor
 from inference.models import Engine, EngineState, Model
-from inference.sockets import socket_for
+from inference.sockets import socket_folder, socket_for
 from inference.tests.fake_backend import FALLS, backend, running_engine_process, use_fake_backend
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -73,6 +74,24 @@ def test_r14_a_model_is_loaded_watched_and_shut_down_over_the_api(as_alice, star
         assert not psutil.pid_exists(pid)
         assert as_alice.post(SHUTDOWN, NAMED).status_code == 404
         assert as_alice.get("/backend/monitor?model=org/m").status_code == 404
+
+
+def test_an_option_that_the_backend_does_not_have_fails_the_model_and_nothing_else(as_alice, start):
+    with start(options={"no_such": 1}):
+        answer = as_alice.post(LOAD, NAMED)
+        assert answer.status_code == 503
+        assert "no option no_such" in answer.json()["error"]["message"]
+        assert state() == EngineState.FAILED
+        Model.objects.update(options={})
+        assert as_alice.post(LOAD, NAMED).status_code == 200
+
+
+def test_sockets_of_an_engine_and_its_own_fit_into_an_address(tmp_path):
+    long = tmp_path / ("x" * (95 - len(str(tmp_path))))
+    folder = socket_folder(long)
+
+    assert long not in folder.parents
+    assert len(str(folder / "tmp" / str(uuid4()))) <= 107
 
 
 def test_set_enable_backend_logging_off_keeps_no_lines_and_the_engine_runs(as_alice, start):
