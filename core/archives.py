@@ -55,7 +55,8 @@ def unpack(archive: Path, to: Path, *, max_bytes: int) -> None:
 
 def _of_zip(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
     with zipfile.ZipFile(file) as archive:
-        for info in archive.infolist():
+        for n_before, info in enumerate(archive.infolist()):
+            _count(n_before)
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
                 raise ArchiveError("The archive holds a link or a device.")
@@ -66,7 +67,9 @@ def _of_zip(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
 
 def _of_tar(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
     with tarfile.open(fileobj=file, mode="r:*", tarinfo=_Member) as archive:
-        for info in archive:
+        for n_before, info in enumerate(archive):
+            _count(n_before)
+            archive.members = []  # type: ignore[attr-defined]  # it would keep every one
             if info.isdir():
                 continue
             member = archive.extractfile(info) if info.isreg() else None
@@ -87,9 +90,7 @@ class _Member(tarfile.TarInfo):
 
 def _write(members: Iterator[tuple[str, IO[bytes]]], to: Path, max_bytes: int) -> None:
     left = max_bytes
-    for n_before, (name, member) in enumerate(members):
-        if n_before >= MAX_FILES:
-            raise ArchiveError(f"The archive holds more than {MAX_FILES} files.")
+    for name, member in members:
         target = to.joinpath(*_parts(name))
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as out:  # the same name twice is an error, not the last one's
@@ -98,6 +99,12 @@ def _write(members: Iterator[tuple[str, IO[bytes]]], to: Path, max_bytes: int) -
                 if left < 0:
                     raise ArchiveError("The archive unpacks to more than is taken.")
                 out.write(piece)
+
+
+def _count(n_before: int) -> None:
+    """Folders count as well: a packed million of them is small."""
+    if n_before >= MAX_FILES:
+        raise ArchiveError(f"The archive holds more than {MAX_FILES} files.")
 
 
 def _parts(name: str) -> tuple[str, ...]:

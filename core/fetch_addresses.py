@@ -8,6 +8,12 @@ from urllib.parse import urlsplit
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# What `is_global` of some Python versions lets through: protocol assignments, 6to4 relays, documentation,
+# site-local addresses (IANA's special-purpose registries).
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(text)
+    for text in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20", "5f00::/16", "fec0::/10")
+)
 MAX_URL_CHARS = 4096
 
 
@@ -84,6 +90,8 @@ def may_connect(text: str, *, allow: tuple[Network, ...]) -> bool:
     if any(address in network for network in allow):
         return True
     if address.is_multicast or address.is_reserved or address.is_unspecified:
+        return False
+    if any(address in network for network in _NOT_PUBLIC):
         return False
     return address.is_global
 

@@ -170,14 +170,18 @@ class Fetcher:
     ) -> Iterator[tuple[HTTPResponse, Url]]:
         """The answer at the end of the redirects; its connection ends with the block."""
         at = first = read_url(url)
+        ends = None if limits.total_s is None else time.monotonic() + limits.total_s
         for _ in range(MAX_REDIRECTS + 1):
+            left = None if ends is None else ends - time.monotonic()  # over all redirects
+            if left is not None and left <= 0:
+                raise FetchError(TOO_SLOW)
             sent = {k: v for k, v in headers.items() if _may_carry(k, at, first)}
             connection = self._connect(at, limits)
             try:
-                with _ends_after(connection, min(HEAD_S, limits.total_s or HEAD_S)):
+                with _ends_after(connection, min(HEAD_S, left or HEAD_S)):
                     response = self._ask(connection, at, sent)
                 if response.status not in _REDIRECTS:
-                    with _ends_after(connection, limits.total_s):
+                    with _ends_after(connection, left):
                         yield response, at
                     return
                 at = _next(at, response)
@@ -341,7 +345,11 @@ def _next(at: Url, response: HTTPResponse) -> Url:
     if not target:
         raise FetchError(f"{at.host} leads nowhere (a redirect without an address).")
     here = f"{at.scheme}://{at.host_header}{at.target}"
-    found = read_url(urljoin(here, target))
+    try:
+        joined = urljoin(here, target)
+    except ValueError as exc:
+        raise RefusedError(f"{at.host} leads to an address that is none.") from exc
+    found = read_url(joined)
     if at.scheme == "https" and found.scheme != "https":
         raise RefusedError(f"{at.host} leads from https to plain http.")
     return found
@@ -360,7 +368,7 @@ def _expect(response: HTTPResponse, wanted: set[int]) -> None:
 
 def _announced(response: HTTPResponse) -> int | None:
     text = response.headers.get("content-length", "")
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 def _begins_at(response: HTTPResponse, offset: int) -> bool:

@@ -31,6 +31,8 @@ class GalleryAt(BaseModel):
     def _somewhere(cls, value: str) -> str:
         parts = urlsplit(value)
         here = parts.scheme == "file" and not parts.netloc and parts.path.startswith("/")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("a gallery's url holds no user name or password: admins see it")
         if not here and (parts.scheme not in {"http", "https"} or not parts.hostname):
             raise ValueError("a gallery's url is https://…, http://… or file:///…")
         return value

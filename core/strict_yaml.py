@@ -50,6 +50,10 @@ def read_yaml(text: str) -> Document:
         raise YamlError("not YAML: it holds a character that may not be there") from exc
     except RecursionError as exc:
         raise YamlError("nested too deeply") from exc
+    except ValueError as exc:  # PyYAML's own way over an escape that is no character
+        if isinstance(exc, YamlError):
+            raise
+        raise YamlError("not YAML: it holds a character that may not be there") from exc
     lines: dict[Place, int] = {}
     if root is None:
         return Document(None, lines)
@@ -84,7 +88,7 @@ def _build(node: Node, place: Place, lines: dict[Place, int]) -> Any:
         return node.value  # a date stays the text it is
     try:
         return yaml.SafeLoader("").construct_object(node)
-    except (ValueError, yaml.YAMLError) as exc:
+    except (ValueError, LookupError, yaml.YAMLError) as exc:  # an empty one by its tag, too
         raise YamlError(f"not a value: {node.value[:60]}", line) from exc
 
 

@@ -9,18 +9,27 @@ from core.generations import ENGINES
 from inference.installing import InstallError, Report
 from inference.log_files import log_folder
 from inference.model_folders import discard
-from inference.models import Engine, EngineState, Model
+from inference.models import Engine, EngineState, Model, Operation
 
 STOP_TIMEOUT_S, QUIET_S, LOOK_S = 60.0, 1.5, 0.2
 _ENDED = (EngineState.STOPPED, EngineState.FAILED)
 
 
-def delete_model(name: str, report: Report) -> None:
-    """Raises InstallError where there is no such model, or its engine does not end."""
+def delete_model(operation: Operation, report: Report) -> None:
+    """Raises InstallError where there is no such model, or its engine does not end.
+
+    What was begun before a kill is gone on with: `details` keep whether the model was enabled.
+    """
+    name, details = operation.target, operation.details
     row = Model.objects.filter(pk=name).first()
     if row is None:
+        if "was_enabled" in details:
+            return
         raise InstallError(f"no model found with name {name}")
-    was_enabled = row.enabled
+    if "was_enabled" not in details:
+        details["was_enabled"] = row.enabled
+        operation.save(update_fields=["details"])
+    was_enabled = bool(details["was_enabled"])
     Model.objects.filter(pk=name).update(enabled=False)  # the engine process lets go of it
     generations().bump(ENGINES)
     report(10, "stopping its engine", phase="stopping")

@@ -108,8 +108,12 @@ class EngineProcess:
 
     def _want(self, runner: Runner) -> None:
         """Somebody wants this model; one that is loading or loaded already is not started again."""
-        if runner.state in {EngineState.STOPPED, EngineState.FAILED, EngineState.WAITING}:
+        if runner.state in {EngineState.STOPPED, EngineState.FAILED}:
             self._start(runner)
+        elif runner.state == EngineState.WAITING:  # now, but its failed tries go on counting
+            runner.start()
+            Model.objects.filter(pk=runner.name).update(wanted_at=None)
+            generations().bump(ENGINES)
         else:
             Model.objects.filter(pk=runner.name).update(wanted_at=None)
             generations().bump(ENGINES)

@@ -1,11 +1,11 @@
 """What the database says of models and engines, as targets of the engine table."""
 
-import json
 from functools import lru_cache
 from pathlib import Path
 
 from inference.engine_table import Target
 from inference.gallery import built_in_gallery, find
+from inference.model_abilities import read_config
 from inference.models import Engine, EngineState, Model, Operation, OperationState
 from inference.recipes import concurrency
 
@@ -60,7 +60,7 @@ def context_length(row: Model) -> int:
 @lru_cache(maxsize=256)
 def _made_for(directory: str) -> int:
     try:
-        described = json.loads((Path(directory) / "config.json").read_text())
+        described = read_config(Path(directory))
     except (OSError, ValueError):
         return 0
     length = described.get("max_position_embeddings") if isinstance(described, dict) else None
@@ -79,6 +79,9 @@ def _of_missing(name: str, operations: list[Operation], *, first: bool) -> Targe
     bad = next((op for op in reversed(mine) if op.state == OperationState.FAILED), None)
     failed = now is None and bad is not None and not any(op.state == "queued" for op in mine)
     message = (now or bad).message if (now or bad) else "waiting to be installed"  # type: ignore[union-attr]
+    installs = [op for op in mine if op.kind == Operation.Kind.MODEL]
+    if installs and installs[-1].state == OperationState.DONE:
+        failed, message = True, "it was deleted; install it again, or restart the server"
     return Target(
         name=name,
         served_model=name,

@@ -103,10 +103,16 @@ def _read(gallery: GalleryAt, *, offline: bool) -> Shelf:
         if gallery.url.startswith("file:"):
             return _on_disk(gallery, Path(unquote(urlsplit(gallery.url).path)), called)
         text, problem = fetched_text(gallery.url, offline=offline)
-        return Shelf(gallery, _parsed(text, called), problem and f"{called}: {problem}")
+        entries, fault = _parsed(text, called)
+        if fault:
+            raise GalleryFaultError(fault)
+        return Shelf(gallery, entries, problem and f"{called}: {problem}")
     except (GalleryFaultError, FetchError) as exc:
         said = str(exc) if str(exc).startswith(called) else f"{called}: {exc}"
     except (OSError, UnicodeDecodeError) as exc:
+        said = f"{called}: it cannot be read ({type(exc).__name__})"
+    except Exception as exc:  # whatever a stranger's file does, the other galleries are read (R-04)
+        log.exception("%s cannot be read", called)
         said = f"{called}: it cannot be read ({type(exc).__name__})"
     log.warning("%s", said)
     return Shelf(gallery, fault=said)
@@ -134,5 +140,9 @@ def _of_file(file: Path, _changed_ns: int, _size: int, called: str) -> tuple[Ent
 
 
 @lru_cache(maxsize=32)
-def _parsed(text: str, called: str) -> tuple[Entry, ...]:
-    return tuple(read_entries(text, called=called))
+def _parsed(text: str, called: str) -> tuple[tuple[Entry, ...], str]:
+    """The entries, or what is wrong: a big one that is faulty is not read again and again."""
+    try:
+        return tuple(read_entries(text, called=called)), ""
+    except GalleryFaultError as exc:
+        return (), str(exc)

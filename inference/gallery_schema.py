@@ -18,6 +18,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 Short: TypeAlias = Annotated[str, Field(max_length=200)]
 Text: TypeAlias = Annotated[str, Field(max_length=5000)]
 Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=60)]
+OptionText: TypeAlias = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f]*$")]
 Capability = Literal[
     "chat",
     "completions",
@@ -76,7 +77,7 @@ class Overrides(_Strict):
     """What the model's row is made of, besides its files."""
 
     capabilities: list[Capability] = []
-    options: dict[str, str | int | float | bool] = {}
+    options: Annotated[dict[Word, OptionText | int | float | bool], Field(max_length=50)] = {}
     convert: Literal["", "gguf"] = ""
     architecture: Short = ""
 

@@ -52,7 +52,14 @@ def look_up(source: HubSource) -> Repository:
         commit = str(found["sha"])
     except NotThereError as exc:
         raise InstallError(f"The hub has no {source.repository} at {source.revision}.") from exc
-    except (ValueError, KeyError, TypeError) as exc:
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as exc:
         raise InstallError("The hub's answer is not understood.") from exc
     if len(files) > MAX_FILES or not commit.isalnum():
         raise InstallError("The hub's answer is not understood.")

@@ -54,7 +54,8 @@ def _below(path: Path, allowed: Path) -> Path:
         raise InstallError(shown) from exc  # what is elsewhere is not told apart from what is not
     if found == root or not found.is_relative_to(root) or ".staging" in found.parts:
         raise InstallError(shown)
-    if found != root / wanted.relative_to(allowed if path.is_absolute() else root):
+    base = allowed if path.is_absolute() else root
+    if not wanted.is_relative_to(base) or found != root / wanted.relative_to(base):
         raise InstallError("The way to the file leads over a link.")
     return found
 

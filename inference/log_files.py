@@ -201,12 +201,19 @@ class Cursor:
         while not lines:
             later = next((s for s in segments(self._folder) if s[0] > self._first), None)
             if later is None:
-                return self._take(limit)
+                return self._take(limit) or self._none_or_begun_anew()
             lines = self._take(limit)  # what came between the first look and the next segment
             if not lines:
                 self._move_to(*later)
                 lines = self._take(limit)
         return lines
+
+    def _none_or_begun_anew(self) -> list[bytes]:
+        """Nothing new. Raises FellBehindError where the log began anew, as after a reinstallation."""
+        is_gone = os.fstat(self._fd).st_nlink == 0
+        if is_gone and any(first <= self._first for first, _ in segments(self._folder)):
+            raise FellBehindError
+        return []
 
     def _find_place(self) -> bool:
         """Open the segment that has the next line, else the oldest."""

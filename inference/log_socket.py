@@ -63,7 +63,10 @@ class LogSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # the package ha
             await asyncio.sleep(RIGHT_S)
             try:
                 await self.scope[GATE]()
-            except GatehouseError as exc:
+            except Exception as exc:  # whatever went wrong, the right is asked for again
+                if not isinstance(exc, GatehouseError):
+                    log.exception("the right of a viewer could not be asked for")
+                    continue
                 if exc.http_status < 500:  # a database that is away takes no right
                     self._work[0].cancel()
                     await self.close(POLICY)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+MAX_CONFIG_BYTES = 1024 * 1024
 _GENERATES = ("ForCausalLM", "ForConditionalGeneration")
 
 
@@ -16,12 +17,23 @@ class Abilities:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+def read_config(folder: Path) -> Any:
+    """A model's `config.json`. Raises OSError, ValueError for what is none, or too large."""
+    path = folder / "config.json"
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise ValueError("config.json is too large")
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError as exc:
+        raise ValueError("config.json is nested too deeply") from exc
+
+
 def of_folder(folder: Path) -> Abilities:
     """From `config.json` and `modules.json`; nothing where neither tells."""
     if (folder / "modules.json").exists():  # a sentence-transformers folder
         return Abilities(frozenset({"embeddings", "tokenize"}), {"runner": "pooling"})
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = read_config(folder)
         names = [str(name) for name in config.get("architectures") or []]
     except (OSError, ValueError, AttributeError, TypeError):
         return Abilities()

@@ -2,11 +2,14 @@
 
 import logging
 import time
+from contextlib import suppress
 from pathlib import Path
 
+from django.db import DatabaseError
 from django.utils import timezone
 
 from accounts.runtime import env, generations
+from core.errors import ConflictError
 from core.generations import ENGINES
 from inference.deleting import delete_model
 from inference.gallery import Found, find
@@ -50,14 +53,15 @@ class Progress:
         if time.monotonic() - self._written_at < REPORT_EVERY_S:
             return
         self._written_at = time.monotonic()
-        Operation.objects.filter(pk=self._operation.pk).update(
-            progress=min(per_cent, 99),
-            message=message[:500],
-            phase=phase[:40],
-            current_bytes=done,
-            total_bytes=total,
-            log_tail="\n".join(self._tail),
-        )
+        with suppress(DatabaseError):  # a busy moment of it is no reason to end a download
+            Operation.objects.filter(pk=self._operation.pk).update(
+                progress=min(per_cent, 99),
+                message=message[:500],
+                phase=phase[:40],
+                current_bytes=done,
+                total_bytes=total,
+                log_tail="\n".join(self._tail),
+            )
         generations().bump(ENGINES)
 
     def keep_tail(self) -> None:
@@ -72,7 +76,7 @@ def work_off(operation: Operation) -> None:
         if operation.kind == Kind.BACKEND:
             install_backend(recipes()[operation.target], env().backends_path, report)
         elif operation.action == Action.DELETE:
-            delete_model(operation.target, report)
+            delete_model(operation, report)
         else:
             _install_model(wanted(operation), report)
     except KeyError:
@@ -81,6 +85,9 @@ def work_off(operation: Operation) -> None:
         end(operation.pk, OperationState.FAILED, str(exc))
     except OSError as exc:
         end(operation.pk, OperationState.FAILED, _os_error(exc))
+    except Exception:
+        log.exception("an operation on %s failed", operation.target)
+        end(operation.pk, OperationState.FAILED, "It failed; the server's log says why.")
     else:
         end(operation.pk, OperationState.DONE, "")
     finally:
@@ -121,12 +128,17 @@ def ensure_configured(names: list[str]) -> None:
         entry = found.entry
         recipe = recipes().get(entry.recipe_name)
         if recipe is not None and not recipe.is_installed(env().backends_path):
-            enqueue(Wish(Kind.BACKEND, Action.INSTALL, recipe.name))
+            _enqueue(Wish(Kind.BACKEND, Action.INSTALL, recipe.name))
         there = installed(entry, env().models_path)
         if there is not None:
             register_model(entry, there)
         else:
-            enqueue(Wish(Kind.MODEL, Action.INSTALL, entry.name, found.id))
+            _enqueue(Wish(Kind.MODEL, Action.INSTALL, entry.name, found.id))
+
+
+def _enqueue(wish: Wish) -> None:
+    with suppress(ConflictError):  # somebody installs another one of that name: theirs
+        enqueue(wish)
 
 
 def _install_model(found: Found, report: Progress) -> None:

@@ -43,7 +43,10 @@ class Wish:
 
 
 def enqueue(wish: Wish) -> Operation:
-    """Ask for an operation; one that is queued or running already is the same one."""
+    """Ask for an operation; one that is queued or running already is the same one.
+
+    Raises ConflictError where that one is for something else of the same name.
+    """
     same = {"kind": wish.kind, "action": wish.action, "target": wish.target}
     for _ in range(10):
         try:
@@ -58,11 +61,22 @@ def enqueue(wish: Wish) -> Operation:
         except IntegrityError:
             found = Operation.objects.filter(**same, state__in=OPEN).first()
             if found is not None:
+                _refuse_another(found, wish)
                 return found  # else it has just ended: ask again
         else:
             generations().bump(ENGINES)
             return made
     raise ConflictError("The same operation starts and ends all the time; try again.")
+
+
+def _refuse_another(found: Operation, wish: Wish) -> None:
+    """Who wants another model under the same name has not got it. Raises ConflictError."""
+    bare = wish.asked_for or wish.target
+    same_source = bare == found.asked_for or "@" not in bare or "@" not in found.asked_for
+    if found.details != wish.details or not same_source:
+        raise ConflictError(
+            "Another model of that name is being installed; wait for it, or cancel it first."
+        )
 
 
 def enqueue_once(wish: Wish, *, key: str) -> Operation:
@@ -82,7 +96,8 @@ def enqueue_once(wish: Wish, *, key: str) -> Operation:
         operation = enqueue(wish)
         kept, _ = RequestKey.objects.get_or_create(pk=digest, defaults={"operation": operation})
     earlier = kept.operation
-    if (earlier.kind, earlier.action, earlier.target) != (wish.kind, wish.action, wish.target):
+    asked_before = (earlier.kind, earlier.action, earlier.target, earlier.details)
+    if asked_before != (wish.kind, wish.action, wish.target, wish.details):
         raise ConflictError("This Idempotency-Key was sent with another request before.")
     return earlier
 
@@ -194,7 +209,16 @@ def clean_up(operation: Operation) -> None:
         is_kept = Model.objects.filter(directory=str(folder)).exists()
         if not is_kept and (folder / MANIFEST).exists():
             shutil.rmtree(folder, ignore_errors=True)
+    if operation.action == Action.DELETE and "was_enabled" in (details := _details(operation)):
+        enabled = bool(details["was_enabled"])  # a deletion that broke off leaves it as it was
+        Model.objects.filter(pk=operation.target).update(enabled=enabled)
     clear_leftovers()
+
+
+def _details(operation: Operation) -> dict[str, Any]:
+    """As they are in the table: the child that did the work writes there."""
+    found = Operation.objects.filter(pk=operation.pk).values_list("details", flat=True).first()
+    return dict(found or {})
 
 
 def clear_leftovers() -> None:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from accounts.runtime import env, generations
 from accounts.runtime_settings.in_force import value
 from core.generations import ENGINES
+from core.redaction import redacted
 from inference.engine_output import EngineOutput
 from inference.guarded import Guarded
 from inference.hardware import host_environment
@@ -48,7 +49,7 @@ def fault_in(lines: list[str]) -> str:
     """The line of a log that says best what went wrong, without paths of the machine."""
     telling = [line for line in lines if re.search(r"\w*(Error|error|Exception|denied)\b", line)]
     found = (telling or lines or ["it ended without a word"])[-1]
-    return _PATHS.sub("…", found).strip()[-300:]
+    return _PATHS.sub("…", redacted(found)).strip()[-300:]  # callers see it
 
 
 def busy(path: Path) -> float | None:
@@ -97,10 +98,10 @@ class Runner:
     def start(self) -> None:
         """Start the engine; one that its recipe has no command line for has failed at once."""
         private = self._socket.parent
-        for folder in (private / "home", private / "tmp"):
-            folder.mkdir(exist_ok=True, mode=0o700)
-        self._socket.unlink(missing_ok=True)
         try:
+            for folder in (private / "home", private / "tmp"):
+                folder.mkdir(exist_ok=True, mode=0o700)
+            self._socket.unlink(missing_ok=True)
             line = command_line(
                 self._recipe,
                 python=self._recipe.python(env().backends_path),
@@ -109,12 +110,13 @@ class Runner:
                 socket=self._socket,
                 options=self._model.options,
             )
-        except RecipeError as exc:
-            self._go(EngineState.FAILED, message=str(exc)[:500], pid=None, address="")
+            environment = engine_environment(self._recipe, host_environment(), private)
+            output = EngineOutput(self._log, keeps=lambda: bool(value("enable_backend_logging")))
+            self._engine = Guarded(line, environment=environment, log=output)
+        except (RecipeError, OSError, ValueError) as exc:  # such as an argument that is too long
+            why = str(exc)[:500] if isinstance(exc, RecipeError) else "its process cannot be made"
+            self._go(EngineState.FAILED, message=why, pid=None, address="")
             return
-        environment = engine_environment(self._recipe, host_environment(), private)
-        output = EngineOutput(self._log, keeps=lambda: bool(value("enable_backend_logging")))
-        self._engine = Guarded(line, environment=environment, log=output)
         self._since, self._misses, self._probe = time.monotonic(), 0, None
         self._go(
             EngineState.STARTING,

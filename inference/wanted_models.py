@@ -31,6 +31,8 @@ def wish_in(data: dict[str, Any], asked_by: str) -> Wish:
 
     Raises InvalidRequestError that names what is wrong.
     """
+    if _holds_nul(data):
+        raise InvalidRequestError("a text holds a character that may not be there")
     if unknown := sorted(set(data) - _KNOWN):
         raise InvalidRequestError(f"unknown key {unknown[0][:60]}", param=unknown[0][:60])
     for key in ("id", "url", "name"):
@@ -41,6 +43,15 @@ def wish_in(data: dict[str, Any], asked_by: str) -> Wish:
     if not data.get("url") and not data.get("files"):
         raise InvalidRequestError("id or url is required", param="id")
     return _described(data, asked_by)
+
+
+def _holds_nul(value: Any) -> bool:
+    """PostgreSQL takes no text with one."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_holds_nul(each) for pair in value.items() for each in pair)
+    return isinstance(value, list) and any(map(_holds_nul, value))
 
 
 def wanted(operation: Operation) -> Found:
