@@ -44,6 +44,13 @@ def refused(archive, tmp_path):
     assert not (tmp_path / "evil").exists()
 
 
+def test_folders_count_as_well(tmp_path, monkeypatch):
+    monkeypatch.setattr("core.archives.MAX_FILES", 10)
+    folders = [(member(f"d{i}", tarfile.DIRTYPE), b"") for i in range(20)]
+    refused(tarred(tmp_path / "a.tgz", *folders), tmp_path)
+    refused(zipped(tmp_path / "a.zip", [(f"d{i}/", b"") for i in range(20)]), tmp_path)
+
+
 def test_plain_files_come_out(tmp_path):
     unpack(
         zipped(tmp_path / "a.zip", [("x/y.txt", b"1"), ("z", b"2")]),

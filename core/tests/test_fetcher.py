@@ -69,6 +69,9 @@ def left_in(folder):
         "64:ff9b::7f00:1",
         "64:ff9b::a9fe:a9fe",
         "2002:7f00:1::",
+        "fec0::1",
+        "192.0.0.192",
+        "3fff::1",
         "nonsense",
     ],
 )
@@ -125,6 +128,7 @@ def test_what_is_not_a_plain_address_is_refused(url):
         "http://[::1]:80/",
         "file:///etc/passwd",
         "//10.0.0.1/x",
+        "http://[::1",
     ],
 )
 def test_r06_a_redirect_is_judged_anew(fetcher, server, target):
@@ -195,6 +199,31 @@ def test_slow_endless_large_and_packed_answers_are_broken_off(fetcher, server, p
         fetcher.read(f"{server.url}{path}", limits=LIMITS)
 
     assert time.monotonic() - began < 6
+
+
+@pytest.mark.parametrize("length", ["²", "9" * 5000, "-1"])
+def test_an_announced_length_that_is_none_is_not_believed(fetcher, server, length):
+    def serve(connection, _head):
+        head = f"HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        connection.sendall(head.encode("latin-1") + b"body")
+
+    server.serve["/file"] = serve
+    try:
+        assert fetcher.read(f"{server.url}/file", limits=LIMITS) == b"body"
+    except FetchError:
+        return  # an error of its own kind is an answer as well
+
+
+def test_the_time_of_a_fetch_is_over_all_its_redirects(fetcher, server):
+    def late(connection, _head):
+        time.sleep(0.5)
+        connection.sendall(bad.answer(302, location="/file"))
+
+    server.serve["/file"] = late
+    began = time.monotonic()
+    with pytest.raises(FetchError):
+        fetcher.read(f"{server.url}/file", limits=Limits(max_bytes=10, total_s=0.8))
+    assert time.monotonic() - began < 1.5
 
 
 def test_a_download_is_whole_checked_and_in_place(fetcher, server, tmp_path):

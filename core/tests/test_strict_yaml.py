@@ -19,6 +19,10 @@ from core.strict_yaml import YamlError, read_yaml
         ("[" * 50, 1, "deep"),
         ("a: 1\n\tb: 2\n", 2, "token"),
         ("a: \x00", 0, "character"),
+        ('a: 1\nb: !!int ""\n', 2, "not a value"),
+        ('a: 1\nb: !!float ""\n', 2, "not a value"),
+        ("a: 1\nb: !!bool foo\n", 2, "not a value"),
+        ('a: "\\U00110000"\n', 0, "character"),
     ],
 )
 def test_r10_a_fault_is_named_with_its_line(text, line, words):

@@ -86,6 +86,25 @@ def test_an_option_that_the_backend_does_not_have_fails_the_model_and_nothing_el
         assert as_alice.post(LOAD, NAMED).status_code == 200
 
 
+def test_an_engine_whose_process_cannot_be_made_fails_alone(as_alice, start, monkeypatch):
+    def too_long(*_args, **_more):
+        raise OSError(7, "Argument list too long")
+
+    with start():
+        with monkeypatch.context() as patch:
+            patch.setattr(supervisor, "Guarded", too_long)
+            assert as_alice.post(LOAD, NAMED).status_code == 503
+            assert state() == EngineState.FAILED
+        assert as_alice.post(LOAD, NAMED).status_code == 200
+
+
+def test_what_callers_see_of_an_engines_end_holds_no_secret():
+    found = supervisor.fault_in(["ValueError: Authorization: Bearer hf_abcdefghijklmnopqrstuvwxyz"])
+
+    assert "hf_abc" not in found
+    assert found.startswith("ValueError")
+
+
 def test_sockets_of_an_engine_and_its_own_fit_into_an_address(tmp_path):
     long = tmp_path / ("x" * (95 - len(str(tmp_path))))
     folder = socket_folder(long)

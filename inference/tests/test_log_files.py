@@ -1,5 +1,6 @@
 """An engine's log on disk: numbers without gaps, bounds, clearing, what a reader may rely on."""
 
+import shutil
 import sys
 import threading
 import time
@@ -162,6 +163,18 @@ def test_a_reader_that_is_too_slow_is_told(tmp_path, small):
         read_on()
 
 
+def test_a_reader_of_a_log_that_began_anew_is_told(tmp_path):
+    LogWriter(tmp_path / "m", "m").write(written(3))
+    cursor = Cursor(tmp_path / "m", None)
+    assert len(cursor.read()) == 3
+    shutil.rmtree(tmp_path / "m")  # its model was deleted
+    assert cursor.read() == []
+    LogWriter(tmp_path / "m", "m").write(written(1))
+    with pytest.raises(FellBehindError):
+        cursor.read()
+    cursor.close()
+
+
 def test_a_closed_reader_reads_nothing_and_opens_nothing(tmp_path):
     LogWriter(tmp_path, "m").write(written(2))
     cursor = Cursor(tmp_path)
@@ -255,6 +268,7 @@ def test_lines_are_split_and_endless_ones_cut():
 
 
 TALKS = """
+import shutil
 import sys
 for i in range(300):
     print(f"out {i}", flush=True)

@@ -11,11 +11,14 @@ from django.db import connections
 
 from accounts.runtime import env
 from core import fetcher as fetcher_module
+from core.errors import InvalidRequestError
 from core.gallery_list import GalleryAt
 from core.tests.hostile_server import BODY, endless, ranged, says
 from inference import deleting, gallery, operation_work, operations
+from inference.engine_rows import context_length
 from inference.installing import InstallError
 from inference.log_files import LogWriter, log_folder, logged_models
+from inference.model_abilities import of_folder
 from inference.model_folders import MANIFEST, model_folder
 from inference.model_install import install_model, installed
 from inference.models import Engine, EngineState, Model, Operation, OperationState
@@ -238,6 +241,62 @@ def test_a_model_whose_engine_does_not_stop_stays_as_it_was(home, server, monkey
     assert job.state == OperationState.FAILED
     assert Model.objects.get().enabled
     assert (home / "own" / "model.bin").exists()
+
+
+def test_a_deletion_that_a_kill_broke_off_goes_on_or_leaves_the_model_as_it_was(
+    home, server, monkeypatch
+):
+    monkeypatch.setattr(deleting, "STOP_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(deleting, "QUIET_S", 0.1)
+    run(name="own", files=[file_at(server)])
+    engine = Engine.objects.create(model_id="own", state=EngineState.READY, pid=1)
+    job = operations.enqueue(Wish(Kind.MODEL, Action.DELETE, "own"))
+    with monkeypatch.context() as patch:
+        patch.setattr(deleting, "_is_let_go", lambda _name: 1 / 0)  # as if it were killed there
+        work = Operation.objects.get(pk=job.pk)
+        with pytest.raises(ZeroDivisionError):
+            deleting.delete_model(work, lambda *_a, **_k: None)
+    assert not Model.objects.get().enabled
+
+    with pytest.raises(InstallError):
+        deleting.delete_model(Operation.objects.get(pk=job.pk), lambda *_a, **_k: None)
+    assert Model.objects.get().enabled
+
+    Model.objects.update(enabled=False)  # killed there again, and given up
+    operations.clean_up(job)
+    assert Model.objects.get().enabled
+    engine.delete()
+    deleting.delete_model(Operation.objects.get(pk=job.pk), lambda *_a, **_k: None)
+    again = Operation.objects.get(pk=job.pk)
+    assert finish(again).state == OperationState.DONE  # the row went before its end was written
+
+
+def test_a_configuration_without_bounds_tells_nothing(home, server):
+    (home / "deep").mkdir()
+    (home / "deep" / "config.json").write_text("[" * 200_000)
+    (home / "long").mkdir()
+    (home / "long" / "config.json").write_text('{"max_position_embeddings": 5}' + " " * 2_000_000)
+    for name in ("deep", "long"):
+        made = Model.objects.create(name=name, source="", backend="b", directory=str(home / name))
+        assert context_length(made) == 0
+        assert of_folder(home / name).capabilities == frozenset()
+
+
+@pytest.mark.parametrize(
+    "options", [{"dtype": "x" * 2000}, {"dtype": "a\0b"}, {f"o{i}": 1 for i in range(60)}]
+)
+def test_options_have_bounds(options):
+    with pytest.raises(InvalidRequestError):
+        run(id="gatehouse@all-minilm-l6-v2", overrides={"options": options})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"id": "x\0y"}, {"url": "hf:o/m", "description": "a\0b"}, {"id": "a", "overrides": {"\0": 1}}],
+)
+def test_r27_no_text_holds_a_nul(body):
+    with pytest.raises(InvalidRequestError):
+        run(**body)
 
 
 @pytest.mark.parametrize("serve", [says(200, BODY), endless], ids=["announced", "endless"])

@@ -231,6 +231,21 @@ def test_two_wishes_for_the_same_thing_are_one_operation():
     assert operations.enqueue(INSTALL).pk != first.pk
 
 
+@pytest.mark.django_db
+def test_another_model_under_the_name_of_one_that_is_being_installed_is_refused():
+    """Whoever asked for it would have been given somebody else's."""
+    mine = Wish(Kind.MODEL, Action.INSTALL, "m", "a@m", "alice", {"overrides": {}})
+    first = operations.enqueue(mine)
+    for other in (
+        Wish(Kind.MODEL, Action.INSTALL, "m", "b@m", "bob", {"overrides": {}}),
+        Wish(Kind.MODEL, Action.INSTALL, "m", "a@m", "bob", {"overrides": {"convert": "gguf"}}),
+    ):
+        with pytest.raises(ConflictError):
+            operations.enqueue(other)
+    same = Wish(Kind.MODEL, Action.INSTALL, "m", "m", "bob", {"overrides": {}})
+    assert operations.enqueue(same).pk == first.pk
+
+
 @pytest.mark.django_db(transaction=True)
 def test_two_admins_at_the_same_moment_start_one_operation():
     def ask(_):
