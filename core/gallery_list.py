@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 from pydantic_settings import NoDecode
 
 WANTS = 'wants a JSON list such as [{"name":"own","url":"https://example.org/models.yaml"}]'
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"
 
 
 class GalleryAt(BaseModel):
@@ -22,7 +22,7 @@ class GalleryAt(BaseModel):
     @field_validator("name")
     @classmethod
     def _short(cls, value: str) -> str:
-        if not _NAME.fullmatch(value):
+        if not re.fullmatch(NAME, value):
             raise ValueError("a gallery's name has letters, digits, '.', '_' and '-'")
         return value
 

@@ -15,11 +15,11 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
+from core import gallery_list
 from core.durations import parse_duration
 
 MAX_TEXT, MAX_ITEMS, MAX_INT = 2048, 100, 2**31 - 1
 _BUDGET = re.compile(r"(?:[1-9]\d?(?:\.\d{1,3})?|100)%|[1-9]\d{0,15}(?:\.\d{1,3})?(?:[KMGT]i?)?B?")
-_GALLERY_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"  # as `core.gallery_list` has it
 
 
 def _one_line(text: str) -> str:
@@ -90,7 +90,7 @@ class Gallery(TypedDict):
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic's own way
     url: Annotated[StrictStr, Field(max_length=MAX_TEXT), AfterValidator(_gallery_url)]
-    name: Annotated[StrictStr, Field(pattern=f"^{_GALLERY_NAME}$")]
+    name: Annotated[StrictStr, Field(pattern=f"^{gallery_list.NAME}$")]
 
 
 Flag = StrictBool
