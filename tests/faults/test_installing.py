@@ -127,11 +127,16 @@ def test_two_admins_at_once_start_one_installation(server, source):
 
 def test_a_model_without_its_backend_is_installed_deleted_and_leaves_nothing(server, source):
     with server.client() as client:
-        names = [row["id"] for row in client.get("/api/models/capabilities").json()["data"]]
-        assert "both" in names
+
+        def listed():  # in every worker a moment after the row is there
+            found = client.get("/api/models/capabilities").json()["data"]
+            return [row["id"] for row in found]
+
+        server.until(lambda: "both" in listed(), 5)
+        names = listed()
         for name in names:
             job = client.post(f"/models/delete/{name}").json()["uuid"]
             server.until(lambda job=job: status(server, job)["processed"], 30)
             assert status(server, job)["message"] == "completed"
-        assert client.get("/api/models/capabilities").json() == {"data": []}
+        server.until(lambda: listed() == [], 5)
     assert files_of(server) == []

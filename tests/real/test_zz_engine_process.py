@@ -7,15 +7,17 @@ import sys
 
 import psutil
 
+from inference.sockets import socket_folder
 from tests.servers import CHAT, ROOT
 
 
 def engine_processes(server):
-    """Everything that belongs to this server's engines, by the model path on their command lines."""
+    """Everything that belongs to this server's engines, by the home they were given."""
+    home = str(socket_folder(server.folder / "data"))
     found = []
     for process in psutil.process_iter(["cmdline", "name", "environ"]):
         environ = process.info["environ"] or {}
-        if environ.get("HOME", "").startswith(str(server.folder / "data")):
+        if environ.get("HOME", "").startswith(home):
             found.append(process)
     return found
 
@@ -41,7 +43,7 @@ def test_a_second_engine_process_refuses(sqlite_server):
 
 
 def test_engines_listen_on_private_sockets_only(sqlite_server):
-    folder = sqlite_server.folder / "data" / "engines"
+    folder = socket_folder(sqlite_server.folder / "data")
 
     assert folder.stat().st_mode & 0o777 == 0o700
     assert len(list(folder.glob("*.sock"))) == 2
