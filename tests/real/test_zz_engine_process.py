@@ -90,10 +90,11 @@ def test_stopping_the_server_stops_everything(tmp_path):
     from tests.servers import Server
 
     server = Server(tmp_path, LOCALAI_MODELS=CHAT)
-    server.until(lambda: engine_processes(server), 30)
-    below = engine_processes(server)
-
-    server.stop()
+    try:
+        server.until(lambda: engine_processes(server), 30)
+        below = engine_processes(server)
+    finally:
+        server.stop()
 
     _, alive = psutil.wait_procs(below, timeout=5)
     assert alive == []
