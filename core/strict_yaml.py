@@ -43,6 +43,8 @@ def read_yaml(text: str) -> Document:
     try:
         _refuse_aliases(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except YamlError:
+        raise
     except yaml.MarkedYAMLError as exc:
         line = exc.problem_mark.line + 1 if exc.problem_mark else 0
         raise YamlError(exc.problem or "not YAML", line) from exc
@@ -51,8 +53,6 @@ def read_yaml(text: str) -> Document:
     except RecursionError as exc:
         raise YamlError("nested too deeply") from exc
     except ValueError as exc:  # PyYAML's own way over an escape that is no character
-        if isinstance(exc, YamlError):
-            raise
         raise YamlError("not YAML: it holds a character that may not be there") from exc
     lines: dict[Place, int] = {}
     if root is None:

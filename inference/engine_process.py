@@ -81,8 +81,8 @@ class EngineProcess:
             self._follow_models()
         if now - self._trimmed_at >= TRIM_S:
             self._trimmed_at = now
-            for runner in self._runners.values():
-                runner.trim_log()
+            if self._operation is not None:  # an engine's own log is kept short by its writer
+                self._operation[1].trim_log()
 
     def _follow_models(self) -> None:
         """Start what should run and does not, stop what should not and does."""
@@ -98,7 +98,7 @@ class EngineProcess:
                     continue
                 runner = self._runners[name] = Runner(row, recipe, self._probes)
                 if row.load_at_start or row.wanted_at is not None:
-                    self._start(runner)
+                    self._want(runner)
                 continue
             runner.follow(row)
             if row.unload_asked_at is not None:
@@ -106,21 +106,13 @@ class EngineProcess:
             elif row.wanted_at is not None and runner.state != EngineState.DRAINING:
                 self._want(runner)
 
-    def _want(self, runner: Runner) -> None:
+    @staticmethod
+    def _want(runner: Runner) -> None:
         """Somebody wants this model; one that is loading or loaded already is not started again."""
         if runner.state in {EngineState.STOPPED, EngineState.FAILED}:
-            self._start(runner)
+            runner.start_anew()
         elif runner.state == EngineState.WAITING:  # now, but its failed tries go on counting
             runner.start()
-            Model.objects.filter(pk=runner.name).update(wanted_at=None)
-            generations().bump(ENGINES)
-        else:
-            Model.objects.filter(pk=runner.name).update(wanted_at=None)
-            generations().bump(ENGINES)
-
-    @staticmethod
-    def _start(runner: Runner) -> None:
-        runner.start_anew()
         Model.objects.filter(pk=runner.name).update(wanted_at=None)
         generations().bump(ENGINES)
 

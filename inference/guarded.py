@@ -85,7 +85,7 @@ class Guarded:
     def trim_log(self) -> None:
         """Keep the end of a log that grew too long; the writer appends, so nothing moves under it.
 
-        (An engine's own log is kept short by its writer.)
+        Nothing where it goes to an `EngineOutput`, whose writer keeps it short.
         """
         if isinstance(self.log, EngineOutput):
             return

@@ -4,12 +4,12 @@ body → model → rules → meter → engine → answer → settlement. Tested 
 """
 
 import asyncio
-import re
 from typing import Any
 
 import orjson
 
 from accounts.gate import admit_model
+from core import prefer
 from core.call import Answer, Call, ClientGoneError
 from core.errors import (
     GatehouseError,
@@ -30,7 +30,6 @@ from inference.runtime import Runtime
 from usage.metering import Event, JournalFullError
 
 MAX_STORED_BYTES = 1024 * 1024
-_WAIT = re.compile(rb"(?:^|[,;\s])wait=(\d{1,3})(?:$|[,;\s])")
 CLIENT_GONE = 499
 
 
@@ -264,9 +263,7 @@ def checked_name(name: str | None) -> str | None:
 
 def wait_s(call: Call) -> float:
     """How long the caller waits for a loading model: `Prefer: wait=N`, at most 120 s (R-34)."""
-    prefer = call.headers.get(b"prefer")
-    found = _WAIT.search(prefer) if prefer is not None else None
-    return float(min(120, int(found[1]))) if found else 0.0
+    return prefer.wait_s(call.headers.get(b"prefer", b"").decode("latin-1"), default=0.0)
 
 
 async def load_earlier(call: Call, runtime: Runtime, asked: Asked) -> None:

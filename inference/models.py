@@ -145,6 +145,15 @@ class Operation(models.Model):
     def __str__(self) -> str:
         return f"{self.action} {self.kind} {self.target}: {self.state}"
 
+    @property
+    def is_deletion(self) -> bool:
+        return self.action == self.Action.DELETE
+
+    @property
+    def task_type(self) -> str:
+        """LocalAI's word for it."""
+        return "deletion" if self.is_deletion else "installation"
+
 
 class RequestKey(models.Model):
     """An `Idempotency-Key` that somebody sent, and the operation it stands for (R-35)."""

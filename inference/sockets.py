@@ -65,12 +65,6 @@ def read_metrics(path: Path, *, timeout_s: float) -> dict[str, float] | None:
     return found
 
 
-def read_metric(path: Path, name: str, *, timeout_s: float) -> float | None:
-    """The sum of one metric of an engine's `/metrics`; None where it does not answer."""
-    found = read_metrics(path, timeout_s=timeout_s)
-    return None if found is None else found.get(name, 0.0)
-
-
 def _ask_metrics(path: Path, timeout_s: float) -> str | None:
     """The page as text; an engine gets `timeout_s` for all of it."""
     request = b"GET /metrics HTTP/1.1\r\nhost: engine\r\nconnection: close\r\n\r\n"

@@ -24,7 +24,7 @@ from inference.hardware import host_environment
 from inference.log_files import LogWriter, log_folder
 from inference.models import Engine, EngineState, Model
 from inference.recipes import Recipe, RecipeError, command_line, engine_environment
-from inference.sockets import answers, read_metric, read_metrics, socket_for
+from inference.sockets import answers, read_metrics, socket_for
 
 log = logging.getLogger("gatehouse.engine")
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -209,11 +209,11 @@ class Runner:
         if timeout_s is None or now - self._looked_at < min(IDLE_LOOK_S, timeout_s / 2):
             return
         self._looked_at = now
-        running = read_metric(self._socket, "vllm:num_requests_running", timeout_s=2)
-        done = read_metric(self._socket, "vllm:request_success_total", timeout_s=2)
-        if running is None or done is None:
+        found = read_metrics(self._socket, timeout_s=2)
+        if found is None:
             return
-        if running or done != self._used:
+        done = found.get("vllm:request_success_total", 0.0)
+        if found.get("vllm:num_requests_running") or done != self._used:
             self._used, self._used_at = done, now
         elif now - self._used_at >= timeout_s:
             log.info("%s was idle for %d s", self.name, timeout_s)
@@ -271,7 +271,3 @@ class Runner:
         """So that several end at the same time; `stop` waits for each."""
         if self._engine is not None:
             self._engine.ask_to_stop()
-
-    def trim_log(self) -> None:
-        if self._engine is not None:
-            self._engine.trim_log()

@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.api.audit import page_number
 from accounts.api.base import AccountView
 from accounts.audit import actor_of
 from accounts.runtime import env
@@ -48,7 +49,7 @@ class GalleryView(AccountView):
             "allTags": sorted({tag for each in entries for tag in each.entry.tags}),
             "allBackends": sorted({each.entry.recipe_name for each in entries}),
             "processingModels": {key: str(job.pk) for key, job in ids.items()},
-            "taskTypes": {key: _task_type(job) for key, job in ids.items()},
+            "taskTypes": {key: job.task_type for key, job in ids.items()},
             "availableModels": page.n_found,
             "installedModels": len(here),
             "ramTotal": memory.total,
@@ -149,8 +150,8 @@ def _query(request: Request) -> Query:
         ],
         sort=_one_of(given.get("sort") or "name", "sort", SORTS),
         descending=_one_of(given.get("order") or "asc", "order", ("asc", "desc")) == "desc",
-        page=_number(given.get("page", ""), "page", 1, MAX_PAGE),
-        items=_number(given.get("items", ""), "items", 9, MAX_ITEMS),
+        page=page_number(given.get("page", ""), "page", 1, 1, MAX_PAGE),
+        items=page_number(given.get("items", ""), "items", 9, 1, MAX_ITEMS),
     )
 
 
@@ -159,14 +160,6 @@ def _one_of(value: str, name: str, allowed: tuple[str, ...]) -> str:
         words = ", ".join(word for word in allowed if word)
         raise InvalidRequestError(f"{name} must be one of {words}", param=name)
     return value
-
-
-def _number(text: str, name: str, default: int, limit: int) -> int:
-    if not text:
-        return default
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= limit:
-        raise InvalidRequestError(f"{name} must be a number from 1 to {limit}", param=name)
-    return int(text)
 
 
 def _id(model_id: str) -> str:
@@ -207,10 +200,6 @@ def _under_way() -> dict[str, Operation]:
     return {row.target: row for row in rows.order_by("created_at")}
 
 
-def _task_type(job: Operation) -> str:
-    return "deletion" if job.action == operations.Action.DELETE else "installation"
-
-
 def _row(each: Found, here: set[str], going: dict[str, Operation]) -> dict[str, Any]:
     entry = each.entry
     job = going.get(entry.name)
@@ -226,7 +215,7 @@ def _row(each: Found, here: set[str], going: dict[str, Operation]) -> dict[str, 
         "installed": entry.name in here,
         "processing": job is not None,
         "jobID": str(job.pk) if job else "",
-        "isDeletion": job is not None and _task_type(job) == "deletion",
+        "isDeletion": job is not None and job.is_deletion,
         "trustRemoteCode": False,
         "additionalFiles": _files(each),
         "backend": entry.recipe_name,

@@ -4,7 +4,6 @@ Refusals are in the envelope of the inference endpoints (surface, section 0).
 """
 
 import asyncio
-import re
 import socket
 from datetime import datetime
 from typing import Any
@@ -17,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.runtime import env
-from core import metric_files
+from core import metric_files, prefer
 from core.drf import read_json, text
 from core.envelopes import Family
 from core.errors import InvalidRequestError
@@ -29,10 +28,9 @@ from inference.models import Engine, EngineState, Model
 from inference.recipes import recipes
 from inference.remote_engines import RemoteEngine
 
-DEFAULT_WAIT_S, MAX_WAIT_S = 30, 120
+DEFAULT_WAIT_S = 30.0
 MAX_NAME = 255
 NO_MODEL = "model query parameter is required"
-_WAIT = re.compile(r"\bwait=(\d{1,4})\b")
 _BUSY, _READY, _ERROR = 1, 2, -1
 
 
@@ -136,8 +134,7 @@ def named_model(request: Request) -> str:
 
 def wait_s(request: Request) -> float:
     """How long the caller waits for the end: `Prefer: wait=N`, as with inference (R-34)."""
-    found = _WAIT.search(request.headers.get("prefer", ""))
-    return float(min(MAX_WAIT_S, int(found[1]))) if found else float(DEFAULT_WAIT_S)
+    return prefer.wait_s(request.headers.get("prefer", ""), default=DEFAULT_WAIT_S)
 
 
 class EnginesView(MachineView):

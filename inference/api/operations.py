@@ -61,7 +61,7 @@ class JobView(AccountView):
             "message": _message(found),
             "galleryElementName": found.asked_for or found.target,
             "processed": found.state in _OVER,
-            "deletion": _is_deletion(found),
+            "deletion": found.is_deletion,
             "queued": False,
         }
         if found.state == OperationState.FAILED:
@@ -93,10 +93,6 @@ class JobStatusView(AccountView):
         return Response({**_status(found), "log_tail": found.log_tail.splitlines()})
 
 
-def _is_deletion(operation: Operation) -> bool:
-    return operation.action == operations.Action.DELETE
-
-
 def _message(operation: Operation) -> str:
     """LocalAI's clients look for the word `completed`."""
     return "completed" if operation.state == OperationState.DONE else operation.message
@@ -106,7 +102,7 @@ def _can_be_cancelled(operation: Operation) -> bool:
     if operation.state == OperationState.QUEUED:
         return True
     is_running = operation.state == OperationState.RUNNING
-    return is_running and not operation.cancel_asked and not _is_deletion(operation)
+    return is_running and not operation.cancel_asked and not operation.is_deletion
 
 
 def _row(operation: Operation) -> dict[str, Any]:
@@ -118,8 +114,8 @@ def _row(operation: Operation) -> dict[str, Any]:
         "fullName": full_name,
         "jobID": str(operation.pk),
         "progress": operation.progress,
-        "taskType": "deletion" if _is_deletion(operation) else "installation",
-        "isDeletion": _is_deletion(operation),
+        "taskType": operation.task_type,
+        "isDeletion": operation.is_deletion,
         "isBackend": operation.kind == operations.Kind.BACKEND,
         "isQueued": operation.state == OperationState.QUEUED,
         "isCancelled": operation.cancel_asked,
@@ -152,7 +148,7 @@ def _eta_s(operation: Operation) -> int | None:
 def _status(operation: Operation) -> dict[str, Any]:
     """LocalAI's OpStatus."""
     status: dict[str, Any] = {
-        "deletion": _is_deletion(operation),
+        "deletion": operation.is_deletion,
         "file_name": operation.target,
         "error": operation.message if operation.state == OperationState.FAILED else None,
         "processed": operation.state in _OVER,

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 VERSION = b"1"
+LINE = VERSION + b" %x %b\n"  # checksum of the JSON, JSON
 OPEN, PROGRESS, FINAL, CLOSED, RESPONSE, NAMES = "o", "p", "f", "c", "r", "d"
 Record = dict[str, Any]
 
@@ -17,7 +18,7 @@ def encode(record: Record) -> bytes:
 
 def line_of(body: bytes) -> bytes:
     """The line of a record that is JSON already."""
-    return b"1 %x %b\n" % (zlib.crc32(body), body)
+    return LINE % (zlib.crc32(body), body)
 
 
 def decode(line: bytes) -> Record | None:

@@ -18,7 +18,7 @@ from zlib import crc32
 import orjson
 
 from usage.journal import table
-from usage.journal.lines import CLOSING, Record, line_of
+from usage.journal.lines import CLOSING, LINE, Record, line_of
 from usage.journal.segments import SUFFIX, size_of
 
 SEGMENT_BYTES = 8 * 1024 * 1024
@@ -229,7 +229,7 @@ class Journal:
         segment = self._segment
         if segment is None:
             raise JournalError("it is closed")
-        segment.append(b"1 %x %b\n" % (crc32(body), body))  # line_of, without the call
+        segment.append(LINE % (crc32(body), body))  # line_of, without the call
         _put_number(segment.map, slot + table.NUMBER_AT, 0)
         segment.left += FINAL_BYTES
         self._free.append(slot)
@@ -253,11 +253,11 @@ class Journal:
     def _with_room(self, n_bytes: int, named: Named | None) -> _Segment:
         """A segment that has `n_bytes` left and a free slot, and says what `named` stands for."""
         segment = self._segment
-        is_told = named is None or named.told_in is segment
-        need = n_bytes + (len(named.line) if named is not None and not is_told else 0)
-        if segment is None or segment.left < need or not self._free:
+        n_names = len(named.line) if named is not None else 0
+        untold = n_names if named is not None and named.told_in is not segment else 0
+        if segment is None or segment.left < n_bytes + untold or not self._free:
             try:
-                segment = self._start_segment(n_bytes + (len(named.line) if named else 0))
+                segment = self._start_segment(n_bytes + n_names)
             except OSError as exc:
                 raise JournalError(str(exc)) from exc
         if named is not None and named.told_in is not segment:
