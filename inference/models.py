@@ -13,7 +13,8 @@ class Model(models.Model):
 
     `options` are names that the backend's recipe declares; `source` says where it came from and
     `checksum` what arrived. A row is made when the directory is whole (R-16). `wanted_at` and
-    `unload_asked_at` ask the engine process to load or unload it, which empties them when it did.
+    `unload_asked_at` ask the engine process to load or unload it, which empties them when it did. A `pinned` model is
+    never unloaded to make room for another; `replicas` is how many engines serve it.
     """
 
     name = models.CharField(max_length=255, primary_key=True)
@@ -27,6 +28,8 @@ class Model(models.Model):
     is_default = models.BooleanField(default=False)
     enabled = models.BooleanField(default=True)
     load_at_start = models.BooleanField(default=True)
+    pinned = models.BooleanField(default=False)
+    replicas = models.PositiveSmallIntegerField(default=1)
     idle_timeout_s = models.PositiveIntegerField(null=True, blank=True)
     wanted_at = models.DateTimeField(null=True, blank=True)
     unload_asked_at = models.DateTimeField(null=True, blank=True)
@@ -36,6 +39,9 @@ class Model(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["is_default"], condition=Q(is_default=True), name="model_one_default"
+            ),
+            models.CheckConstraint(
+                condition=Q(replicas__gte=1, replicas__lte=64), name="model_replicas"
             ),
         ]
 

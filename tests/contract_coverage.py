@@ -1,6 +1,7 @@
 """`python -m tests.contract_coverage` writes docs/contract-coverage.md from the tests' own names.
 
-A test covers a row by naming it, in its name (`test_w09_…`) or its docstring (`W-09`).
+A test covers a row by naming it, in its name (`test_w09_…`) or its docstring (`W-09`); a route or a
+setting in its docstring or in a text of its own (`GET /api/models`, `SET:api_keys`).
 """
 
 import ast
@@ -23,6 +24,19 @@ def named_in(text: str) -> set[str]:
     return found
 
 
+_UNNUMBERED = re.compile(r"(?:GET|POST|PUT|WS) /[\w/:.-]*[\w]|SET:\w+")
+
+
+def unnumbered_in(node: ast.AST) -> set[str]:
+    """The routes and settings that a test's texts name."""
+    texts = [
+        each.value
+        for each in ast.walk(node)
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    ]
+    return {found for text in texts for found in _UNNUMBERED.findall(text)}
+
+
 def covering() -> dict[str, list[str]]:
     """Row → `file::test` of every test that names it."""
     found: dict[str, list[str]] = defaultdict(list)
@@ -33,7 +47,8 @@ def covering() -> dict[str, list[str]]:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
                 "test_"
             ):
-                for row in named_in(node.name + " " + (ast.get_docstring(node) or "")):
+                rows_named = named_in(node.name + " " + (ast.get_docstring(node) or ""))
+                for row in sorted(rows_named | unnumbered_in(node)):
                     found[row].append(f"{path.relative_to(ROOT)}::{node.name}")
     return found
 

@@ -65,6 +65,69 @@ R-29 data for the pages | R-30 fields of traces | R-31 memory budgets | R-32 the
 R-34 waiting for a model | R-35 repeated posts | R-36 names with a slash | R-37 addresses in answers
 R-38 pictures from elsewhere | R-39 conversations | R-40 declining a person
 """
+# Rows of surface.md, sections 1, 2 and 5, that have no id: it is their method and path, or `SET:key` (R-28).
+ROUTES = """
+GET /api/models
+POST /api/models/install/:id
+POST /api/models/delete/:id
+GET /api/models/job/:uid
+GET /api/models/capabilities
+POST /api/models/config/:id
+GET /api/models/config-json/:name
+GET /api/models/edit/:name
+POST /models/edit/:name
+POST /models/import
+POST /models/import-uri
+POST /models/reload
+POST /models/apply
+POST /models/delete/:name
+GET /models/available
+GET /models/galleries
+GET /models/jobs/:uuid
+GET /models/jobs
+PUT /models/toggle-state/:name/:action
+PUT /models/toggle-pinned/:name/:action
+GET /api/backends
+POST /api/backends/install/:id
+POST /api/backends/delete/:id
+POST /api/backends/install-external
+GET /api/backends/job/:uid
+POST /api/backends/system/delete/:name
+GET /backends
+GET /backends/available
+GET /backends/galleries
+POST /backends/apply
+POST /backends/delete/:name
+GET /backends/jobs/:uuid
+GET /api/operations
+POST /api/operations/:jobID/cancel
+POST /api/operations/:jobID/dismiss
+GET /api/traces
+POST /api/traces/clear
+GET /api/backend-traces
+POST /api/backend-traces/clear
+GET /api/backend-logs
+GET /api/backend-logs/:modelId
+POST /api/backend-logs/:modelId/clear
+WS /ws/backend-logs/:modelId
+GET /api/resources
+GET /system
+GET /backend/monitor
+POST /backend/shutdown
+POST /backend/load
+GET /api/settings
+POST /api/settings
+"""
+SETTINGS = """
+watchdog_enabled watchdog_idle_enabled watchdog_busy_enabled watchdog_idle_timeout watchdog_busy_timeout
+watchdog_interval max_active_backends single_backend force_eviction_when_busy lru_eviction_max_retries
+lru_eviction_retry_interval memory_reclaimer_enabled memory_reclaimer_threshold threads context_size f16 debug
+enable_tracing tracing_max_items tracing_max_body_bytes enable_backend_logging cors cors_allow_origins csrf
+p2p_token p2p_network_id federated galleries backend_galleries autoload_galleries autoload_backend_galleries
+api_keys agent_job_retention_days open_responses_store_ttl agent_pool_enabled agent_pool_default_model
+agent_pool_embedding_model agent_pool_max_chunking_size agent_pool_chunk_overlap agent_pool_enable_logs
+agent_pool_collection_db_path
+"""
 LATER = {
     "W-27": "web UI (its figures are exact; the pages come with it)",
     "W-28": "by how tests are made: all go through the real URL configuration",
@@ -82,4 +145,5 @@ def rows() -> list[tuple[str, str]]:
     for item in text.split(" | "):
         row, _, words = item.strip().partition(" ")
         found.append((row, words))
-    return found
+    found += [(route, "") for route in ROUTES.strip().splitlines()]
+    return found + [(f"SET:{key}", "") for key in SETTINGS.split()]

@@ -1,0 +1,106 @@
+"""The addresses that this app answers: inference, models and their operations, engines, the machine."""
+
+from django.urls import URLPattern, path
+
+from inference import pages
+from inference.api import accounts, gallery, health, logs, machine, metrics, operations, views
+
+_INFERENCE = [
+    ("chat/completions", views.ChatCompletionsView, "chat-completions"),
+    ("completions", views.CompletionsView, "completions"),
+    ("embeddings", views.EmbeddingsView, "embeddings"),
+    ("messages", views.MessagesView, "messages"),
+    ("messages/count_tokens", views.CountTokensView, "messages-count-tokens"),
+    ("responses", views.ResponsesView, "responses"),
+    ("tokenize", views.TokenizeView, "tokenize"),
+    ("detokenize", views.DetokenizeView, "detokenize"),
+    ("models", views.ModelsView, "models"),
+    ("models/<path:model>", views.ModelView, "model"),
+    ("responses/<str:response_id>", views.StoredResponseView, "response"),
+    ("responses/<str:response_id>/cancel", views.CancelResponseView, "response-cancel"),
+    ("engines/<path:model>/chat/completions", views.ChatCompletionsView, "chat-completions"),
+    ("engines/<path:model>/completions", views.CompletionsView, "completions"),
+    ("engines/<path:model>/embeddings", views.EmbeddingsView, "embeddings"),
+]
+
+HEALTH: list[URLPattern] = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("version", health.version, name="version"),
+    path("metrics", metrics.metrics, name="metrics"),
+]
+
+MACHINE: list[URLPattern] = [
+    path("api/backend-logs", logs.BackendLogsView.as_view(), name="backend-logs"),
+    path(
+        "api/backend-logs/<path:model>/clear",
+        logs.ClearBackendLogView.as_view(),
+        name="backend-log-clear",
+    ),
+    path("api/backend-logs/<path:model>", logs.BackendLogView.as_view(), name="backend-log"),
+    path("ws/backend-logs/<path:model>", logs.LogSocketView.as_view(), name="backend-log-socket"),
+    path("api/resources", machine.ResourcesView.as_view(), name="resources"),
+    path("api/engines", machine.EnginesView.as_view(), name="engines"),
+    path("system", machine.SystemView.as_view(), name="machine"),
+    *[
+        path(f"{prefix}backend/{step}", view.as_view(), name=f"backend-{step}")
+        for prefix in ("v1/", "")
+        for step, view in (
+            ("monitor", machine.MonitorView),
+            ("shutdown", machine.ShutdownView),
+            ("load", machine.LoadView),
+        )
+    ],
+    path(
+        "api/auth/admin/features",
+        accounts.FeaturesView.as_view(),
+        name="auth-admin-features",
+    ),
+]
+
+# Before the inference paths, where `models/…` would take a model's name.
+MODELS: list[URLPattern] = [
+    path("api/operations", operations.OperationsView.as_view(), name="operations"),
+    path(
+        "api/operations/<str:job_id>/cancel",
+        operations.CancelView.as_view(),
+        name="operation-cancel",
+    ),
+    path(
+        "api/operations/<str:job_id>/dismiss",
+        operations.DismissView.as_view(),
+        name="operation-dismiss",
+    ),
+    path("api/models/job/<str:job_id>", operations.JobView.as_view(), name="models-job"),
+    path("api/models", gallery.GalleryView.as_view(), name="gallery-models"),
+    path(
+        "api/models/install/<path:model_id>",
+        gallery.InstallView.as_view(),
+        name="gallery-install",
+    ),
+    path(
+        "api/models/delete/<path:model_id>",
+        gallery.DeleteView.as_view(),
+        name="gallery-delete",
+    ),
+    path("api/models/capabilities", views.CapabilitiesView.as_view(), name="models-capabilities"),
+    path("models/apply", gallery.ApplyView.as_view(), name="models-apply"),
+    path("models/delete/<path:model_id>", gallery.RemoveView.as_view(), name="models-delete"),
+    path("models/available", gallery.AvailableView.as_view(), name="models-available"),
+    path("models/galleries", gallery.GalleriesView.as_view(), name="models-galleries"),
+    path("models/jobs", operations.JobsView.as_view(), name="models-jobs"),
+    path("models/jobs/<str:job_id>", operations.JobStatusView.as_view(), name="models-job-status"),
+]
+
+PAGES: list[URLPattern] = [
+    path("app", pages.home, name="home"),
+    path("app/setup", pages.setup_panel, name="home-setup"),
+    path("app/keys", pages.make_key, name="home-keys"),
+    path("app/keys/<uuid:key_id>/revoke", pages.revoke_key, name="home-key-revoke"),
+]
+
+INFERENCE: list[URLPattern] = [
+    path(prefix + route, view.as_view(), name=name)
+    for prefix in ("v1/", "")
+    for route, view, name in _INFERENCE
+]

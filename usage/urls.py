@@ -1,0 +1,56 @@
+"""The addresses that this app answers: people with their usage, reports, quotas, prices."""
+
+from django.urls import URLPattern, path
+
+from usage import pages
+from usage.api import exports, people, prices, quotas, reports
+
+API: list[URLPattern] = [
+    path("api/auth/me", people.MeView.as_view(), name="auth-me"),
+    path("api/auth/admin/users", people.UsersView.as_view(), name="auth-admin-users"),
+    path("api/auth/admin/users/<uuid:user_id>", people.UserView.as_view(), name="auth-admin-user"),
+    path("api/auth/usage", reports.UsageView.as_view(), name="auth-usage"),
+    path("api/auth/usage/sources", reports.SourcesView.as_view(), name="auth-usage-sources"),
+    path("api/auth/usage/latency", reports.LatencyView.as_view(), name="auth-usage-latency"),
+    path("api/auth/usage/export", exports.ExportView.as_view(), name="auth-usage-export"),
+    path("api/auth/admin/usage", reports.AdminUsageView.as_view(), name="auth-admin-usage"),
+    path(
+        "api/auth/admin/usage/sources",
+        reports.AdminSourcesView.as_view(),
+        name="auth-admin-usage-sources",
+    ),
+    path(
+        "api/auth/admin/usage/latency",
+        reports.AdminLatencyView.as_view(),
+        name="auth-admin-usage-latency",
+    ),
+    path(
+        "api/auth/admin/usage/export",
+        exports.AdminExportView.as_view(),
+        name="auth-admin-usage-export",
+    ),
+    path("api/auth/quota", quotas.QuotaView.as_view(), name="auth-quota"),
+    path(
+        "api/auth/admin/users/<uuid:user_id>/quotas",
+        quotas.UserQuotasView.as_view(),
+        name="auth-admin-user-quotas",
+    ),
+    path(
+        "api/auth/admin/users/<uuid:user_id>/quotas/<uuid:quota_id>",
+        quotas.UserQuotaView.as_view(),
+        name="auth-admin-user-quota",
+    ),
+    path("api/auth/admin/prices", prices.PricesView.as_view(), name="auth-admin-prices"),
+    path(
+        "api/auth/admin/prices/<uuid:price_id>",
+        prices.PriceView.as_view(),
+        name="auth-admin-price",
+    ),
+    path("api/usage", reports.LocalUsageView.as_view(), name="usage"),
+    path("api/usage/all", reports.LocalUsageAllView.as_view(), name="usage-all"),
+]
+
+PAGES: list[URLPattern] = [
+    path("app/system", pages.system, name="system"),
+    path("app/system/check", pages.check, name="system-check"),
+]
