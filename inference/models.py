@@ -13,8 +13,8 @@ class Model(models.Model):
 
     `options` are names that the backend's recipe declares; `source` says where it came from and
     `checksum` what arrived. A row is made when the directory is whole (R-16). `wanted_at` and
-    `unload_asked_at` ask the engine process to load or unload it, which empties them when it did. A `pinned` model is
-    never unloaded to make room for another; `replicas` is how many engines serve it.
+    `unload_asked_at` ask the engine process to load or unload it, which empties them when it did.
+    A `pinned` model is never unloaded to make room for another; `replicas` engines serve it.
     """
 
     name = models.CharField(max_length=255, primary_key=True)

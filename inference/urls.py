@@ -1,11 +1,12 @@
 """The addresses that this app answers: inference, models and their operations, engines, the machine."""
 
 from django.urls import URLPattern, path
+from rest_framework.views import APIView
 
 from inference import pages
 from inference.api import accounts, gallery, health, logs, machine, metrics, operations, views
 
-_INFERENCE = [
+_INFERENCE: list[tuple[str, type[APIView], str]] = [
     ("chat/completions", views.ChatCompletionsView, "chat-completions"),
     ("completions", views.CompletionsView, "completions"),
     ("embeddings", views.EmbeddingsView, "embeddings"),

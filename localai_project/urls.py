@@ -12,7 +12,7 @@ handler400 = "accounts.failures.bad_request"
 handler404 = "accounts.failures.not_found"
 handler500 = "accounts.failures.server_error"
 
-_OWN = [
+_OWN: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(url="/app", permanent=True), name="root"),
     path("favicon.ico", RedirectView.as_view(url="/static/mark.svg"), name="favicon-ico"),
     path("favicon.svg", RedirectView.as_view(url="/static/mark.svg"), name="favicon"),
