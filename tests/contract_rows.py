@@ -132,6 +132,9 @@ LATER = {
     "W-27": "web UI (its figures are exact; the pages come with it)",
     "W-28": "by how tests are made: all go through the real URL configuration",
     "W-33": "nodes do not exist here",
+    "R-24": "web UI (the table of its pages)",
+    "R-39": "web UI (the chat page's history)",
+    "R-40": "web UI (the page of people)",
 }
 
 

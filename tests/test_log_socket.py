@@ -72,6 +72,7 @@ def take(viewer, n, timeout_s=5):
 
 
 def test_r13_first_what_was_then_what_comes(view, writer):
+    """WS /ws/backend-logs/:modelId: `initial`, then `line`."""
     writer.write(lines(3))
     with view() as viewer:
         assert take(viewer, 3) == (["initial"], [1, 2, 3])

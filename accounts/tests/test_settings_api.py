@@ -137,7 +137,38 @@ def test_each_key_is_changed_alone_and_comes_back_as_it_was_written(as_alice, na
     assert {name} <= changed <= {name} | followed
 
 
+@pytest.mark.parametrize(
+    ("rows", "kind"),
+    [
+        ("SET:watchdog_enabled SET:watchdog_idle_enabled SET:watchdog_busy_enabled", bool),
+        ("SET:single_backend SET:force_eviction_when_busy SET:memory_reclaimer_enabled", bool),
+        ("SET:f16 SET:debug SET:enable_tracing SET:enable_backend_logging SET:cors SET:csrf", bool),
+        ("SET:federated SET:autoload_galleries SET:autoload_backend_galleries", bool),
+        ("SET:agent_pool_enabled SET:agent_pool_enable_logs", bool),
+        ("SET:max_active_backends SET:lru_eviction_max_retries SET:threads SET:context_size", int),
+        ("SET:tracing_max_items SET:tracing_max_body_bytes SET:agent_job_retention_days", int),
+        ("SET:agent_pool_max_chunking_size SET:agent_pool_chunk_overlap", int),
+        ("SET:memory_reclaimer_threshold", float),
+        ("SET:watchdog_idle_timeout SET:watchdog_busy_timeout SET:watchdog_interval", str),
+        ("SET:lru_eviction_retry_interval SET:open_responses_store_ttl", str),
+        ("SET:cors_allow_origins SET:p2p_token SET:p2p_network_id", str),
+        ("SET:agent_pool_default_model SET:agent_pool_embedding_model", str),
+        ("SET:agent_pool_collection_db_path", str),
+        ("SET:galleries SET:backend_galleries SET:api_keys", list),
+    ],
+)
+def test_r28_each_setting_of_section_5_has_the_contracts_type(as_alice, rows, kind):
+    """R-28: with its type in `GET`; another type is refused by name, and the value is taken back."""
+    whole = as_alice.get(URL).json()
+    for row in rows.split():
+        name = row.removeprefix("SET:")
+        assert type(whole[name]) is kind, name
+        assert name in refused(as_alice, {name: {"a": "mapping"}})
+        assert as_alice.post(URL, {name: whole[name]}).json() == DONE
+
+
 def test_what_get_gives_may_be_posted_back_whole(as_alice):
+    """GET /api/settings, POST /api/settings: the whole object goes round."""
     whole = as_alice.get(URL).json()
 
     assert as_alice.post(URL, whole).json() == DONE

@@ -50,6 +50,7 @@ LOAD, SHUTDOWN, NAMED = "/backend/load", "/backend/shutdown", {"model": "org/m"}
 
 
 def test_r14_a_model_is_loaded_watched_and_shut_down_over_the_api(as_alice, start):
+    """POST /backend/load, GET /backend/monitor, POST /backend/shutdown."""
     with start():
         answer = as_alice.post(LOAD, NAMED)
         assert answer.status_code == 200, answer.content

@@ -47,6 +47,7 @@ def names(api, query=""):
 
 
 def test_the_list_has_every_key_that_clients_read(as_alice, own):
+    """GET /api/models: every key that clients read."""
     make_model("little")
     job = as_alice.post("/api/models/install/own@big").json()["jobID"]
 
@@ -157,6 +158,7 @@ def test_r04_a_500_only_where_no_gallery_can_be_read(as_alice, own, settings):
 
 
 def test_installing_answers_at_once_and_twice_is_one_job(as_alice, own):
+    """POST /api/models/install/:id: answers at once."""
     first = as_alice.post("/api/models/install/own@big")
     again = as_alice.post("/api/models/install/own@big")
 
@@ -189,6 +191,7 @@ def test_r36_a_name_with_a_slash_goes_both_ways(as_alice, own, spelt):
 
 
 def test_deleting_takes_the_gallerys_name_off(as_alice, own):
+    """POST /api/models/delete/:id and POST /models/delete/:name."""
     body = as_alice.post("/models/delete/own@big").json()
 
     job = Operation.objects.get()
@@ -267,6 +270,7 @@ def test_r27_a_bad_request_is_a_400_that_names_what_is_wrong(as_alice, own, body
 
 
 def test_what_is_available_leaves_empty_keys_out(as_alice, own):
+    """GET /models/available and GET /models/galleries."""
     make_model("little")
 
     big, little, vectors = as_alice.get("/models/available").json()
@@ -280,6 +284,7 @@ def test_what_is_available_leaves_empty_keys_out(as_alice, own):
 
 @pytest.mark.django_db(transaction=True)
 def test_who_may_use_a_model_may_see_what_it_can_do(as_alice, as_bob, bob, own):
+    """GET /api/models/capabilities: for any user."""
     make_model("open", capabilities=["chat", "completions"])
     secret = make_model("secret", capabilities=["embeddings"])
     Engine.objects.create(model=secret, state=EngineState.READY)

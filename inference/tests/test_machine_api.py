@@ -64,6 +64,7 @@ def test_r13_r14_the_machine_is_the_admins_alone(method, path, anonymous, as_bob
 
 
 def test_r13_logs_are_listed_read_and_cleared(as_alice, data_path):
+    """GET /api/backend-logs, GET /api/backend-logs/:modelId, POST /api/backend-logs/:modelId/clear."""
     for name in ("org/m", "a"):
         writer = LogWriter(log_folder(data_path, name), name)
         writer.write([("2026-11-26T01:02:03.000004Z", "stderr", f"from {name}")] * 3)
@@ -113,6 +114,7 @@ def test_a_socket_that_is_asked_as_a_page_says_what_it_is(as_alice, data_path):
 
 
 def test_r29_resources_tell_memory_processors_and_disks(as_alice, data_path):
+    """GET /api/resources: of this machine."""
     models = data_path.parent / "models_path"
     models.mkdir()
     (models / "weights").write_bytes(b"x" * 1234)
@@ -225,6 +227,7 @@ def test_folders_on_one_disk_are_one_entry_and_missing_ones_are_their_parents(tm
 
 
 def test_system_lists_what_is_loaded(as_alice, model):
+    """GET /system: backends and loaded models."""
     assert as_alice.get("/system").json() == {"backends": [], "loaded_models": []}
     Engine.objects.create(model=model, state=EngineState.READY)
 

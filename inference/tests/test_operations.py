@@ -36,6 +36,7 @@ def make(target, state=OperationState.RUNNING, **fields):
 
 
 def test_operations_under_way_are_listed_by_progress_then_id(as_alice):
+    """GET /api/operations: in the order of LocalAI."""
     make("b", progress=40)
     make("a", progress=40)
     make("first", OperationState.QUEUED)
@@ -63,6 +64,7 @@ def test_operations_that_ended_well_vanish_and_failed_ones_stay_until_dismissed(
 
 
 def test_dismissing_does_nothing_to_what_runs_and_is_always_200(as_alice):
+    """POST /api/operations/:jobID/dismiss: always 200."""
     running = make("running")
 
     for known in (running.pk, uuid4(), "nonsense"):
@@ -106,6 +108,7 @@ def test_the_list_is_not_counted_among_the_calls(as_alice):
 
 
 def test_a_waiting_operation_is_cancelled_at_once(as_alice):
+    """POST /api/operations/:jobID/cancel: 200."""
     waiting = operations.enqueue(INSTALL)
 
     answer = as_alice.post(f"/api/operations/{waiting.pk}/cancel")
@@ -165,6 +168,7 @@ def test_r27_a_job_that_nobody_knows_counts_as_queued(as_alice):
     ],
 )
 def test_a_job_as_the_react_client_polls_it(as_alice, state, expected):
+    """GET /api/models/job/:uid: the shape that is polled."""
     progress = 100 if state == OperationState.DONE else 40
     job = make("a", state, progress=progress, message="at it")
 
@@ -175,6 +179,7 @@ def test_a_job_as_the_react_client_polls_it(as_alice, state, expected):
 
 
 def test_jobs_in_localais_older_shape(as_alice):
+    """GET /models/jobs and GET /models/jobs/:uuid: OpStatus."""
     job = make("a", current_bytes=1024, total_bytes=1288490188, progress=3)
     make("vllm-cpu", kind=Kind.BACKEND)
 
