@@ -26,14 +26,18 @@ web: web-env ## start the web processes alone (all engines remote)
 engine: web-env ## start the engine process alone
 	@exec $(PY) manage.py runengine
 
+# The apps' own tests run side by side, file by file; what starts servers and measures them runs alone.
+APPS := accounts usage inference
+BESIDE := -n 2 --dist loadfile
 test: dev-env ## all tests: real engines, both databases, faults
-	@failed=; $(PY) -m pytest -q || failed=1; \
-	GATEHOUSE_TEST_DATABASE=postgresql \
-		$(PY) -m pytest -q accounts usage inference tests/test_two_doors.py || failed=1; \
+	@failed=; $(PY) -m pytest -q $(BESIDE) core $(APPS) || failed=1; \
+	GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q $(BESIDE) $(APPS) || failed=1; \
+	GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q tests/test_two_doors.py || failed=1; \
+	$(PY) -m pytest -q tests || failed=1; \
 	test -z "$$failed"
 
 test-quick: dev-env ## tests without engine and browser, under a minute
-	@$(PY) -m pytest -q -m "not slow" core accounts usage inference tests/test_two_doors.py
+	@$(PY) -m pytest -q $(BESIDE) -m "not slow" core $(APPS) tests/test_two_doors.py
 
 lint: dev-env ## everything static that CI looks at
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
