@@ -5,7 +5,9 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from core.tests.hostile_server import Hostile, answer
@@ -113,6 +115,25 @@ def test_r16_what_is_killed_goes_on_or_ends_with_an_error(server, source, victim
     else:
         assert found["error"] == "The installer ended unexpectedly."
         server.until(lambda: not [f for f in files_of(server) if victim in f], 5)
+
+
+def test_r16_a_server_that_is_killed_whole_goes_on_when_it_is_started(server, source):
+    job = ask(server, source, "over-a-kill")
+    server.until(lambda: status(server, job).get("current_bytes", 0) > 200_000, 30)
+    asked_before = len(source.asked)
+
+    tree = [server.process.pid, *server.processes("")]
+    for pid in tree:
+        with suppress(ProcessLookupError):  # some end with the one above them
+            os.kill(pid, signal.SIGKILL)
+    server.process.wait(10)
+    server.until(lambda: not any(map(psutil.pid_exists, tree)), 10)
+    server.start()
+
+    server.until(lambda: status(server, job)["processed"], 60)
+    assert status(server, job)["message"] == "completed"
+    assert "Range: bytes=" in source.asked[asked_before]
+    assert "over-a-kill/model.bin" in files_of(server)
 
 
 def test_two_admins_at_once_start_one_installation(server, source):
