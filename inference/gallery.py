@@ -1,6 +1,7 @@
 """The galleries: the built-in one, or those that the environment or an admin names in its place (R-03)."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -18,7 +19,7 @@ log = logging.getLogger("gatehouse.galleries")
 BUILT_IN = Path(__file__).parent / "gallery.yaml"
 BUILT_IN_NAME = "gatehouse"
 BUILT_IN_AT = GalleryAt.model_construct(name=BUILT_IN_NAME, url="built-in")
-MAX_FILES = 500
+MAX_FILES, MAX_AT_ONCE = 500, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,12 @@ def shelves(*, offline: bool = False) -> list[Shelf]:
 
     `offline` asks nobody: of galleries elsewhere it has what was fetched before.
     """
-    return [_read(gallery, offline=offline) for gallery in configured()]
+    galleries = configured()
+    elsewhere = [each for each in galleries if each.url.startswith(("http:", "https:"))]
+    if offline or len(elsewhere) < 2:
+        return [_read(gallery, offline=offline) for gallery in galleries]
+    with ThreadPoolExecutor(MAX_AT_ONCE) as pool:  # one that is slow holds up none but itself
+        return list(pool.map(lambda gallery: _read(gallery, offline=False), galleries))
 
 
 def every(read: list[Shelf]) -> list[Found]:

@@ -17,12 +17,12 @@ from core.strict_yaml import YamlError, read_yaml
         ("? [1, 2]\n: 3\n", 1, "key"),
         ("a: 1\n--- \nb: 2\n", 2, "document"),
         ("[" * 50, 1, "deep"),
-        ("a: 1\n\tb: 2\n", 2, "token"),
+        ("a: 1\n\tb: 2\n", 2, "tab"),
         ("a: \x00", 0, "character"),
         ('a: 1\nb: !!int ""\n', 2, "not a value"),
         ('a: 1\nb: !!float ""\n', 2, "not a value"),
         ("a: 1\nb: !!bool foo\n", 2, "not a value"),
-        ('a: "\\U00110000"\n', 0, "character"),
+        ('a: "\\U00110000"\n', 1, "character"),
     ],
 )
 def test_r10_a_fault_is_named_with_its_line(text, line, words):

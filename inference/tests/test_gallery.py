@@ -1,12 +1,14 @@
 """Galleries: what an entry may hold, which fault is said how, several of them at once."""
 
+import threading
+
 import pytest
 
 from accounts.audit import CLI
 from accounts.runtime import env
 from accounts.runtime_settings import store
 from core.gallery_list import GalleryAt
-from core.tests.hostile_server import says
+from core.tests.hostile_server import answer, says
 from inference import fetched_galleries, gallery
 from inference.gallery_schema import GalleryFaultError, read_entries
 from inference.model_sources import HubSource, LocalSource, WheelSource, read_source
@@ -207,6 +209,21 @@ def test_r03_a_gallery_at_an_address_is_fetched_once_and_kept(with_galleries, se
     assert [entry.name for entry in shelf.entries] == ["tiny"]
     assert shelf.fault == "gallery web: The server answers 500."
     assert len(server.asked) == 2
+
+
+def test_r04_galleries_elsewhere_are_asked_at_the_same_time(with_galleries, server):
+    both_asked = threading.Barrier(2, timeout=5)
+
+    def once_both_are_asked(connection, _head):
+        both_asked.wait()
+        connection.sendall(answer(200, ENTRY.encode()))
+
+    server.serve |= {"/one": once_both_are_asked, "/two": once_both_are_asked}
+    with_galleries(one=f"{server.url}/one", two=f"{server.url}/two")
+
+    found = gallery.every(gallery.shelves())
+
+    assert [each.id for each in found] == ["one@tiny", "two@tiny"]
 
 
 def test_offline_nobody_is_asked(with_galleries, server):
