@@ -91,7 +91,7 @@ def _close_browsers() -> Iterator[None]:
         Person.opened.pop().http.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def github() -> Iterator[GitHub]:
     made = GitHub()
     yield made
@@ -147,7 +147,7 @@ def providers_of(server: Server) -> list[str]:
     return list(httpx.get(f"{server.url}/api/auth/status").json()["providers"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ground(tmp_path_factory: pytest.TempPathFactory, github: GitHub) -> Iterator[Ground]:
     if shutil.which("npm") is None:
         pytest.skip("the test identity provider needs node and npm")
@@ -156,7 +156,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory, github: GitHub) -> Iterator
     made.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def open_house(ground: Ground) -> tuple[Server, Idp]:
     """A server in open mode with both providers."""
     return ground.server(LOCALAI_REGISTRATION_MODE="open")

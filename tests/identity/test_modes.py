@@ -9,12 +9,12 @@ from tests.identity.person import Person, where
 PROVIDERS = ("github", "oidc")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def approval(ground):
     return ground.server()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def invites_only(ground):
     return ground.server(LOCALAI_REGISTRATION_MODE="invite")
 

@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(1200))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sqlite_server(tmp_path_factory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("sqlite"), LOCALAI_MODELS=f"{CHAT},{EMBEDDINGS}")
     try:
@@ -29,7 +29,7 @@ def sqlite_server(tmp_path_factory) -> Iterator[Server]:
         server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def postgresql_server(tmp_path_factory, sqlite_server) -> Iterator[Server]:
     data = sqlite_server.folder / "data"
     engines = ",".join(f"{name}=unix:{socket_for(name, data)}" for name in (CHAT, EMBEDDINGS))
@@ -54,6 +54,6 @@ def postgresql_server(tmp_path_factory, sqlite_server) -> Iterator[Server]:
         cluster.stop()
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="package", params=["sqlite", "postgresql"])
 def server(request) -> Server:
     return request.getfixturevalue(f"{request.param}_server")
