@@ -44,7 +44,7 @@ class Event:
 
     `tokens` takes the engine's running counts; `settle` writes the last word and does nothing the
     second time. `reservation` is settled with it. With `terms` the last record has what a trace says
-    of it (R-30): the times below are those of `time.perf_counter`, 0 where it did not come so far.
+    of it (R-30). Moments (`…_at`) are those of `time.perf_counter`, 0 where it did not come so far.
     """
 
     __slots__ = (
@@ -62,7 +62,6 @@ class Event:
         "engine_status",
         "estimated",
         "first_at",
-        "gate_s",
         "head_at",
         "id",
         "prompt_tokens",
@@ -93,7 +92,7 @@ class Event:
         self._next_progress = call.started + PROGRESS_EVERY_S
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = 0
         self.delivered = self.estimated = self.streamed = self.settled = False
-        self.gate_s = self.sent_at = self.head_at = self.first_at = self.tokens_at = 0.0
+        self.sent_at = self.head_at = self.first_at = self.tokens_at = 0.0
         self._answer_bytes = self.engine_status = 0
         self.reservation: Reservation | None = None
 
@@ -108,8 +107,6 @@ class Event:
             raise JournalFullError(
                 "Usage cannot be recorded at the moment.", retry_after_s=10
             ) from exc
-        if self._terms is not None:
-            self.gate_s = time.perf_counter() - self._call.started
 
     def leave_unrecorded(self) -> None:
         """Write nothing more: the operator serves rather than refuses where the journal is full."""
@@ -163,7 +160,11 @@ class Event:
             self.prompt_tokens = self.completion_tokens = self.cached_tokens = 0
         if self._journal is not None and self._named is not None:
             if self._terms is not None:
-                self._more += self._traced(self._terms, self._journal, answer, error)
+                self._answer_bytes += len(answer)
+                if error is not None:
+                    self._more += marks.said(error, self._terms)
+                if self._call.content is not None:
+                    self._keep_content(self._journal, answer)
             self._write_end(self._journal, self._named, status, counted=counted)
         if self.reservation is not None:
             self.reservation.settle(
@@ -172,17 +173,6 @@ class Event:
                 cached=self.cached_tokens,
                 completion=self.completion_tokens,
             )
-
-    def _traced(
-        self, terms: TraceTerms, journal: Journal, answer: bytes, error: GatehouseError | None
-    ) -> bytes:
-        """What the last record has for the trace (R-30); the bodies, where they are kept, go before it."""
-        call = self._call
-        if call.content is not None:
-            self._keep_content(journal, answer)
-        n_answer = self._answer_bytes + len(answer)
-        found = marks.numbers(self, call.started, call.queue_s, call.body_bytes, n_answer)
-        return found if error is None else found + marks.said(error, terms)
 
     def _keep_content(self, journal: Journal, answer: bytes) -> None:
         """The bodies as a record of their own: left out where the journal has little room."""
@@ -200,8 +190,22 @@ class Event:
 
     def _write_end(self, journal: Journal, named: Named, status: int, *, counted: bool) -> None:
         """The record of the whole. What is as usual (docs/journal.md) is left out."""
-        call = self._call
+        call, now = self._call, time.perf_counter()
         more = self._more
+        if self._terms is not None:  # as it is: who reads it does the sums
+            more += b'"t":%b,' % orjson.dumps(
+                (
+                    call.started,
+                    self.sent_at,
+                    self.first_at or self.head_at,
+                    self.tokens_at,
+                    now,
+                    call.queue_s,
+                    call.body_bytes,
+                    self._answer_bytes,
+                    self.engine_status,
+                )
+            )
         if counted:
             more += b'"n":true,'
         if self.cached_tokens:
@@ -218,7 +222,7 @@ class Event:
             self.prompt_tokens,
             self.completion_tokens,
             status,
-            (time.perf_counter() - call.started) * 1000,
+            (now - call.started) * 1000,
             more,
             self.id,
             named.number,
@@ -293,8 +297,9 @@ class Meter:
         what: tuple[Any, ...] = (model, served_model, endpoint)
         terms = self.traces
         if terms is not None:
-            given = call.headers.get
-            what += (backend, call.client, given(b"x-forwarded-for"), given(b"user-agent"))
+            given, client = call.headers.get, call.client
+            agent, forwarded_for = given(b"user-agent"), given(b"x-forwarded-for")
+            what = (model, served_model, endpoint, backend, client, forwarded_for, agent)
         known = self._known.get(id(principal))
         if known is not None and known[0] is principal and known[1] == what:
             named = known[2]

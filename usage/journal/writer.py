@@ -25,7 +25,7 @@ SEGMENT_BYTES = 8 * 1024 * 1024
 POPULATE_BYTES = 256 * 1024
 _MADV_POPULATE_WRITE = 23  # Linux 5.14; Python has no name for it
 MAX_NAMES = 20_000  # combinations that a worker keeps a number for
-FINAL_BYTES = 1400  # the most that the last record of a request takes
+FINAL_BYTES = 1500  # the most that the last record of a request takes
 SPARE_SHARE = 2  # what may be left out takes this part of the journal's bound at most
 _put_slot, _put_number = table.SLOT.pack_into, table.NUMBER.pack_into
 

@@ -19,7 +19,8 @@ from usage.traces import listing, rows
 URL, ENGINES, SETTINGS = "/api/traces", "/api/backend-traces", "/api/settings"
 LISTS = [URL, ENGINES]
 NOW = datetime.now(UTC)
-TIMES = [1000, 2000, 30_000, 40_000, 75_500, 120, 340, 200]
+# by the worker's clock: came, sent, first byte, last count, ended; in line; sizes; engine's status
+TIMES = [100.0, 100.003, 100.033, 100.073, 100.0755, 0.002, 120, 340, 200]
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("folder")]
 
 
@@ -87,7 +88,7 @@ def test_r12_r30_a_trace_says_who_what_and_where_the_time_went(as_alice, write):
 def test_r30_a_call_of_an_engine_is_a_trace_of_its_own(as_alice, write):
     """GET /api/backend-traces: what was asked of an engine; what never reached one is not there."""
     event_id = id_at(NOW)
-    refused = [3000, 0, 0, 0, 3000, 50, 0, -1]
+    refused = [5.0, 0.0, 0.0, 0.0, 5.003, 0.0, 50, 0, 0]
     write(traced(event_id=event_id, cid="cid-1"), traced(st=403, n=False, t=refused))
 
     (found,) = as_alice.get(ENGINES).json()
@@ -350,8 +351,8 @@ def test_r12_a_summary_counts_by_twelfths(as_alice, write):
         write(traced(datetime.now(UTC) - timedelta(hours=hours), **more))
 
     for n in range(19):
-        at(0.1, t=[0, 0, 0, 0, 1000 * n, 0, 0, 200])
-    at(0.1, t=[0, 0, 0, 0, 900_000, 0, 0, 200])
+        at(0.1, t=[9.0, 0.0, 0.0, 0.0, 9.0 + n / 1000, 0.0, 0, 0, 0])
+    at(0.1, t=[9.0, 0.0, 0.0, 0.0, 9.9, 0.0, 0, 0, 0])
     at(5.9, st=502, n=False)
     at(5.9, st=404, n=False)
     at(13, st=500)
@@ -431,9 +432,11 @@ def test_a_worker_that_died_leaves_a_trace_of_what_it_had_under_way(as_alice, fo
     [
         {"t": "x"},
         {"t": [1]},
-        {"t": [-5] * 8},
-        {"t": [2**62] * 8},
-        {"t": [None] * 8},
+        {"t": [-5] * 9},
+        {"t": [2**62] * 9},
+        {"t": [1e300] * 9},
+        {"t": [0, 1e300, -1e300, 0, 0, 0, 0, 0, 0]},
+        {"t": [None] * 9},
         {"ci": 5},
         {"ua": "a\0b" * 300},
         {"er": "x" * 5000},

@@ -1,11 +1,10 @@
 """What the meter writes of a trace into the journal, and how it is read back (docs/journal.md).
 
-Most of a trace is in the usage event already: eight numbers more in its last record, and who called
+Most of a trace is in the usage event already: nine numbers more in its last record, and who called
 from where among its names, which are told once. Pure: the lane writes with it.
 """
 
-import time
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import orjson
 
@@ -19,44 +18,6 @@ MAX_HEADER_CHARS, MAX_READ_CHARS = 200, 2000
 NO_ENGINE = -1  # instead of an engine's status: nothing was asked of one
 MAX_US, MAX_BYTES = 2**53, 2**53
 ENDED, GONE, UNKNOWN = "the server process ended", "the caller hung up", "unexpected error"
-# Microseconds: gate, line, first byte, the rest, all; bytes of both bodies; the engine's status.
-_NUMBERS = b'"t":[%d,%d,%d,%d,%d,%d,%d,%d],'
-
-
-class Times(Protocol):
-    """When a request came how far, by `time.perf_counter`; 0 where it did not (`metering.Event`)."""
-
-    gate_s: float
-    sent_at: float
-    head_at: float
-    first_at: float
-    tokens_at: float
-    engine_status: int
-
-
-def numbers(times: Times, started: float, queue_s: float, asked: int, answered: int) -> bytes:
-    """The field of the last record. What no other stage took is the settlement's."""
-    now = time.perf_counter()
-    sent_at = times.sent_at
-    first_s = rest_s = 0.0
-    status = NO_ENGINE
-    if sent_at:
-        status = times.engine_status
-        first_at = times.first_at or times.head_at or now
-        first_s = first_at - sent_at
-        if times.tokens_at > first_at:
-            rest_s = times.tokens_at - first_at
-    total_s = now - started
-    return _NUMBERS % (
-        (times.gate_s or total_s) * 1e6,
-        queue_s * 1e6,
-        first_s * 1e6,
-        rest_s * 1e6,
-        total_s * 1e6,
-        asked,
-        answered,
-        status,
-    )
 
 
 def said(error: GatehouseError, terms: TraceTerms) -> bytes:
@@ -105,30 +66,37 @@ def is_traced(record: Record) -> bool:
 
 
 def marks_of(record: Record) -> Marks:
-    """Raises TypeError, ValueError or AttributeError for what no meter wrote."""
+    """Raises TypeError, ValueError, OverflowError or AttributeError for what no meter wrote."""
     given = record.get("t")
     if given is None:  # what a worker that died left behind
-        total = 1000 * int(record.get("d", 0))
-        found = [0, 0, 0, 0, total, 0, 0, NO_ENGINE]
+        ended = int(record.get("d", 0)) / 1000
+        given = [0.0, 0.0, 0.0, 0.0, ended, 0.0, 0, 0, 0]
+    started, sent, first, last, ended, queue, asked, answered, status = given
+    if sent:
+        first = first or ended
+        stages = (sent - started - queue, queue, first - sent, max(0, last - first))
     else:
-        found = [int(each) for each in given]
-    *times, asked, answered, status = found
-    gate, queue, first, rest, total = (min(max(each, 0), MAX_US) for each in times)
+        stages, status = (ended - started - queue, queue, 0, 0), NO_ENGINE
+    gate, queue_us, first_us, rest, total = (_us(each) for each in (*stages, ended - started))
     return Marks(
         gate_us=gate,
-        queue_us=queue,
-        first_us=first,
+        queue_us=queue_us,
+        first_us=first_us,
         rest_us=rest,
         total_us=total,
-        request_bytes=min(max(asked, 0), MAX_BYTES),
-        response_bytes=min(max(answered, 0), MAX_BYTES),
-        engine_status=status if NO_ENGINE <= status <= 999 else 0,
+        request_bytes=min(max(int(asked), 0), MAX_BYTES),
+        response_bytes=min(max(int(answered), 0), MAX_BYTES),
+        engine_status=status if type(status) is int and NO_ENGINE <= status <= 999 else 0,
         peer=_text(record.get("ci", ""), 64),
         forwarded_for=_text(record.get("xf", ""), MAX_HEADER_CHARS),
         agent=_text(record.get("ua", ""), MAX_HEADER_CHARS),
         backend=_text(record.get("be", ""), 100),
         error=_text(record.get("er", ""), MAX_ERROR_CHARS) or _why(record),
     )
+
+
+def _us(seconds: float) -> int:
+    return min(max(round(seconds * 1e6), 0), MAX_US)
 
 
 def _why(record: Record) -> str:

@@ -26,7 +26,15 @@ MAX_CONTENT_BYTES = 256 * 1024 * 1024  # of all bodies together, whatever the se
 STEP_ROWS = 2000  # deleted at once
 MAX_ERROR_CHARS = 300
 _Read = TypeVar("_Read")
-_REFUSED = (DataError, IntegrityError, ValueError, KeyError, TypeError, AttributeError)
+_REFUSED = (
+    DataError,
+    IntegrityError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+)
 _REQUEST = (
     *("id", "ended_us", "series_id", "status", "streamed", "prompt_tokens", "completion_tokens"),
     *("gate_us", "queue_us", "first_us", "rest_us", "total_us", "request_bytes", "response_bytes"),
