@@ -9,6 +9,7 @@ import pytest
 
 from core.json_lines import JsonLines
 from inference import handlers
+from inference.api.adapter import with_database
 from tests.people import Api
 from tests.test_two_doors import HI, LaneClient
 from usage.models import UsageEvent
@@ -219,12 +220,12 @@ def test_set_enable_tracing_off_traces_nothing_and_bills_all_the_same(admin, ask
 
 
 def test_r30_settings_reach_a_worker_that_runs_within_a_quarter_of_a_second(admin, key):
-    from asgiref.sync import sync_to_async
+    off = {"enable_tracing": False}
 
     async def change_between():
         async with LaneClient(key) as lane:
             await lane.ask("POST", CHAT, BODY)
-            await sync_to_async(admin.post)(SETTINGS, {"enable_tracing": False})
+            await asyncio.to_thread(with_database, admin.post, SETTINGS, off)
             await asyncio.sleep(0.25)
             await lane.ask("POST", CHAT, BODY)
 

@@ -128,6 +128,7 @@ def test_r30_a_call_of_an_engine_is_a_trace_of_its_own(as_alice, write):
         ("/v1/messages/count_tokens", "tokenize"),
         ("/v1/audio/transcriptions", "transcription"),
         ("/v1/images/generations", "image_generation"),
+        ("/v1/edits", "llm"),
         ("/v1/rerank", "rerank"),
     ],
 )
@@ -451,6 +452,23 @@ def test_a_mark_that_is_none_never_holds_up_usage(as_alice, write, more):
     assert UsageEvent.objects.count() == 2
     assert TraceContent.objects.count() == 1
     assert not rejected_file().exists()
+
+
+def test_w06_a_long_forwarded_for_does_not_hide_who_is_believed(as_alice, write, settings):
+    from accounts import runtime
+    from usage.traces.marks import caller
+
+    proxies = {"trusted_proxies": ["10.0.0.0/8"]}
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update=proxies)
+    runtime.trusted_networks.cache_clear()
+    try:
+        forged = ", ".join(["198.51.100.1"] * 50).encode() + b", 192.0.2.9"
+        write(traced(**caller("vllm", "10.0.0.1", forged, b"curl/8")))
+        (found,) = as_alice.get(URL).json()
+    finally:
+        runtime.trusted_networks.cache_clear()
+
+    assert found["client_ip"] == "192.0.2.9"
 
 
 def test_r30_the_same_journal_read_twice_makes_one_trace(as_alice, write):

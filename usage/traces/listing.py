@@ -27,8 +27,8 @@ _KINDS = {
     "count_tokens": "tokenize",
     "transcriptions": "transcription",
     "translations": "transcription",
-    "generations": "image_generation",
-    "edits": "image_generation",
+    "images/generations": "image_generation",
+    "images/edits": "image_generation",
     "video": "video_generation",
     "videos": "video_generation",
     "tts": "tts",
@@ -247,7 +247,7 @@ def _stages(row: RequestTrace) -> Shape:
 
 
 def _engine_shape(row: EngineTrace) -> Shape:
-    kind = row.kind or _KINDS.get(row.endpoint.rpartition("/")[2], "llm")
+    kind = row.kind or _kind_of(row.endpoint)
     data: Shape = {"correlation_id": row.correlation_id}
     if not row.kind:
         data |= {"endpoint": row.endpoint, "streamed": row.streamed}
@@ -266,6 +266,11 @@ def _engine_shape(row: EngineTrace) -> Shape:
         "data": data,
     }
     return {**found, "error": row.error} if row.error else found
+
+
+def _kind_of(endpoint: str) -> str:
+    found = (kind for ending, kind in _KINDS.items() if endpoint.endswith(f"/{ending}"))
+    return next(found, "llm")
 
 
 def _said(row: EngineTrace) -> str:

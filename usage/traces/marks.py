@@ -33,7 +33,7 @@ def caller(backend: str, client: str, forwarded_for: bytes | None, agent: bytes 
     """What is told once, with the names: where it came from and what serves it."""
     found: Record = {"be": backend, "ci": client, "ua": _header(agent)}
     if forwarded_for is not None:
-        found["xf"] = _header(forwarded_for)
+        found["xf"] = _header(forwarded_for[-MAX_HEADER_CHARS:])  # who is believed stands last
     return found
 
 

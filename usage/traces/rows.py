@@ -5,7 +5,7 @@ A trace is no book: what goes wrong here is logged, and never holds up or loses 
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -26,6 +26,7 @@ MAX_CONTENT_BYTES = 256 * 1024 * 1024  # of all bodies together, whatever the se
 STEP_ROWS = 2000  # deleted at once
 MAX_ERROR_CHARS = 300
 _Read = TypeVar("_Read")
+_Hops = tuple[str, str]  # the peer, and its X-Forwarded-For
 _REFUSED = (
     DataError,
     IntegrityError,
@@ -61,7 +62,8 @@ def insert(rows: Sequence[Row], numbers: dict[Combination, int]) -> None:
             there = living(row.names.user_id for row in traced)
             mine = [row for row in traced[-max_items() :] if row.names.user_id in there]
             found = [(row, marks) for row in mine if (marks := _readable(marks_of, row.traced))]
-            _add(RequestTrace, _REQUEST, [_request(*each, numbers) for each in found])
+            where = _addresses(marks for _, marks in found)
+            _add(RequestTrace, _REQUEST, [_request(*each, numbers, where) for each in found])
             calls = [each for each in found if each[1].engine_status >= 0]
             _add(EngineTrace, _ENGINE, [_call(*each) for each in calls])
     except _REFUSED:
@@ -77,33 +79,38 @@ def _readable(read: Callable[[Any], _Read], record: Record | None) -> _Read | No
         return None
 
 
-def _request(row: Row, marks: Marks, numbers: dict[Combination, int]) -> tuple[Any, ...]:
+def _addresses(given: Iterable[Marks]) -> dict[_Hops, str]:
+    """The callers' addresses by what their connections said, past the proxies that are trusted (W-06)."""
+    hops = {(marks.peer, marks.forwarded_for) for marks in given}
+    return {each: client_address(*each)[:64] for each in hops}
+
+
+def _request(
+    row: Row, marks: Marks, numbers: dict[Combination, int], where: dict[_Hops, str]
+) -> tuple[Any, ...]:
     return (
-        *(_key(row.id), row.at_ms * 1000 + marks.total_us, numbers[row.names], row.status),
+        *(row.id, row.at_ms * 1000 + marks.total_us, numbers[row.names], row.status),
         *(row.streamed, row.prompt_tokens, row.completion_tokens, *marks[:7]),
-        *(row.correlation_id, row.unknown_model),
-        client_address(marks.peer, marks.forwarded_for)[:64],
+        *(row.correlation_id, row.unknown_model, where[marks.peer, marks.forwarded_for]),
         *(marks.agent, marks.error),
     )
 
 
 def _call(row: Row, marks: Marks) -> tuple[Any, ...]:
     return (
-        *(_key(row.id), row.at_ms * 1000 + marks.total_us, "", row.names.model, marks.backend),
+        *(row.id, row.at_ms * 1000 + marks.total_us, "", row.names.model, marks.backend),
         *(row.names.endpoint, marks.engine_status, row.streamed),
         *(row.prompt_tokens, row.completion_tokens, marks.first_us),
         *(marks.first_us + marks.rest_us, row.correlation_id, marks.error),
     )
 
 
-def _key(event_id: str) -> str:
-    """An id as the database takes it past the ORM, which would cost twenty times as much (decision 003)."""
-    return event_id if connection.vendor == "postgresql" else event_id.replace("-", "")
-
-
 def _add(model: type[Any], columns: Sequence[str], values: list[tuple[Any, ...]]) -> None:
+    """Plain SQL: through the ORM a row costs twenty times as much (decision 003)."""
     if not values:
         return
+    if connection.vendor == "sqlite":
+        values = [(each[0].replace("-", ""), *each[1:]) for each in values]
     marks = ", ".join(["%s"] * len(columns))
     into = f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608, SLF001
     with connection.cursor() as cursor:
@@ -127,7 +134,7 @@ def _content(record: Record) -> tuple[Any, ...]:
         raise ValueError("not an id")
     data = orjson.dumps({name: record[name] for name in ("qh", "q", "a")}).decode()
     kept_us = moment_ms(record["id"]) * 1000
-    return (_key(record["id"]), kept_us, len(data), record["u"][:36], data)
+    return (record["id"], kept_us, len(data), record["u"][:36], data)
 
 
 def keep_load(*, model: str, backend: str, seconds: float, error: str = "") -> None:
