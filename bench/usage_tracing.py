@@ -1,7 +1,8 @@
 """What tracing costs a request: one product whose setting is switched between paired runs.
 
 `python -m bench.usage_tracing [--pairs 25] [--seconds 1.5] [--rate 2000]`. The same process serves both
-sides of a pair, so that nothing but the setting differs. Before it, the meter alone in a hot loop.
+sides of a pair, so that nothing but the setting differs. Before it the meter alone in a hot loop, and the inference path
+without a server around it, which other work on the machine disturbs least (`--pairs 0`: these alone).
 """
 
 import argparse
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import uvloop
 
 from bench.pairs import alternate, interval, median, ratio
 from bench.processes import LOAD, MEASURED, load, stub_engine
 from bench.product import Product
 from core.call import Call
 from core.principal import Principal
+from inference.tests.rig import Rig
 from usage.journal.writer import Journal
 from usage.metering import Meter
 from usage.traces.terms import TraceTerms
@@ -26,6 +29,8 @@ from usage.traces.terms import TraceTerms
 CHAT, CONNECTIONS, DRAIN_S, IN_FORCE_S = "/v1/chat/completions", 32, 1.5, 0.3
 TO_REACH = 1.03
 LOOPS, REQUESTS = 60, 2000
+WARM, BLOCKS, BLOCK = 10, 300, 100
+CHAT_BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 BOB = Principal("u1", "Bob", "bob@x.org", "user", "apikey", frozenset({"chat"}), "k1", "key")
 HEADERS = {
     b"user-agent": b"python-httpx/0.28",
@@ -79,6 +84,36 @@ def hot_loop() -> str:
     )
 
 
+async def _inference(engine: str, folder: Path) -> tuple[list[float], list[float]]:
+    """CPU microseconds a request of the whole inference path, blocks with and without in turn."""
+    rig = Rig(folder, engine)
+    found: tuple[list[float], list[float]] = ([], [])
+    headers = {"user_agent": "python-httpx/0.28", "authorization": "Bearer lai-0"}
+    for index in range(WARM + BLOCKS):
+        sides = ((found[0], TraceTerms()), (found[1], None))
+        for into, terms in sides if index % 2 else sides[::-1]:
+            rig.runtime.meter.traces = terms
+            began = time.thread_time()
+            for _ in range(BLOCK):
+                await rig.ask("chat-completions", CHAT_BODY, **headers)
+            into.append((time.thread_time() - began) / BLOCK * 1e6)
+    await rig.runtime.finish()
+    return found[0][WARM:], found[1][WARM:]
+
+
+def inference_path(engine: str) -> str:
+    """From the body's reading to the answer, by way of an engine, in this process; no server around it."""
+    with tempfile.TemporaryDirectory() as folder:
+        on, off = uvloop.run(_inference(engine, Path(folder)))
+    shares = [a / b for a, b in zip(on, off, strict=True)]
+    more = [a - b for a, b in zip(on, off, strict=True)]
+    return (
+        f"Inference path in one process, {BLOCKS} pairs of {BLOCK} requests: {statistics.median(off):.1f} µs without, "
+        f"{statistics.median(on):.1f} with; {statistics.median(more):.2f} µs more, {interval(shares)} times, "
+        f"median {statistics.median(shares):.3f}"
+    )
+
+
 class Sides:
     """One product, loaded with tracing on or off."""
 
@@ -115,7 +150,13 @@ class Sides:
 def measure(n_pairs: int, seconds: float, rate: float) -> list[str]:
     stub, engine = stub_engine(LOAD)
     sides = None
+    lines = []
     try:
+        os.sched_setaffinity(0, {MEASURED})
+        lines += [inference_path(engine), ""]
+        os.sched_setaffinity(0, {LOAD})
+        if not n_pairs:
+            return lines
         sides = Sides(engine, seconds, rate)
         sides.on()
         on, off = alternate(sides.on, sides.off, n_pairs)
@@ -123,7 +164,7 @@ def measure(n_pairs: int, seconds: float, rate: float) -> list[str]:
         if sides is not None:
             sides.product.stop()
         stub.stop()
-    lines = ["| | req/s | web worker, CPU µs a request | background process, CPU µs a request |"]
+    lines += ["| | req/s | web worker, CPU µs a request | background process, CPU µs a request |"]
     lines.append("|---|---|---|---|")
     for name, runs in (("traces on", on), ("traces off", off)):
         cells = (f"{median(runs, 'web_us'):.1f}", f"{median(runs, 'background_us'):.1f}")
@@ -146,7 +187,7 @@ def main() -> None:
     given = parser.parse_args()
     os.sched_setaffinity(0, {LOAD})
     print(hot_loop(), flush=True)
-    print("\n".join(measure(given.pairs, given.seconds, given.rate)) if given.pairs else "")
+    print("\n".join(measure(given.pairs, given.seconds, given.rate)))
 
 
 if __name__ == "__main__":
