@@ -44,6 +44,7 @@ Action = Literal[
     "price_set",
     "price_withdrawn",
     "settings_changed",
+    "traces_cleared",
 ]
 
 

@@ -15,7 +15,7 @@ from core.envelopes import Family, error_body, error_headers, stream_error
 from core.errors import GatehouseError, InvalidRequestError, TooLargeError, UnavailableError
 from core.principal import Principal
 from core.response_headers import SECURITY_HEADERS, Headers
-from core.trace import Trace
+from core.trace import Content, Trace
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -34,7 +34,9 @@ class Call:
     """Method, path, headers, body reader and (once known) principal of one request."""
 
     __slots__ = (
+        "body_bytes",
         "client",
+        "content",
         "correlation_id",
         "engine_wait_s",
         "headers",
@@ -72,6 +74,8 @@ class Call:
         self.engine_wait_s = 0.0  # seconds that were not ours: in line, and the engine's
         self.queue_s = 0.0  # of these, in line for a place at the engine
         self.trace: Trace | None = None
+        self.body_bytes = 0
+        self.content: Content | None = None  # of the bodies, where they are kept
         given = headers.get(b"x-correlation-id")
         self.correlation_id = correlation_id_for(given)
         self.is_named_by_caller = self.correlation_id is given
@@ -94,8 +98,10 @@ class Call:
             body: bytes = message.get("body", b"")
             if len(body) > limit:
                 raise TooLargeError(f"The request body is larger than {limit} bytes.")
-            return body
-        return await self._read_rest(message, limit)
+        else:
+            body = await self._read_rest(message, limit)
+        self.body_bytes = len(body)
+        return body
 
     async def _read_rest(self, message: Message, limit: int) -> bytes:
         parts = [message.get("body", b"")]

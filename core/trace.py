@@ -1,6 +1,7 @@
-"""What the inference path needs to know of traces: two small interfaces, and None where they are off.
+"""What the inference path needs to know of traces: small interfaces, and None where they are off.
 
-`inference.tracing` implements them on OpenTelemetry; nothing else imports that.
+`inference.tracing` implements spans on OpenTelemetry; nothing else imports that. `usage.traces` has the
+server's own traces.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,16 @@ class Counts(Protocol):
 
     prompt_tokens: int
     completion_tokens: int
+
+
+class Content(Protocol):
+    """Takes the bodies of one request, where a setting has them kept (R-11)."""
+
+    def take(self, piece: bytes) -> None:
+        """A piece of the answer, as the caller gets it."""
+
+    def line(self, event_id: bytes, headers: Mapping[bytes, bytes], user_id: str) -> bytes:
+        """What is kept of both bodies and the request's headers, as a record of the journal."""
 
 
 class Trace(Protocol):

@@ -81,11 +81,13 @@ async def send(exchange: Exchange, desk: Desk) -> EngineResponse:
     more, trace, upstream = b"", exchange.call.trace, exchange.endpoint.upstream
     if trace is not None:
         more = trace.to_engine(exchange.endpoint.name, upstream, asked.served_model)
-    began = time.perf_counter()
+    event = exchange.event
+    began = event.sent_at = time.perf_counter()
     try:
         return await desk.client.request(b"POST", upstream.encode(), body, more)
     finally:
-        exchange.call.engine_wait_s += time.perf_counter() - began
+        now = event.head_at = time.perf_counter()
+        exchange.call.engine_wait_s += now - began
 
 
 async def refusal(response: EngineResponse, exchange: Exchange) -> GatehouseError:
@@ -169,7 +171,7 @@ async def stream(exchange: Exchange, response: EngineResponse, editor: StreamEdi
             exchange.asked.extra["last"] = out
             return
         if out:
-            event.deliver()
+            event.deliver(out)
             await answer.write(out)
     if not editor.done:
         raise EngineFailedError("The engine ended the stream too early.")

@@ -28,6 +28,7 @@ from inference.families.responses import as_input
 from inference.forwarding import Exchange
 from inference.runtime import Runtime
 from usage.metering import Event, JournalFullError
+from usage.traces.content import BodyKeeper
 
 MAX_STORED_BYTES = 1024 * 1024
 CLIENT_GONE = 499
@@ -42,7 +43,10 @@ async def infer(call: Call, answer: Answer, runtime: Runtime, endpoint: Endpoint
     event: Event | None = None
     named = ""
     try:
-        data = parse(await call.read_body(runtime.body_limit))
+        raw = await call.read_body(runtime.body_limit)
+        if (traces := runtime.meter.traces) is not None and traces.bodies:
+            call.content = BodyKeeper(traces, raw)
+        data = parse(raw)
         name = model_name(call, data)
         named = name or ""
         if name is not None:
@@ -111,7 +115,11 @@ async def _admitted(
             if allowance.completion is not None:
                 token_limits.lower(endpoint.rules, asked, allowance.completion)
         event = runtime.meter.admit(
-            call, endpoint=call.endpoint, model=asked.model, served_model=target.served_model
+            call,
+            endpoint=call.endpoint,
+            model=asked.model,
+            served_model=target.served_model,
+            backend="remote" if target.remote else target.backend,
         )
     except BaseException:
         if allowance is not None:
@@ -127,7 +135,7 @@ def _settle_error(
 ) -> None:
     """A refusal is in the books too, as an error (S-17); one without room there is not recorded."""
     if event is not None:
-        event.settle(exc.http_status)
+        event.settle(exc.http_status, error=exc)
     elif not isinstance(exc, JournalFullError):
         is_known = named in runtime.engines.targets
         runtime.meter.refused(
@@ -135,6 +143,7 @@ def _settle_error(
             status=exc.http_status,
             model=named if is_known else "",
             unknown=None if is_known or not named else named[:MAX_MODEL_NAME],
+            error=exc,
         )
 
 
@@ -146,6 +155,7 @@ async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
             await forwarding.stand_in_line(exchange, desk, runtime.engines)
         exchange.places = desk.places
         response = await forwarding.send(exchange, desk)
+        exchange.event.engine_status = response.status
         if response.status != 200:
             raise await forwarding.refusal(response, exchange)
         if editor is not None and response.content_type.startswith(b"text/event-stream"):
@@ -153,14 +163,14 @@ async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
             if exchange.was_cut:
                 await _cut(exchange, desk, editor, response)
             _store(exchange, runtime, editor.result)
-            exchange.event.settle(200)
+            exchange.event.settle(200, answer=exchange.asked.extra["last"])
             await runtime.meter.journal.on_disk()
             await exchange.answer.end(exchange.asked.extra["last"])
             return
         body = await forwarding.plain(exchange, response, runtime.meter)
         out = orjson.dumps(body)
         _store(exchange, runtime, body)
-        exchange.event.settle(200)
+        exchange.event.settle(200, answer=out)
         await runtime.meter.journal.on_disk()
         await exchange.answer.json(200, out, [forwarding.overhead(exchange.call)])
     except asyncio.CancelledError:

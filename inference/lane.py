@@ -189,7 +189,7 @@ async def _admitted(call: Call, answer: Answer, runtime: Runtime, route: Route) 
         admit(call.principal, requirement)
     except ForbiddenError as exc:
         if method == "POST":  # whoever is known and refused is in the books as an error
-            runtime.meter.refused(call, status=exc.http_status)
+            runtime.meter.refused(call, status=exc.http_status, error=exc)
         raise
     if method != "GET" and runtime.check_origin:
         refuse_foreign(call.headers, runtime.own_netlocs, even_without_cookie=False)

@@ -58,12 +58,7 @@ _ENGINES = [
     *_flags("auto_upgrade_backends", "prefer_development_backends"),
     SettingKey("artifact_download_concurrency", Some, 1),
 ]
-_TRACING = [
-    *_flags("enable_tracing", "enable_backend_logging", default=True),
-    *_flags("tracing_bodies", "tracing_redact_prompts"),
-    SettingKey("tracing_max_items", Count, 1024),
-    SettingKey("tracing_max_body_bytes", Count, 65_536),
-]
+_LOGGING = _flags("enable_backend_logging", default=True)
 _GALLERIES = [
     SettingKey("galleries", Galleries, [], variable="galleries", from_env=_listed),
     SettingKey("backend_galleries", Galleries, []),
@@ -92,7 +87,7 @@ _REST = [
     ),
     SettingKey("pii_default_detectors", Texts, []),
 ]
-KEYS = (*_WATCHDOG, *_MEMORY, *_ENGINES, *_TRACING, *_GALLERIES, *_AGENTS, *_REST)
+KEYS = (*_WATCHDOG, *_MEMORY, *_ENGINES, *_LOGGING, *_GALLERIES, *_AGENTS, *_REST)
 
 
 def consequences(

@@ -25,6 +25,7 @@ from inference.log_files import LogWriter, log_folder
 from inference.models import Engine, EngineState, Model
 from inference.recipes import Recipe, RecipeError, command_line, engine_environment
 from inference.sockets import answers, read_metrics, socket_for
+from usage.traces.rows import keep_load
 
 log = logging.getLogger("gatehouse.engine")
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -177,13 +178,20 @@ class Runner:
         if self._state == EngineState.STARTING:
             self._ready_at = self._used_at = now
             self._go(EngineState.READY, message="", ready_at=timezone.now())
+            self._trace_load()
             log.info("%s is ready after %.0f s", self.name, now - self._since)
         elif self._tries and now - self._ready_at > STEADY_S:
             self._tries = 0
             publish(self.name, tries=0)
 
+    def _trace_load(self, error: str = "") -> None:
+        seconds = time.monotonic() - self._since
+        keep_load(model=self.name, backend=self._model.backend, seconds=seconds, error=error)
+
     def _fell(self, why: str) -> None:
         """Count a failed try: start again after a while, or give up."""
+        if self._state == EngineState.STARTING:
+            self._trace_load(error=why)
         if self._engine is not None:
             self._engine.stop()
             self._engine = None

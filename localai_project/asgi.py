@@ -53,6 +53,7 @@ from usage.quotas.keeper import TermsKeeper
 from usage.quotas.limiter import Limiter, Terms
 from usage.quotas.service import terms_in_force
 from usage.quotas.store import lane_counters
+from usage.traces.settings import terms_in_force as trace_terms_in_force
 
 log = logging.getLogger("gatehouse.web")
 SHARED_FOLDER = (
@@ -164,6 +165,7 @@ class Worker:
     def _apply_settings(self) -> None:
         self.runtime.origins = in_force.origin_rules()
         self.runtime.check_origin = in_force.checks_origin()
+        self.runtime.meter.traces = trace_terms_in_force()
 
     async def _load_stored(self, response_id: str, user_id: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = await self._ask(load_response, response_id, user_id)

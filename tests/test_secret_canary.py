@@ -53,6 +53,7 @@ def drive(server: Server) -> Secrets:
     secrets.note("admin's key", server.key)
     password = secrets.note("password", f"a long phrase {MARK} of mine")
     with server.client() as admin, httpx.Client(base_url=server.url, timeout=20) as bob:
+        admin.post("/api/settings", json={"tracing_bodies": True})
         code = secrets.note("invite", admin.post("/api/auth/admin/invites").json()["code"])
         admin.get(f"/api/auth/invite/{code}/check")
         bob.get(f"/invite/{code}")
@@ -85,6 +86,7 @@ def drive(server: Server) -> Secrets:
                     "/v1/chat/completions",
                     {"model": "m", "messages": [{"role": "user", "content": "x"}]},
                 ),
+                ("/v1/chat/completions", {"model": "m", "messages": [], "user": headers.copy()}),
                 ("/v1/chat/completions", {"model": "nope", "messages": []}),
                 ("/v1/embeddings", {"model": "m", "input": 5}),
                 ("/api/auth/admin/users/x/role", {}),
@@ -156,8 +158,11 @@ def test_no_answer_gives_one_back(server, driven):
             "/api/auth/admin/usage",
             "/api/auth/sessions",
             "/api/settings",
+            "/api/traces?limit=0&full=true",
+            "/api/backend-traces?limit=0&full=true",
         ):
             text = admin.get(path).text
+            assert len(text) > 20
             for name, value in driven.found.items():
                 assert value not in text, f"{name} in {path}"
 

@@ -126,6 +126,20 @@ def test_r09_the_registration_mode_counts_in_every_worker(admin, everywhere):
         assert shown == {mode}
 
 
+def test_set_enable_tracing_counts_in_every_worker(admin, everywhere, server):
+    """SET:enable_tracing: no refusal is traced while it is off, each one is while it is on."""
+    headers = {"Authorization": f"Bearer {server.key}"}
+    body = {"model": "nobody-has-this", "messages": []}
+    for on in (False, True, False):
+        change(admin, enable_tracing=on)
+        assert admin.post("/api/traces/clear").status_code == 204
+        sent = everywhere(status, "POST", "/v1/chat/completions", headers=headers, json=body)
+        assert sent == {404}
+        found = admin.get("/api/traces")
+        assert len(found.json()) == (CONNECTIONS if on else 0)
+        assert found.headers["x-total-count"] == str(len(found.json()))
+
+
 def test_every_worker_shows_what_was_saved_and_a_new_one_knows_it(admin, everywhere, server):
     change(admin, threads=7, api_keys=["kept"])
     headers = {"Authorization": "Bearer kept"}

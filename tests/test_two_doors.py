@@ -91,7 +91,8 @@ class LaneClient:
         }
         await self.application(scope, receive, send)
         content = b"".join(m.get("body", b"") for m in sent if m["type"] == "http.response.body")
-        return sent[0]["status"], dict(sent[0]["headers"]).get(b"content-type"), content
+        self.answered = dict(sent[0]["headers"])
+        return sent[0]["status"], self.answered.get(b"content-type"), content
 
 
 @pytest.fixture

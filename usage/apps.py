@@ -6,9 +6,15 @@ class UsageConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from accounts.runtime_settings.registry import register
         from usage import books, drain, metrics
+        from usage.journal.lines import TRACE
         from usage.quotas.service import charge_orphans
+        from usage.traces import rows, settings
 
+        register(settings.KEYS)
+        drain.SINKS[TRACE] = rows.insert_contents
+        drain.LISTENERS.append(rows.trim_after)
         drain.LISTENERS.append(metrics.count)
         drain.ORPHAN_LISTENERS.append(charge_orphans)
         metrics.register_books_difference(books.latest_difference)

@@ -18,6 +18,7 @@ from usage.models.rollups import ModelRollup, UsageRollup
 from usage.records import Combination, Row
 from usage.series import Dictionary
 from usage.tariff import Tariff, cost
+from usage.traces import rows as traces
 
 EVENT_COLUMNS = (
     *("id", "cost", "units", "series_id", "prompt_tokens", "cached_tokens", "completion_tokens"),
@@ -52,6 +53,7 @@ def write(rows: Sequence[Row], dictionary: Dictionary, tariff: Tariff) -> list[t
     by_series = sums_by_bucket(named)
     add_sums(_ROLLUPS, "series_id", by_series)
     _add_to_models(fresh, by_series, numbers)
+    traces.insert([row for row, _ in fresh], numbers)
     return fresh
 
 

@@ -12,11 +12,13 @@ import orjson
 import uuid_utils
 
 from core.call import Call
-from core.errors import UnavailableError
+from core.errors import GatehouseError, UnavailableError
 from core.principal import Principal
 from usage.journal.lines import RESPONSE
 from usage.journal.table import ESTIMATED, HAS_FIRST_TOKEN, STREAMED, progress
 from usage.journal.writer import Journal, JournalError, Named
+from usage.traces import marks
+from usage.traces.terms import TraceTerms
 
 log = logging.getLogger("gatehouse.journal")
 PROGRESS_EVERY_S = 1.0
@@ -41,26 +43,33 @@ class Event:
     """One request in the books, from admission to settlement.
 
     `tokens` takes the engine's running counts; `settle` writes the last word and does nothing the
-    second time. `reservation` is settled with it.
+    second time. `reservation` is settled with it. With `terms` the last record has what a trace says
+    of it (R-30). Moments (`…_at`) are those of `time.perf_counter`, 0 where it did not come so far.
     """
 
     __slots__ = (
+        "_answer_bytes",
         "_call",
-        "_first_token_s",
         "_journal",
         "_more",
         "_named",
         "_next_progress",
         "_slot",
+        "_terms",
         "cached_tokens",
         "completion_tokens",
         "delivered",
+        "engine_status",
         "estimated",
+        "first_at",
+        "head_at",
         "id",
         "prompt_tokens",
         "reservation",
+        "sent_at",
         "settled",
         "streamed",
+        "tokens_at",
     )
 
     def __init__(
@@ -69,18 +78,22 @@ class Event:
         event_id: bytes = b"",
         journal: Journal | None = None,
         named: Named | None = None,
+        *,
         more: bytes = b"",
+        terms: TraceTerms | None = None,
     ) -> None:
         self._call = call
         self.id = event_id
+        self._terms = terms
         self._journal = journal  # None where nothing is written down
         self._named = named  # who and what
         self._more = more  # fields that the last record has besides
         self._slot = 0  # of the journal, once it is under way
         self._next_progress = call.started + PROGRESS_EVERY_S
-        self._first_token_s: float | None = None
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = 0
         self.delivered = self.estimated = self.streamed = self.settled = False
+        self.sent_at = self.head_at = self.first_at = self.tokens_at = 0.0
+        self._answer_bytes = self.engine_status = 0
         self.reservation: Reservation | None = None
 
     def open(self) -> None:
@@ -99,25 +112,29 @@ class Event:
         """Write nothing more: the operator serves rather than refuses where the journal is full."""
         self._journal = None
 
-    def deliver(self) -> None:
+    def deliver(self, piece: bytes = b"") -> None:
         """Output goes to the caller from here on: it is billed, whatever happens (S-18)."""
+        if self._terms is not None:
+            self._answer_bytes += len(piece)
+            if self._call.content is not None:
+                self._call.content.take(piece)
         if not self.delivered:
             self.delivered = True
-            self._first_token_s = time.perf_counter() - self._call.started
+            self.first_at = time.perf_counter()
 
     def tokens(self, prompt: int, completion: int, cached: int = 0) -> None:
         """The engine's counts so far; once a second they go into the journal too."""
         self.prompt_tokens = prompt
         self.completion_tokens = completion
         self.cached_tokens = cached
-        now = time.perf_counter()
+        now = self.tokens_at = time.perf_counter()
         if now >= self._next_progress and self._journal is not None and self._slot:
             self._next_progress = now + PROGRESS_EVERY_S
             self._journal.note(self._slot, self._progress(now))
 
     def _progress(self, now: float) -> bytes:
         flags = (STREAMED if self.streamed else 0) | (ESTIMATED if self.estimated else 0)
-        first_s = self._first_token_s
+        first_s = self.first_at - self._call.started if self.first_at else None
         return progress(
             self.prompt_tokens,
             self.cached_tokens,
@@ -128,8 +145,13 @@ class Event:
             flags=flags | (HAS_FIRST_TOKEN if first_s is not None else 0),
         )
 
-    def settle(self, status: int) -> None:
-        """The last word: what was delivered is billed (S-18), what failed before is an error."""
+    def settle(
+        self, status: int, *, answer: bytes = b"", error: GatehouseError | None = None
+    ) -> None:
+        """The last word: what was delivered is billed (S-18), what failed before is an error.
+
+        `answer` is what is still to be sent of a good one, `error` what the caller is told of a bad one.
+        """
         if self.settled:
             return
         self.settled = True
@@ -137,6 +159,12 @@ class Event:
         if not counted:
             self.prompt_tokens = self.completion_tokens = self.cached_tokens = 0
         if self._journal is not None and self._named is not None:
+            if self._terms is not None:
+                self._answer_bytes += len(answer)
+                if error is not None:
+                    self._more += marks.said(error, self._terms)
+                if self._call.content is not None:
+                    self._keep_content(self._journal, answer)
             self._write_end(self._journal, self._named, status, counted=counted)
         if self.reservation is not None:
             self.reservation.settle(
@@ -146,10 +174,38 @@ class Event:
                 completion=self.completion_tokens,
             )
 
+    def _keep_content(self, journal: Journal, answer: bytes) -> None:
+        """The bodies as a record of their own: left out where the journal has little room."""
+        call = self._call
+        content, call.content = call.content, None
+        assert content is not None  # noqa: S101  # looked at before
+        content.take(answer)
+        user_id = call.principal.user_id if call.principal is not None else ""
+        try:
+            journal.add_spare(content.line(self.id, call.headers, user_id))
+        except JournalError:
+            log.warning("the bodies of a trace were left out: the journal has little room")
+        except Exception:
+            log.exception("the bodies of a trace could not be kept")  # usage goes on
+
     def _write_end(self, journal: Journal, named: Named, status: int, *, counted: bool) -> None:
         """The record of the whole. What is as usual (docs/journal.md) is left out."""
-        call = self._call
+        call, now = self._call, time.perf_counter()
         more = self._more
+        if self._terms is not None:  # as it is: who reads it does the sums
+            more += b'"t":%b,' % orjson.dumps(
+                (
+                    call.started,
+                    self.sent_at,
+                    self.first_at or self.head_at,
+                    self.tokens_at,
+                    now,
+                    call.queue_s,
+                    call.body_bytes,
+                    self._answer_bytes,
+                    self.engine_status,
+                )
+            )
         if counted:
             more += b'"n":true,'
         if self.cached_tokens:
@@ -160,13 +216,13 @@ class Event:
             more += b'"q":%d,' % (call.queue_s * 1000)
         if self.streamed:
             more += b'"sse":true,'
-            if self._first_token_s is not None:
-                more += b'"tt":%d,' % (self._first_token_s * 1000)
+            if self.first_at:
+                more += b'"tt":%d,' % ((self.first_at - call.started) * 1000)
         body = _FINAL % (
             self.prompt_tokens,
             self.completion_tokens,
             status,
-            (time.perf_counter() - call.started) * 1000,
+            (now - call.started) * 1000,
             more,
             self.id,
             named.number,
@@ -202,18 +258,21 @@ class Meter:
     ) -> None:
         self.journal = journal
         self.unrecorded = unrecorded  # told of each answer whose usage is not in the books
+        self.traces: TraceTerms | None = None  # as the settings have it; None where none are kept
         self._records = records
         self._serve_when_full = serve_when_full
-        self._known: dict[int, tuple[Principal, tuple[str, str, str], Named]] = {}
+        self._known: dict[int, tuple[Principal, tuple[Any, ...], Named]] = {}
 
-    def admit(self, call: Call, *, endpoint: str, model: str, served_model: str) -> Event:
-        """An open event for `call`, durable before anything is forwarded.
+    def admit(
+        self, call: Call, *, endpoint: str, model: str, served_model: str, backend: str = ""
+    ) -> Event:
+        """An open event for `call`, durable before anything is forwarded. `backend` is for its trace.
 
         Raises JournalFullError where the journal cannot be written.
         """
         if not self._records:
             return Event(call)
-        event = self._event(call, endpoint, model, served_model)
+        event = self._event(call, endpoint, model, served_model, backend=backend)
         try:
             event.open()
         except JournalFullError:
@@ -224,11 +283,23 @@ class Meter:
         return event
 
     def _event(
-        self, call: Call, endpoint: str, model: str, served_model: str, more: bytes = b""
+        self,
+        call: Call,
+        endpoint: str,
+        model: str,
+        served_model: str,
+        *,
+        more: bytes = b"",
+        backend: str = "",
     ) -> Event:
         principal = call.principal
         assert principal is not None  # noqa: S101  # the gate came first
-        what = (model, served_model, endpoint)
+        what: tuple[Any, ...] = (model, served_model, endpoint)
+        terms = self.traces
+        if terms is not None:
+            given, client = call.headers.get, call.client
+            agent, forwarded_for = given(b"user-agent"), given(b"x-forwarded-for")
+            what = (model, served_model, endpoint, backend, client, forwarded_for, agent)
         known = self._known.get(id(principal))
         if known is not None and known[0] is principal and known[1] == what:
             named = known[2]
@@ -239,11 +310,11 @@ class Meter:
             more += b'"cid":%b,' % _quoted(event_id)
             event_id = str(uuid_utils.uuid7()).encode()
         # else the id that the server gave the request is a UUIDv7 of now, and serves both
-        return Event(call, event_id, self.journal, named, more)
+        return Event(call, event_id, self.journal, named, more=more, terms=terms)
 
-    def _named(self, principal: Principal, what: tuple[str, str, str]) -> Named:
+    def _named(self, principal: Principal, what: tuple[Any, ...]) -> Named:
         """Who and what, as the journal takes it; kept for a caller who asks the same again."""
-        model, served_model, endpoint = what
+        model, served_model, endpoint, *traced = what
         fields = {
             "u": principal.user_id,
             "un": principal.name,
@@ -254,6 +325,8 @@ class Meter:
             "sm": served_model,
             "e": endpoint,
         }
+        if traced:
+            fields |= marks.caller(*traced)
         named = self.journal.named(orjson.dumps(fields)[1:])
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
@@ -262,7 +335,13 @@ class Meter:
         return named
 
     def refused(
-        self, call: Call, *, status: int, model: str = "", unknown: str | None = None
+        self,
+        call: Call,
+        *,
+        status: int,
+        model: str = "",
+        unknown: str | None = None,
+        error: GatehouseError | None = None,
     ) -> None:
         """A caller who is known was refused before anything was asked of an engine: an error in the books.
 
@@ -271,7 +350,7 @@ class Meter:
         if not self._records:
             return
         more = b'"um":%b,' % orjson.dumps(unknown) if unknown is not None else b""
-        self._event(call, call.endpoint, model, "", more).settle(status)
+        self._event(call, call.endpoint, model, "", more=more).settle(status, error=error)
 
     def keep_response(
         self, *, response_id: str, user_id: str, body: dict[str, Any], limit: int

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from usage.journal.lines import Record
+from usage.traces.marks import is_traced
 
 MAX_INT = 2**31 - 1
 MAX_UNITS = 10**9  # thousandths; times the highest price it is still a bigint
@@ -49,6 +50,7 @@ class Row(NamedTuple):
     streamed: bool
     correlation_id: str
     unknown_model: str | None
+    traced: Record | None = None  # the record, where its trace is kept, too
 
 
 def moment_ms(event_id: str) -> int:
@@ -91,6 +93,7 @@ def row_of(record: Record) -> Row:
             bool(record.get("sse", False)),
             _text(str(record.get("cid", event_id)), 128),
             _text(unknown, 255) if unknown is not None else None,
+            record if is_traced(record) else None,
         )
     except (KeyError, TypeError, AttributeError) as exc:
         raise BadRecordError(f"a field is missing or of another kind: {exc}") from exc

@@ -13,7 +13,7 @@ from django.db.models import CharField, Value
 from django.db.models.functions import Cast, Concat
 
 from accounts.models import User
-from usage.models import UsageSeries
+from usage.models import RequestTrace, TraceContent, UsageSeries
 from usage.records import ID, Combination, Row
 
 DELETED_ID, DELETED_NAME = "deleted", "Deleted user"
@@ -134,8 +134,11 @@ def living(user_ids: Iterable[str]) -> dict[str, str]:
 
 
 def forget_user(user_id: UUID) -> None:
-    """Make everything of a deleted account nobody's: totals stay, the names go (S-19, W-25)."""
-    UsageSeries.objects.filter(user_id=str(user_id)).update(
+    """Make everything of a deleted account nobody's: totals stay, names go (S-19, W-25), and traces."""
+    mine = UsageSeries.objects.filter(user_id=str(user_id))
+    RequestTrace.objects.filter(series_id__in=mine.values("pk")).delete()
+    TraceContent.objects.filter(user_id=str(user_id)).delete()
+    mine.update(
         digest=Concat(Value("x"), Cast("id", CharField())),
         user_id=DELETED_ID,
         user_name=DELETED_NAME,

@@ -1,9 +1,11 @@
-"""The addresses that this app answers: people with their usage, reports, quotas, prices."""
+"""The addresses that this app answers: people with their usage, reports, quotas, prices,
+traces.
+"""
 
 from django.urls import URLPattern, path
 
 from usage import pages
-from usage.api import exports, people, prices, quotas, reports
+from usage.api import exports, people, prices, quotas, reports, traces
 
 API: list[URLPattern] = [
     path("api/auth/me", people.MeView.as_view(), name="auth-me"),
@@ -48,6 +50,21 @@ API: list[URLPattern] = [
     ),
     path("api/usage", reports.LocalUsageView.as_view(), name="usage"),
     path("api/usage/all", reports.LocalUsageAllView.as_view(), name="usage-all"),
+    path("api/traces", traces.TracesView.as_view(), name="traces"),
+    path("api/traces/summary", traces.TraceSummaryView.as_view(), name="traces-summary"),
+    path("api/traces/clear", traces.ClearTracesView.as_view(), name="traces-clear"),
+    path("api/traces/<str:trace_id>", traces.TraceView.as_view(), name="trace"),
+    path("api/backend-traces", traces.BackendTracesView.as_view(), name="backend-traces"),
+    path(
+        "api/backend-traces/clear",
+        traces.ClearBackendTracesView.as_view(),
+        name="backend-traces-clear",
+    ),
+    path(
+        "api/backend-traces/<str:trace_id>",
+        traces.BackendTraceView.as_view(),
+        name="backend-trace",
+    ),
 ]
 
 PAGES: list[URLPattern] = [

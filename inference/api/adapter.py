@@ -34,6 +34,7 @@ from usage.metering import Meter
 from usage.quotas.limiter import Limiter
 from usage.quotas.service import terms_in_force
 from usage.quotas.store import counters
+from usage.traces.settings import terms_in_force as trace_terms_in_force
 
 Work = Callable[[Call, Answer, Runtime], Awaitable[None]]
 
@@ -72,9 +73,11 @@ async def _make_runtime() -> Runtime:
     limiter = Limiter(counters(), away=env().quota_when_away, currency=env().currency)
     limiter.terms = await asyncio.to_thread(with_database, terms_in_force)
     table.replace([*local, *(target for engine in remote for target in engine.targets)])
+    meter = _meter()
+    meter.traces = trace_terms_in_force()
     return Runtime(
         resolve=nobody,
-        meter=_meter(),
+        meter=meter,
         limiter=limiter,
         engines=table,
         load_stored=load_stored,

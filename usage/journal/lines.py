@@ -7,7 +7,7 @@ import orjson
 
 VERSION = b"1"
 LINE = VERSION + b" %x %b\n"  # checksum of the JSON, JSON
-OPEN, PROGRESS, FINAL, CLOSED, RESPONSE, NAMES = "o", "p", "f", "c", "r", "d"
+OPEN, PROGRESS, FINAL, CLOSED, RESPONSE, NAMES, TRACE = "o", "p", "f", "c", "r", "d", "t"
 Record = dict[str, Any]
 
 

@@ -25,7 +25,8 @@ SEGMENT_BYTES = 8 * 1024 * 1024
 POPULATE_BYTES = 256 * 1024
 _MADV_POPULATE_WRITE = 23  # Linux 5.14; Python has no name for it
 MAX_NAMES = 20_000  # combinations that a worker keeps a number for
-FINAL_BYTES = 640  # the most that the last record of a request takes
+FINAL_BYTES = 1500  # the most that the last record of a request takes
+SPARE_SHARE = 2  # what may be left out takes this part of the journal's bound at most
 _put_slot, _put_number = table.SLOT.pack_into, table.NUMBER.pack_into
 
 
@@ -135,15 +136,19 @@ class Journal:
         self._named: dict[bytes, Named] = {}
         self._next_number = 1
 
-    def _start_segment(self, n_bytes: int) -> _Segment:
-        """A new segment with room for lines of `n_bytes`, and with what is still under way in it."""
+    def _start_segment(self, n_bytes: int, share: int = 1) -> _Segment:
+        """A new segment with room for lines of `n_bytes`, and with what is still under way in it.
+
+        The journal then has no more than that share of its bound.
+        """
         n_slots = self._n_slots if self._free else 2 * self._n_slots
         before = self._segment
         carried = self._still_named(before) if before is not None else []
         owed = FINAL_BYTES * (self._n_slots - len(self._free))
         lines = sum(len(named.line) for named in carried)
         least = table.size(n_slots) + lines + n_bytes + owed + len(CLOSING)
-        if self._limit_bytes is not None and size_of(self._folder) + least > self._limit_bytes:
+        limit = self._limit_bytes
+        if limit is not None and size_of(self._folder) + least > limit // share:
             raise OSError(errno.ENOSPC, "the journal has reached its bound")
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"{self._name}-{self._serial:06d}{SUFFIX}"
@@ -244,6 +249,20 @@ class Journal:
             or (named is not None and named.told_in is not segment)
         ):
             segment = self._with_room(len(line), named)
+        segment.append(line)
+
+    def add_spare(self, body: bytes) -> None:
+        """A record, as JSON, that may be left out: it never takes the room that usage needs.
+
+        Raises JournalError where half of the bound is used.
+        """
+        line = line_of(body)
+        segment = self._segment
+        if segment is None or segment.left < len(line):
+            try:
+                segment = self._start_segment(len(line), SPARE_SHARE)
+            except OSError as exc:
+                raise JournalError(str(exc)) from exc
         segment.append(line)
 
     def write(self, record: Record) -> None:

@@ -1,0 +1,172 @@
+"""Traces for admins: `/api/traces` and `/api/backend-traces` (surface, section 2; R-11, R-12, R-30).
+
+Lists are JSON arrays, the newest last. The journal is brought in first, so that a request is listed as
+soon as it is in the usage report.
+"""
+
+from typing import ClassVar
+from uuid import UUID
+
+from django.db import transaction
+from django.http import HttpResponse
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.audit import page_number
+from accounts.api.base import AccountView
+from accounts.audit import Subject, actor_of, record
+from core.errors import InvalidRequestError, NotFoundError
+from usage.reports.freshness import bring_in
+from usage.traces import listing, rows
+from usage.traces.listing import Found, Page, Shape
+from usage.traces.terms import HARD_ITEMS
+
+DEFAULT_LIMIT, MAX_LIMIT, MAX_TEXT, MAX_HOURS = 50, 1000, 255, 720
+
+
+def page_in(request: Request) -> Page:
+    """The page and filters of a query. Raises InvalidRequestError that names the key."""
+    given = request.query_params
+    return Page(
+        limit=page_number(given.get("limit", ""), "limit", DEFAULT_LIMIT, 0, MAX_LIMIT),
+        offset=page_number(given.get("offset", ""), "offset", 0, 0, HARD_ITEMS),
+        full=_flag(request, "full"),
+        user=_text(request, "user"),
+        model=_text(request, "model"),
+        path=_text(request, "path"),
+        correlation_id=_text(request, "correlation_id"),
+        kind=_kind(request),
+        status=page_number(given.get("status", ""), "status", 0, 100, 599),
+    )
+
+
+def _text(request: Request, name: str) -> str:
+    value = request.query_params.get(name, "")
+    if len(value) > MAX_TEXT or "\0" in value:
+        raise InvalidRequestError(f"{name} is too long or not a text", param=name)
+    return value
+
+
+def _flag(request: Request, name: str) -> bool:
+    value = request.query_params.get(name, "false")
+    if value not in {"true", "false"}:
+        raise InvalidRequestError(f"{name} must be true or false", param=name)
+    return value == "true"
+
+
+def _kind(request: Request) -> str:
+    value = _text(request, "type")
+    if value and value not in listing.kinds():
+        known = ", ".join(listing.kinds())
+        raise InvalidRequestError(f"type must be one of {known}", param="type")
+    return value
+
+
+class _ListView(AccountView):
+    """A list of one kind of traces."""
+
+    def found(self, page: Page) -> Found:
+        raise NotImplementedError
+
+    def get(self, request: Request) -> Response:
+        page = page_in(request)
+        bring_in()
+        found = self.found(page)
+        headers = {
+            "X-Total-Count": str(found.total),
+            "X-Trace-Offset": str(page.offset),
+            "X-Trace-Limit": str(page.limit),
+        }
+        return Response(found.items, headers=headers)
+
+
+class _OneView(AccountView):
+    """One trace in full, by an id of the list."""
+
+    def found(self, trace_id: UUID) -> Shape | None:
+        raise NotImplementedError
+
+    def get(self, _request: Request, trace_id: str) -> Response:
+        try:
+            wanted = UUID(trace_id)
+        except ValueError as exc:
+            raise NotFoundError("trace not found") from exc
+        bring_in()
+        found = self.found(wanted)
+        if found is None:
+            raise NotFoundError("trace not found")
+        return Response(found)
+
+
+class _ClearView(AccountView):
+    """Empties one list, what is still in the journal included; in the audit trail."""
+
+    http_method_names = ["post"]
+    subject: ClassVar[str]
+
+    def clear(self) -> None:
+        raise NotImplementedError
+
+    def post(self, request: Request) -> HttpResponse:
+        bring_in()
+        with transaction.atomic():
+            self.clear()
+            by = actor_of(request._request)  # noqa: SLF001  # DRF's own name
+            record("traces_cleared", by, Subject("", self.subject))
+        return HttpResponse(status=204)
+
+
+class TracesView(_ListView):
+    """`GET /api/traces`."""
+
+    def found(self, page: Page) -> Found:
+        return listing.requests(page)
+
+
+class TraceView(_OneView):
+    """`GET /api/traces/{id}`."""
+
+    def found(self, trace_id: UUID) -> Shape | None:
+        return listing.request(trace_id)
+
+
+class ClearTracesView(_ClearView):
+    """`POST /api/traces/clear`."""
+
+    subject = "traces"
+
+    def clear(self) -> None:
+        rows.clear_requests()
+
+
+class TraceSummaryView(AccountView):
+    """`GET /api/traces/summary?hours=24`."""
+
+    def get(self, request: Request) -> Response:
+        hours = page_number(request.query_params.get("hours", ""), "hours", 24, 1, MAX_HOURS)
+        bring_in()
+        return Response(listing.summary(hours, timezone.now()))
+
+
+class BackendTracesView(_ListView):
+    """`GET /api/backend-traces`."""
+
+    def found(self, page: Page) -> Found:
+        return listing.engine_calls(page)
+
+
+class BackendTraceView(_OneView):
+    """`GET /api/backend-traces/{id}`."""
+
+    def found(self, trace_id: UUID) -> Shape | None:
+        return listing.engine_call(trace_id)
+
+
+class ClearBackendTracesView(_ClearView):
+    """`POST /api/backend-traces/clear`."""
+
+    subject = "backend traces"
+
+    def clear(self) -> None:
+        rows.clear_engine_calls()
