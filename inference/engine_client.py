@@ -23,9 +23,15 @@ MAX_IDLE = 256
 
 
 class NotReachableError(EngineFailedError):
-    """Nothing was sent: no connection could be made."""
+    """The engine cannot have begun: no connection, or one that broke before all was sent."""
 
     message = "The engine could not be reached."
+
+
+class NoConnectionInTimeError(EngineTimeoutError):
+    """Nothing was sent either, but it took long to find that out."""
+
+    message = "The engine did not take the connection in time."
 
 
 class _Connection(asyncio.Protocol):
@@ -46,6 +52,7 @@ class _Connection(asyncio.Protocol):
         self.complete = False
         self.keep = False
         self.paused = False
+        self.is_sending = False
         self.error: GatehouseError | None = None
         self.deadline = Deadline(self.loop, self._late)
 
@@ -60,6 +67,13 @@ class _Connection(asyncio.Protocol):
         self.content_type = self.retry_after = b""
         assert self.transport is not None  # noqa: S101
         self.transport.write(payload)
+
+    def pause_writing(self) -> None:
+        """A part of a large request waits for the engine to take it."""
+        self.is_sending = True
+
+    def resume_writing(self) -> None:
+        self.is_sending = False
 
     def data_received(self, data: bytes) -> None:
         if self.parser is None or self.complete:
@@ -104,7 +118,8 @@ class _Connection(asyncio.Protocol):
         self.transport = None
         self.deadline.close()
         if not self.complete and self.error is None:
-            self.error = EngineFailedError("The engine closed the connection.")
+            broken = NotReachableError if self.is_sending else EngineFailedError
+            self.error = broken("The engine closed the connection.")
         self._wake()
 
     def _fail(self, error: GatehouseError) -> None:
@@ -202,9 +217,11 @@ class EngineClient:
     ) -> EngineResponse:
         """Send one request and wait for the head of its answer. `more` are whole header lines.
 
-        Raises NotReachableError, EngineFailedError, EngineTimeoutError. A connection that the engine
-        closed while it was idle is replaced once, as nothing of the request was worked on.
+        Raises NotReachableError and NoConnectionInTimeError where the engine cannot have begun,
+        else EngineFailedError, EngineTimeoutError. A connection that the engine closed while it was
+        idle is replaced; an engine that then is gone may have been working on the request.
         """
+        was_sent = False
         payload = (
             b"%b %b%b HTTP/1.1\r\n%b%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
             % (
@@ -226,7 +243,13 @@ class EngineClient:
             except EngineFailedError:
                 if connection.head_bytes or connection.transport is not None:
                     raise
-        return await self._exchange(await self._connect(), payload)
+                was_sent = True
+        try:
+            return await self._exchange(await self._connect(), payload)
+        except NotReachableError as exc:
+            if was_sent:
+                raise EngineFailedError(exc.message) from exc
+            raise
 
     async def _exchange(self, connection: _Connection, payload: bytes) -> EngineResponse:
         connection.send(payload)
@@ -253,7 +276,7 @@ class EngineClient:
                         _Connection, self._host, self._port, ssl=context
                     )
         except TimeoutError as exc:
-            raise EngineTimeoutError("The engine did not take the connection in time.") from exc
+            raise NoConnectionInTimeError from exc
         except OSError as exc:
             raise NotReachableError from exc
         return made

@@ -123,20 +123,6 @@ def test_an_engine_that_stops_answering_is_started_again(make_runner, monkeypatc
     assert not engine.is_running()
 
 
-def test_a_model_that_was_told_to_is_unloaded_when_idle(make_runner):
-    runner = make_runner(WORKS, idle_timeout_s=1)
-    runner.start()
-    until(runner, lambda: runner.state == EngineState.READY)
-    pid = runner.pid
-
-    until(runner, lambda: runner.state == EngineState.STOPPED)
-
-    assert Engine.objects.get().message == "unloaded: it was idle"
-    assert not psutil.pid_exists(pid)
-    runner.start()
-    until(runner, lambda: runner.state == EngineState.READY)
-
-
 def test_the_guardian_ends_the_whole_tree_when_its_pipe_closes(tmp_path):
     program = (
         "import subprocess, sys, time, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
