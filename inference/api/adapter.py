@@ -25,7 +25,7 @@ from core.http import GatedRequest
 from inference.engine_rows import local_targets
 from inference.engine_table import EngineTable
 from inference.models import Model
-from inference.remote_engines import RemoteEngine
+from inference.remote_engines import RemoteEngine, all_targets
 from inference.runtime import Runtime
 from inference.stored_responses import load
 from usage.drain import journal_folder
@@ -71,7 +71,7 @@ async def _make_runtime() -> Runtime:
     local = await asyncio.to_thread(with_database, local_targets, env().local_models)
     limiter = Limiter(counters(), away=env().quota_when_away, currency=env().currency)
     limiter.terms = await asyncio.to_thread(with_database, terms_in_force)
-    table.replace([*local, *(target for engine in remote for target in engine.targets)])
+    table.replace([*local, *all_targets(remote, known={target.name for target in local})])
     return Runtime(
         resolve=nobody,
         meter=_meter(),

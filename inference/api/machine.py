@@ -211,7 +211,7 @@ async def _remote_engines(in_line: dict[str, int]) -> list[dict[str, Any]]:
                 "message": target.message,
                 "host": _host_of(engine),
                 **dict.fromkeys(("running", "tokens_per_second", "kv_cache_usage")),
-                "waiting": in_line.get(target.name, 0),
+                "waiting": in_line.pop(target.name, 0),  # told once of several addresses
                 "memory": {"total": 0, "gpu": 0, "breakdown": {}},
                 "restarts": 0,
                 "replicas": [],
