@@ -16,11 +16,13 @@ from accounts.runtime import env, generations, stored_settings
 from core.files import HeldLock
 from core.generations import ENGINES
 from inference import operation_work, operations
+from inference.engine_limits import limits_in_force
 from inference.guarded import Guarded
 from inference.guardian import PR_SET_CHILD_SUBREAPER, descendants
 from inference.models import Engine, EngineState, Model, Operation, OperationState
 from inference.recipes import recipes
 from inference.replicas import ENDED, Replicas
+from inference.room import Room
 
 log = logging.getLogger("gatehouse.engine")
 TICK_S, LOOK_S, TRIM_S = 0.1, 0.5, 60.0
@@ -32,6 +34,7 @@ class EngineProcess:
     def __init__(self) -> None:
         self._stop = threading.Event()
         self._models: dict[str, Replicas] = {}
+        self._room = Room(self._models)
         self._probes = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
         self._operation: tuple[Operation, Guarded] | None = None
         self._looked_at = self._trimmed_at = 0.0
@@ -79,8 +82,10 @@ class EngineProcess:
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             stored_settings().fresh()  # engines' threads ask what is known
+            self._room.limits = limits_in_force()
             self._move_operation()
             self._follow_models()
+        self._room.tick()
         if now - self._trimmed_at >= TRIM_S:
             self._trimmed_at = now
             if self._operation is not None:  # an engine's own log is kept short by its writer
@@ -110,10 +115,9 @@ class EngineProcess:
             elif row.wanted_at is not None and engines.state != EngineState.DRAINING:
                 self._want(engines)
 
-    @staticmethod
-    def _want(engines: Replicas) -> None:
+    def _want(self, engines: Replicas) -> None:
         """Somebody wants this model; engines that are loading or loaded are not started again."""
-        engines.want()
+        self._room.want(engines)
         Model.objects.filter(pk=engines.name).update(wanted_at=None)
         generations().bump(ENGINES)
 

@@ -73,6 +73,8 @@ def load(name: str, *, wait_s: float) -> Outcome:
             raise EngineFailedError(
                 f"The engine of {name} does not start: {engine.message}", status=503
             )
+        if engine.state == EngineState.STOPPED and now.unload_asked_at is None:
+            raise UnavailableError(f"{name} is not loaded: {engine.message}", retry_after_s=5)
         return "done" if engine.state == EngineState.READY else None
 
     def was_heard() -> bool:

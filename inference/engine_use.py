@@ -1,10 +1,13 @@
-"""When an engine was last used, as its own counters tell: no request pays for that."""
+"""When an engine was last used, as its own counters tell, and what it takes: no request pays for that."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from inference.engine_facts import Memory, memory_of
+from inference.machine import gpu_memory_by_pid
 from inference.sockets import read_metrics
 
+FIRST_S, MEASURE_S = 10.0, 30.0
 RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 DONE = "vllm:request_success_total"
 TIMEOUT_S = 2.0
@@ -52,3 +55,34 @@ class Use:
         if not self.n_requests or done != self._done:
             self.done_at = self.known_at
         self._done = done
+
+
+class Footprint:
+    """What one engine's processes take, the most that was measured since it started; 0 until then.
+
+    Looked at rarely: adding up the pages of a large process is not free for it.
+    """
+
+    def __init__(self, probes: ThreadPoolExecutor, *, on_card: bool) -> None:
+        self._probes = probes
+        self._on_card = on_card
+        self._asked: Future[Memory] | None = None
+        self._next = 0.0
+        self.bytes = 0
+
+    def begin(self, now: float) -> None:
+        """The engine has just become ready; at once there is little to see."""
+        self._asked, self.bytes, self._next = None, 0, now + FIRST_S
+
+    def look(self, now: float, pid: int | None) -> None:
+        """Take what was measured, and measure again where it is time."""
+        if self._asked is not None and self._asked.done():
+            found, self._asked = self._asked.result(), None
+            self.bytes = max(self.bytes, found.gpu if self._on_card else found.total)
+        if self._asked is None and now >= self._next:
+            self._next = now + MEASURE_S
+            self._asked = self._probes.submit(_memory_now, pid)
+
+
+def _memory_now(pid: int | None) -> Memory:
+    return memory_of(pid, gpu_memory_by_pid())

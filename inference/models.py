@@ -14,6 +14,7 @@ class Model(models.Model):
     `options` are names that the backend's recipe declares; `source` says where it came from and
     `checksum` what arrived. A row is made when the directory is whole (R-16). `wanted_at` and
     `unload_asked_at` ask the engine process to load or unload it, which empties them when it did.
+    `memory_bytes` is what one engine of it was measured to take, on its card or of the RAM.
     A `pinned` model is never unloaded to make room for another; `replicas` engines serve it.
     """
 
@@ -30,6 +31,7 @@ class Model(models.Model):
     load_at_start = models.BooleanField(default=True)
     pinned = models.BooleanField(default=False)
     replicas = models.PositiveSmallIntegerField(default=1)
+    memory_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     idle_timeout_s = models.PositiveIntegerField(null=True, blank=True)
     wanted_at = models.DateTimeField(null=True, blank=True)
     unload_asked_at = models.DateTimeField(null=True, blank=True)

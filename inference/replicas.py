@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from accounts.runtime import env, generations
@@ -13,6 +14,8 @@ from inference.supervisor import Runner
 
 log = logging.getLogger("gatehouse.engine")
 IDLE_LOOK_S = 10.0
+CHANGED = 0.02  # a difference in memory that is worth a write
+Admits = Callable[[Runner], bool]
 ENDED = {EngineState.STOPPED, EngineState.FAILED}
 
 
@@ -30,11 +33,16 @@ class Replicas:
         self._probes = probes
         self._writer = LogWriter(log_folder(env().data_path, model.name), model.name)
         self._is_wanted = False
+        self._held_for = ""
+        self._admits: Admits = lambda _: True
         self.runners: list[Runner] = []
         self.follow(model)
 
     def follow(self, model: Model) -> None:
         """Take over what an admin changed about the model; a running engine keeps its options."""
+        if model.options != self.model.options:
+            self.model = model
+            self._remember(None)  # it was measured with others
         self.model = model
         for runner in self.runners:
             runner.follow(model)
@@ -53,11 +61,76 @@ class Replicas:
         """The guardians'."""
         return {runner.pid for runner in self.runners}
 
-    def want(self) -> None:
-        """Load the model: start every engine that does not run, also one that gave up."""
-        self._is_wanted = True
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for room."""
+        return self.runners[0].is_held
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether any engine of it takes memory."""
+        return any(runner.takes_memory for runner in self.runners)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether what it takes is about to be free."""
+        busy = [runner for runner in self.runners if runner.takes_memory]
+        return bool(busy) and all(runner.state == EngineState.DRAINING for runner in busy)
+
+    @property
+    def used_at(self) -> float:
+        """When it was last known to be used (`time.monotonic`)."""
+        return max(runner.use.at for runner in self.runners)
+
+    def is_idle_since(self, moment: float) -> bool:
+        """Whether all its engines told after `moment` that they have no request."""
+        states = {runner.state for runner in self.runners if runner.takes_memory}
+        return states <= {EngineState.READY, EngineState.WAITING} and all(
+            runner.use.known_at >= moment and not runner.use.n_requests
+            for runner in self.runners
+            if runner.state == EngineState.READY
+        )
+
+    def look(self, now: float, every_s: float) -> None:
+        """Ask the engines that serve what they are doing, where the last time is `every_s` ago."""
+        for runner in self.runners:
+            if runner.state == EngineState.READY:
+                runner.use.look(now, every_s)
+
+    def measure(self, now: float) -> None:
+        """Measure what the engines take; the most that one took is remembered with the model."""
+        for runner in self.runners:
+            if runner.state == EngineState.READY:
+                runner.footprint.look(now, runner.pid)
+        most = max(runner.footprint.bytes for runner in self.runners)
+        known = self.model.memory_bytes or 0
+        if most and abs(most - known) > CHANGED * known:
+            self._remember(most)
+
+    def _remember(self, memory_bytes: int | None) -> None:
+        self.model.memory_bytes = memory_bytes
+        Model.objects.filter(pk=self.name).update(memory_bytes=memory_bytes)
+
+    def hold(self, message: str) -> None:
+        """Wait for room: nothing is started, callers are told what is waited for."""
+        if self.runners[0].is_held and message == self._held_for:
+            return
+        self._held_for = message
+        self.runners[0].hold(message)
+
+    def release(self, message: str) -> None:
+        """Stop waiting for room; the next caller tries again."""
+        self.runners[0].stop(message)
+
+    def want(self, admits: Admits = lambda _: True) -> None:
+        """Load the model: start every engine that does not run, also one that gave up.
+
+        One that `admits` has no room for is started when there is.
+        """
+        self._is_wanted, self._admits = True, admits
         for runner in self.runners[: self.model.replicas]:
-            runner.want()
+            if runner.takes_memory or admits(runner):
+                runner.want()
 
     def tick(self) -> None:
         now = time.monotonic()
@@ -77,7 +150,7 @@ class Replicas:
             generations().bump(ENGINES)
         if self._is_wanted:
             for runner in self.runners[: self.model.replicas]:
-                if runner.state == EngineState.STOPPED:
+                if runner.state == EngineState.STOPPED and self._admits(runner):
                     runner.start_anew()
 
     def _watch_idle(self, now: float) -> None:
@@ -96,12 +169,12 @@ class Replicas:
             log.info("%s was idle for %d s", self.name, timeout_s)
             self.drain("unloaded: it was idle")
 
-    def drain(self, message: str) -> None:
+    def drain(self, message: str, *, limit_s: float | None = None) -> None:
         """Stop once the callers it has are served; nobody new gets in."""
         self._is_wanted = False
         for runner in self.runners:
             if runner.state not in ENDED:
-                runner.drain(message)
+                runner.drain(message, limit_s)
 
     def stop(self, message: str = "") -> None:
         """End the engines and say so; several end at the same time."""

@@ -19,10 +19,11 @@ from accounts.runtime_settings.in_force import value
 from core.generations import ENGINES
 from core.redaction import redacted
 from inference.engine_output import EngineOutput
-from inference.engine_use import Use
+from inference.engine_use import Footprint, Use
 from inference.guarded import Guarded
 from inference.hardware import host_environment
 from inference.log_files import LogWriter, log_folder
+from inference.memory_need import needed_bytes
 from inference.models import Engine, EngineState, Model
 from inference.recipes import Recipe, RecipeError, command_line, engine_environment
 from inference.sockets import answers, read_metrics, socket_for
@@ -82,6 +83,10 @@ class Runner:
         self._probes = probes
         self._socket = socket_for(model.name, env().data_path, replica)
         self.use = Use(self._socket, probes)
+        self.footprint = Footprint(probes, on_card=self.on_card)
+        self.pool: int | None = None  # the budget that it counts in (inference.room)
+        self.card: int | None = None  # the card that it was given, where there are several
+        self.is_held = False
         self._engine: Guarded | None = None
         self._state = EngineState.STOPPED
         self._tries = 0
@@ -121,7 +126,9 @@ class Runner:
                 socket=self._socket,
                 options=self._model.options,
             )
-            environment = engine_environment(self._recipe, host_environment(), private)
+            environment = engine_environment(
+                self._recipe, host_environment(), private, card=self.card
+            )
             output = EngineOutput(
                 self._log,
                 keeps=lambda: bool(value("enable_backend_logging")),
@@ -133,6 +140,7 @@ class Runner:
             self._go(EngineState.FAILED, message=why, pid=None, address="")
             return
         self._since, self._misses, self._probe = time.monotonic(), 0, None
+        self.is_held = False
         self._go(
             EngineState.STARTING,
             message="starting",
@@ -150,7 +158,7 @@ class Runner:
 
     def want(self) -> None:
         """Start it unless it runs, loads, or is still ending."""
-        if self._state in {EngineState.STOPPED, EngineState.FAILED}:
+        if self.is_held or self._state in {EngineState.STOPPED, EngineState.FAILED}:
             self.start_anew()
         elif self._state == EngineState.WAITING:  # now, but its failed tries go on counting
             self.start()
@@ -197,6 +205,7 @@ class Runner:
         if self._state == EngineState.STARTING:
             self._ready_at = now
             self.use.begin(now)
+            self.footprint.begin(now)
             self._go(EngineState.READY, message="", ready_at=timezone.now())
             log.info("%s is ready after %.0f s", self.name, now - self._since)
         elif self._tries and now - self._ready_at > STEADY_S:
@@ -224,7 +233,27 @@ class Runner:
             next_try_at=timezone.now() + timedelta(seconds=wait_s),
         )
 
-    def drain(self, message: str) -> None:
+    def hold(self, message: str) -> None:
+        """There is no room for it yet: to callers it loads, and its row says what it waits for."""
+        self.is_held = True
+        self._go(EngineState.STARTING, message=message, pid=None, address="")
+
+    @property
+    def on_card(self) -> bool:
+        """Whether its backend computes on a graphics card."""
+        return "nvidia" in self._recipe.hardware
+
+    @property
+    def takes_memory(self) -> bool:
+        return not self.is_held and self._state not in {EngineState.STOPPED, EngineState.FAILED}
+
+    def needed_bytes(self, card_total: int | None) -> int:
+        """What it takes, or would: as measured now, else before, else estimated."""
+        return self.footprint.bytes or needed_bytes(
+            self._model, self._recipe, card_total=card_total
+        )
+
+    def drain(self, message: str, limit_s: float | None = None) -> None:
         """Stop once the callers it has are served, `DRAIN_LIMIT_S` at most; nobody new gets in."""
         if self._state == EngineState.DRAINING:
             return
@@ -232,7 +261,8 @@ class Runner:
             self.stop(message)
             return
         now = time.monotonic()
-        self._since, self._drain_ends, self._drained_at = now, now + DRAIN_LIMIT_S, 0.0
+        self._since, self._drained_at = now, 0.0
+        self._drain_ends = now + (DRAIN_LIMIT_S if limit_s is None else limit_s)
         self._drain, self._drain_message = None, message
         self._go(EngineState.DRAINING, message="stopping once its callers are served")
 
@@ -269,6 +299,8 @@ class Runner:
             self._engine.stop()
             self._engine = None
         self._socket.unlink(missing_ok=True)
+        self.is_held = False
+        self.footprint.bytes = 0
         if self._state != EngineState.FAILED:
             self._go(EngineState.STOPPED, message=message, pid=None, address="")
 

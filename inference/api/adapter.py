@@ -78,7 +78,7 @@ async def _make_runtime() -> Runtime:
         limiter=limiter,
         engines=table,
         load_stored=load_stored,
-        want_model=want_model,
+        want_model=_want_from_loop,
         hosts=host_rules(),
         origins=origin_rules(),
         body_limit=env().upload_limit * 1024 * 1024,
@@ -90,6 +90,12 @@ async def _make_runtime() -> Runtime:
 def want_model(name: str) -> None:
     """Ask the engine process to load a model that is not loaded."""
     Model.objects.filter(pk=name).update(wanted_at=timezone.now())
+
+
+def _want_from_loop(name: str) -> None:
+    """The same in a thread, as the event loop may not ask the database; nobody waits for it."""
+    loop = asyncio.get_running_loop()
+    _asked = loop.run_in_executor(None, with_database, want_model, name)
 
 
 def serve(request: HttpRequest, work: Work, family: Family, kwargs: dict[str, str]) -> HttpResponse:

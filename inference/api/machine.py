@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.runtime import env
+from accounts.runtime_settings.in_force import value
 from core import metric_files, prefer
 from core.drf import read_json, text
 from core.envelopes import Family
@@ -51,11 +52,10 @@ class ResourcesView(MachineView):
             "backends": env().backends_path,
         }
         found = resources(folders, models=env().models_path)
-        # nothing is taken out of memory by itself here; what idle models do is each model's own
         watching = {
-            "reclaimer_enabled": False,
-            "reclaimer_threshold": 0.95,
-            "watchdog_interval": "2s",
+            "reclaimer_enabled": value("memory_reclaimer_enabled"),
+            "reclaimer_threshold": value("memory_reclaimer_threshold"),
+            "watchdog_interval": value("watchdog_interval"),
         }
         return Response({**found, **watching})
 
