@@ -37,8 +37,10 @@ class NoConnectionInTimeError(EngineTimeoutError):
 class _Connection(asyncio.Protocol):
     """One connection. Callbacks of the parser fill it; one response at a time empties it."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: "set[_Connection]") -> None:
         self.loop = asyncio.get_running_loop()
+        self.others = others
+        self.sent_at = 0.0  # while a request is on it, by the loop's clock
         self.transport: asyncio.Transport | None = None
         self.parser: httptools.HttpResponseParser | None = None
         self.waiter: asyncio.Future[None] | None = None
@@ -58,6 +60,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
+        self.others.add(self)
 
     def send(self, payload: bytes) -> None:
         self.parser = httptools.HttpResponseParser(self)
@@ -66,6 +69,7 @@ class _Connection(asyncio.Protocol):
         self.has_head = self.complete = self.keep = False
         self.content_type = self.retry_after = b""
         assert self.transport is not None  # noqa: S101
+        self.sent_at = self.loop.time()
         self.transport.write(payload)
 
     def pause_writing(self) -> None:
@@ -116,6 +120,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
+        self.others.discard(self)
         self.deadline.close()
         if not self.complete and self.error is None:
             broken = NotReachableError if self.is_sending else EngineFailedError
@@ -144,6 +149,10 @@ class _Connection(asyncio.Protocol):
 
     def _late(self) -> None:
         self._fail(EngineTimeoutError())
+
+    def end(self) -> None:
+        """Give up the request: an engine whose connection closes stops working on it."""
+        self._fail(EngineTimeoutError("The request was ended: it ran longer than is allowed here."))
 
     def take(self) -> bytes:
         body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
@@ -201,6 +210,7 @@ class EngineClient:
     def __init__(self, address: str, *, key: str = "") -> None:
         self.address = address
         self._idle: list[_Connection] = []
+        self._open: set[_Connection] = set()
         self._unix = address.removeprefix("unix:") if address.startswith("unix:") else None
         parts = urlsplit(address if self._unix is None else "http://engine")
         self._secure = parts.scheme == "https"
@@ -266,14 +276,18 @@ class EngineClient:
 
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
+
+        def make() -> _Connection:
+            return _Connection(self._open)
+
         try:
             async with asyncio.timeout(CONNECT_S):
                 if self._unix is not None:
-                    _, made = await loop.create_unix_connection(_Connection, self._unix)
+                    _, made = await loop.create_unix_connection(make, self._unix)
                 else:
                     context = ssl.create_default_context() if self._secure else None
                     _, made = await loop.create_connection(
-                        _Connection, self._host, self._port, ssl=context
+                        make, self._host, self._port, ssl=context
                     )
         except TimeoutError as exc:
             raise NoConnectionInTimeError from exc
@@ -284,6 +298,7 @@ class EngineClient:
     def give_back(self, connection: _Connection) -> None:
         """Keep a connection whose answer was read to its end; abort any other."""
         transport = connection.transport
+        connection.sent_at = 0.0
         if transport is None:
             return
         if connection.complete and connection.keep and len(self._idle) < MAX_IDLE:
@@ -292,6 +307,18 @@ class EngineClient:
             self._idle.append(connection)
         else:
             transport.abort()
+
+    def abort_longest(self, limit_s: float) -> float | None:
+        """End the request that has run longest, if longer than `limit_s`; the seconds that it ran."""
+        busy = [each for each in self._open if each.sent_at]
+        if not busy:
+            return None
+        first = min(busy, key=lambda each: each.sent_at)
+        ran_s = first.loop.time() - first.sent_at
+        if ran_s <= limit_s:
+            return None
+        first.end()
+        return ran_s
 
     def close(self) -> None:
         for connection in self._idle:

@@ -6,6 +6,7 @@ from typing import Any
 from accounts.runtime import env
 from accounts.runtime_settings.in_force import value
 from core.durations import parse_duration
+from core.errors import UnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,15 @@ def limits_in_force() -> Limits:
         busy_s=_if(on and value("watchdog_busy_enabled"), seconds("watchdog_busy_timeout")),
         interval_s=seconds("watchdog_interval"),
     )
+
+
+def request_limit() -> tuple[float | None, float]:
+    """(how long a request may run, how often to look), for the web workers; None is no limit."""
+    try:
+        on = value("watchdog_enabled") and value("watchdog_busy_enabled")
+        return _if(on, seconds("watchdog_busy_timeout")), seconds("watchdog_interval")
+    except UnavailableError:  # the settings were never read yet
+        return None, 1.0
 
 
 def seconds(name: str) -> float:

@@ -82,7 +82,7 @@ class EngineProcess:
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             stored_settings().fresh()  # engines' threads ask what is known
-            self._room.limits = limits_in_force()
+            self._take_limits()
             self._move_operation()
             self._follow_models()
         self._room.tick()
@@ -90,6 +90,11 @@ class EngineProcess:
             self._trimmed_at = now
             if self._operation is not None:  # an engine's own log is kept short by its writer
                 self._operation[1].trim_log()
+
+    def _take_limits(self) -> None:
+        self._room.limits = limits = limits_in_force()
+        for engines in self._models.values():
+            engines.limits = limits
 
     def _follow_models(self) -> None:
         """Start what should run and does not, stop what should not and does."""

@@ -234,12 +234,25 @@ class EngineTable:
                 best, fewest = desk, busy
         return best
 
-    def waiting(self) -> dict[str, int]:
-        """How many requests wait at each engine, by its name: that of its first model."""
+    def _names(self) -> dict[str, str]:
+        """The name of the engine at each address: that of its first model."""
         names: dict[str, str] = {}
         for target in self.targets.values():
             for address in all_of(target):
                 names[address] = min(target.name, names.get(address, target.name))
+        return names
+
+    def abort_longest(self, limit_s: float) -> list[tuple[str, float]]:
+        """End at each engine the longest request, if longer than `limit_s`: (name, seconds it ran)."""
+        ended = []
+        for address, desk in self._desks.items():
+            if (ran_s := desk.client.abort_longest(limit_s)) is not None:
+                ended.append((self._names().get(address, "an engine"), ran_s))
+        return ended
+
+    def waiting(self) -> dict[str, int]:
+        """How many requests wait at each engine, by its name."""
+        names = self._names()
         found: dict[str, int] = {}
         for at, desk in self._desks.items():
             if at in names:

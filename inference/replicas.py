@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from accounts.runtime import env, generations
 from core.generations import ENGINES
+from inference.engine_limits import Limits
 from inference.log_files import LogWriter, log_folder
 from inference.models import Engine, EngineState, Model, says_most
 from inference.recipes import Recipe
@@ -14,6 +15,7 @@ from inference.supervisor import Runner
 
 log = logging.getLogger("gatehouse.engine")
 IDLE_LOOK_S = 10.0
+BUSY_GRACE_S = 10.0  # for a request that was ended to leave the engine
 CHANGED = 0.02  # a difference in memory that is worth a write
 Admits = Callable[[Runner], bool]
 ENDED = {EngineState.STOPPED, EngineState.FAILED}
@@ -35,6 +37,7 @@ class Replicas:
         self._is_wanted = False
         self._held_for = ""
         self._admits: Admits = lambda _: True
+        self.limits = Limits()  # set anew by the owner whenever the settings may have changed
         self.runners: list[Runner] = []
         self.follow(model)
 
@@ -138,6 +141,7 @@ class Replicas:
             runner.tick()
         self._fit_number()
         self._watch_idle(now)
+        self._watch_busy(now)
 
     def _fit_number(self) -> None:
         """As many engines as the model has replicas now."""
@@ -154,8 +158,13 @@ class Replicas:
                     runner.start_anew()
 
     def _watch_idle(self, now: float) -> None:
-        """Unload a model that was told to leave when idle; it comes back on first use."""
-        timeout_s = self.model.idle_timeout_s
+        """Unload a model that was told to leave when idle; it comes back on first use.
+
+        What counts is its own time, else that of the settings, which is not for pinned ones.
+        """
+        timeout_s: float | None = self.model.idle_timeout_s
+        if timeout_s is None and not self.model.pinned:
+            timeout_s = self.limits.idle_s
         serving = [each for each in self.runners if each.state == EngineState.READY]
         if timeout_s is None or not serving:
             return
@@ -168,6 +177,20 @@ class Replicas:
         if is_idle:
             log.info("%s was idle for %d s", self.name, timeout_s)
             self.drain("unloaded: it was idle")
+
+    def _watch_busy(self, now: float) -> None:
+        """Start an engine over that stays busy and ends no request, although the workers have ended
+        those that ran too long (R-33).
+        """
+        if self.limits.busy_s is None:
+            return
+        longest_s = self.limits.busy_s + max(BUSY_GRACE_S, 3 * self.limits.interval_s)
+        for runner in self.runners:
+            if runner.state == EngineState.READY:
+                runner.use.look(now, self.limits.interval_s)
+                stuck_s = runner.use.known_at - runner.use.done_at
+                if runner.use.n_requests and stuck_s > longest_s:
+                    runner.start_over(f"it was busy for {stuck_s:.0f} s without ending a request")
 
     def drain(self, message: str, *, limit_s: float | None = None) -> None:
         """Stop once the callers it has are served; nobody new gets in."""

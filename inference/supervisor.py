@@ -233,6 +233,10 @@ class Runner:
             next_try_at=timezone.now() + timedelta(seconds=wait_s),
         )
 
+    def start_over(self, why: str) -> None:
+        """End an engine that is of no use as it is; the next try comes after the usual wait."""
+        self._fell(why)
+
     def hold(self, message: str) -> None:
         """There is no room for it yet: to callers it loads, and its row says what it waits for."""
         self.is_held = True
