@@ -18,6 +18,7 @@ from accounts.runtime import env, generations
 from accounts.runtime_settings.in_force import value
 from core.generations import ENGINES
 from core.redaction import redacted
+from inference.engine_defaults import added_environment, options_in_force, threads_in_force
 from inference.engine_output import EngineOutput
 from inference.engine_use import Footprint, Use
 from inference.guarded import Guarded
@@ -124,11 +125,16 @@ class Runner:
                 model=Path(self._model.directory),
                 name=self.name,
                 socket=self._socket,
-                options=self._model.options,
+                options=options_in_force(self._model, self._recipe),
             )
             environment = engine_environment(
-                self._recipe, host_environment(), private, card=self.card
+                self._recipe,
+                host_environment(),
+                private,
+                card=self.card,
+                threads=threads_in_force(),
             )
+            environment |= added_environment()
             output = EngineOutput(
                 self._log,
                 keeps=lambda: bool(value("enable_backend_logging")),

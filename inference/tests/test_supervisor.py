@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from accounts.runtime import stored_settings
 from inference import supervisor
 from inference.guarded import Guarded
 from inference.models import Engine, EngineState, Model
@@ -48,6 +49,7 @@ def make_runner(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(supervisor, "BACKOFF_S", (0.05,) * 5)
     monkeypatch.setattr(supervisor, "PROBE_STARTING_S", 0.05)
     monkeypatch.setattr(supervisor, "PROBE_READY_S", 0.05)
+    stored_settings().fresh()
     made = []
     with ThreadPoolExecutor(2) as probes:
 
