@@ -26,6 +26,7 @@ from inference.room import Room
 
 log = logging.getLogger("gatehouse.engine")
 TICK_S, LOOK_S, TRIM_S = 0.1, 0.5, 60.0
+LET_GO_LIMIT_S = 30.0  # shorter than a deletion waits for it
 
 
 class EngineProcess:
@@ -100,8 +101,7 @@ class EngineProcess:
         """Start what should run and does not, stop what should not and does."""
         rows = {row.name: row for row in Model.objects.filter(enabled=True)}
         for name in [name for name in self._models if name not in rows]:
-            self._models.pop(name).stop()
-            Model.objects.filter(pk=name).update(unload_asked_at=None)
+            self._let_go(name)
         for name, row in rows.items():
             engines = self._models.get(name)
             if engines is None:
@@ -119,6 +119,15 @@ class EngineProcess:
                 self._unload(engines)
             elif row.wanted_at is not None and engines.state != EngineState.DRAINING:
                 self._want(engines)
+
+    def _let_go(self, name: str) -> None:
+        """A model that is disabled, or about to be deleted, ends its callers first."""
+        engines = self._models[name]
+        if Model.objects.filter(pk=name).exists() and engines.state not in ENDED:
+            engines.drain("the model is disabled", limit_s=LET_GO_LIMIT_S)
+        if engines.state in ENDED or not Model.objects.filter(pk=name).exists():
+            self._models.pop(name).stop()
+            Model.objects.filter(pk=name).update(unload_asked_at=None)
 
     def _want(self, engines: Replicas) -> None:
         """Somebody wants this model; engines that are loading or loaded are not started again."""
