@@ -310,7 +310,7 @@ class EngineClient:
 
     def abort_longest(self, limit_s: float) -> float | None:
         """End the request that has run longest, if longer than `limit_s`; the seconds that it ran."""
-        busy = [each for each in self._open if each.sent_at]
+        busy = [each for each in self._open if each.sent_at and not each.complete]
         if not busy:
             return None
         first = min(busy, key=lambda each: each.sent_at)

@@ -109,8 +109,11 @@ class EngineProcess:
                 if recipe is None or not recipe.is_installed(env().backends_path):
                     continue
                 engines = self._models[name] = Replicas(row, recipe, self._probes)
-                if row.load_at_start or row.wanted_at is not None:
+                engines.limits = self._room.limits
+                if row.wanted_at is not None:
                     self._want(engines)
+                elif row.load_at_start:
+                    self._room.offer(engines)
                 elif row.engine is None:
                     engines.runners[0].say("not loaded yet")
                 continue

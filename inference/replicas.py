@@ -102,10 +102,12 @@ class Replicas:
 
     def measure(self, now: float) -> None:
         """Measure what the engines take; the most that one took is remembered with the model."""
+        most = 0
         for runner in self.runners:
             if runner.state == EngineState.READY:
                 runner.footprint.look(now, runner.pid)
-        most = max(runner.footprint.bytes for runner in self.runners)
+                if runner.started_with == self.model.options:
+                    most = max(most, runner.footprint.bytes)
         known = self.model.memory_bytes or 0
         if most and abs(most - known) > CHANGED * known:
             self._remember(most)

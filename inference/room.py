@@ -69,6 +69,14 @@ class Room:
         waiting = self._waiting[engines.name] = _Waiting(time.monotonic())
         self._try(engines, waiting, waiting.since)
 
+    def offer(self, engines: Replicas) -> None:
+        """Load a model that is to be there from the start, where it fits: nobody leaves for it."""
+        if lacking := self._lacking(engines, without=()):
+            log.warning("%s is not loaded: %s", engines.name, lacking)
+            engines.runners[0].say(f"not loaded: {lacking}")
+        else:
+            engines.want(self.admits)
+
     def admits(self, runner: Runner) -> bool:
         """Whether one more engine fits as things are; it then has a card, where there are several."""
         pool = self._best_pool(runner, without=())

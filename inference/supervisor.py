@@ -86,6 +86,7 @@ class Runner:
         self.use = Use(self._socket, probes)
         self.footprint = Footprint(probes, on_card=self.on_card)
         self.pool: int | None = None  # the budget that it counts in (inference.room)
+        self.started_with: dict[str, Any] = {}  # the model's options when it was started
         self.card: int | None = None  # the card that it was given, where there are several
         self.is_held = False
         self._engine: Guarded | None = None
@@ -115,6 +116,7 @@ class Runner:
     def start(self) -> None:
         """Start the engine; one that its recipe has no command line for has failed at once."""
         private = self._socket.parent
+        self.is_held, self.started_with = False, self._model.options
         try:
             for folder in (private / "home", private / "tmp"):
                 folder.mkdir(exist_ok=True, mode=0o700)
@@ -146,7 +148,6 @@ class Runner:
             self._go(EngineState.FAILED, message=why, pid=None, address="")
             return
         self._since, self._misses, self._probe = time.monotonic(), 0, None
-        self.is_held = False
         self._go(
             EngineState.STARTING,
             message="starting",

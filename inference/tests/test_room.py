@@ -12,11 +12,12 @@ import orjson
 import pytest
 from django.db import connections
 
-from accounts.runtime import generations
+from accounts.runtime import generations, stored_settings
 from core.errors import GatehouseError
 from inference import engine_use, memory_need
 from inference.api.adapter import want_model, with_database
 from inference.endpoints import ENDPOINTS
+from inference.engine_limits import limits_in_force
 from inference.engine_rows import local_targets
 from inference.handlers import infer
 from inference.memory_need import GIB, PROCESSES, needed_bytes
@@ -27,6 +28,7 @@ from inference.sockets import socket_for
 from inference.table_keeper import TableKeeper
 from inference.tests.fake_backend import backend, running_engine_process, use_fake_backend
 from inference.tests.rig import Rig
+from localai_project.env import SettingError, read_env
 
 MB = 1_000_000
 slow = pytest.mark.slow
@@ -296,7 +298,37 @@ def test_r31_what_an_engine_takes_is_measured_and_counts_from_then_on(
         assert 0.7 * told < measured < 1.3 * told
         assert measured < PROCESSES
         Model.objects.update(options={"x": 1})
-        until(lambda: Model.objects.get().memory_bytes is None or True)
+        until(lambda: Model.objects.get().memory_bytes is None)
+        time.sleep(0.5)
+        assert Model.objects.get().memory_bytes is None  # what runs was started with others
+
+
+@slow
+@database
+def test_at_the_start_nobody_leaves_for_another(as_alice, start):
+    with start() as _:
+        Model.objects.update(load_at_start=True)
+    with running_engine_process():
+        until(lambda: sorted(states().values()) == ["ready", "ready", "stopped"])
+        time.sleep(0.5)
+        assert states() == {"a": "ready", "b": "ready", "c": "stopped"}
+        assert message("c").startswith("not loaded: needs 100.0 MB, 50.0 MB is free")
+
+        assert as_alice.post(LOAD, {"model": "c"}).status_code == 200
+        assert sorted(states().values()) == ["ready", "ready", "stopped"]
+
+
+@slow
+@database
+def test_an_engine_that_cannot_be_made_after_it_waited_may_be_tried_again(as_alice, start):
+    with start("", "ab", {"max_active_backends": 1}):
+        as_alice.post(LOAD, {"model": "a"})
+        Model.objects.filter(pk="b").update(options={"no_such": 1})
+        assert as_alice.post(LOAD, {"model": "b"}).status_code == 503
+        assert states()["b"] == "failed"
+
+        Model.objects.filter(pk="b").update(options={})
+        assert as_alice.post(LOAD, {"model": "b"}).status_code == 200
 
 
 @slow
@@ -390,6 +422,33 @@ def test_r31_on_one_card_nothing_is_chosen_and_without_a_card_the_ram_counts():
     none.limits = one.limits
     assert not none.admits(Fake(101).runners[0])
     assert none.admits(Fake(100).runners[0])
+
+
+@database
+def test_set_vram_budget_is_in_force_unless_the_environment_has_one(as_alice, settings):
+    """SET:vram_budget."""
+    stored_settings().fresh()
+    assert limits_in_force().vram_budget == ""
+    assert as_alice.post("/api/settings", {"vram_budget": "80%"}).status_code == 200
+    stored_settings().fresh()
+    assert (limits_in_force().vram_budget, limits_in_force().measures) == ("80%", True)
+
+    fixed = {**dict(settings.GATEHOUSE), "vram_budget": "12GB"}
+    settings.GATEHOUSE = type(settings.GATEHOUSE).model_construct(
+        _fields_set={"vram_budget"}, **fixed
+    )
+    assert limits_in_force().vram_budget == "12GB"
+    assert as_alice.get("/api/settings").json()["vram_budget"] == "12GB"
+    assert as_alice.post("/api/settings", {"vram_budget": "1GB"}).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["LOCALAI_RAM_BUDGET", "LOCALAI_VRAM_BUDGET"])
+def test_r31_a_budget_that_is_none_stops_the_start_with_one_line(monkeypatch, name):
+    monkeypatch.setenv(name, "a lot")
+    with pytest.raises(SettingError, match=f"{name}: got 'a lot'; wants a share such as 80%"):
+        read_env()
+    monkeypatch.setenv(name, "8GiB")
+    assert "8GiB" in {read_env().ram_budget, read_env().vram_budget}
 
 
 def test_a_card_is_named_by_its_place_on_the_bus(tmp_path):
