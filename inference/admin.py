@@ -18,6 +18,7 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "backend",
         "enabled",
         "load_at_start",
+        "replicas",
         "idle_timeout_s",
     )
     readonly_fields = ("name", "description", "source", "backend")

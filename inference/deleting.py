@@ -51,11 +51,11 @@ def _is_let_go(name: str) -> bool:
     deadline = time.monotonic() + STOP_TIMEOUT_S
     down_since = None
     while time.monotonic() < deadline:
-        engine = Engine.objects.filter(pk=name).first()
-        if engine is None:
+        engines = Engine.objects.filter(model_id=name)
+        if not engines.exists():
             return True  # nobody ever started one
         now = time.monotonic()
-        if engine.state in _ENDED:
+        if not engines.exclude(state__in=_ENDED).exists():
             down_since = down_since or now
             if now - down_since >= QUIET_S:
                 return True

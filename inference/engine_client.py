@@ -23,16 +23,24 @@ MAX_IDLE = 256
 
 
 class NotReachableError(EngineFailedError):
-    """Nothing was sent: no connection could be made."""
+    """The engine cannot have begun: no connection, or one that broke before all was sent."""
 
     message = "The engine could not be reached."
+
+
+class NoConnectionInTimeError(EngineTimeoutError):
+    """Nothing was sent either, but it took long to find that out."""
+
+    message = "The engine did not take the connection in time."
 
 
 class _Connection(asyncio.Protocol):
     """One connection. Callbacks of the parser fill it; one response at a time empties it."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: "set[_Connection]") -> None:
         self.loop = asyncio.get_running_loop()
+        self.others = others
+        self.sent_at = 0.0  # while a request is on it, by the loop's clock
         self.transport: asyncio.Transport | None = None
         self.parser: httptools.HttpResponseParser | None = None
         self.waiter: asyncio.Future[None] | None = None
@@ -46,11 +54,13 @@ class _Connection(asyncio.Protocol):
         self.complete = False
         self.keep = False
         self.paused = False
+        self.is_sending = False
         self.error: GatehouseError | None = None
         self.deadline = Deadline(self.loop, self._late)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
+        self.others.add(self)
 
     def send(self, payload: bytes) -> None:
         self.parser = httptools.HttpResponseParser(self)
@@ -59,7 +69,15 @@ class _Connection(asyncio.Protocol):
         self.has_head = self.complete = self.keep = False
         self.content_type = self.retry_after = b""
         assert self.transport is not None  # noqa: S101
+        self.sent_at = self.loop.time()
         self.transport.write(payload)
+
+    def pause_writing(self) -> None:
+        """A part of a large request waits for the engine to take it."""
+        self.is_sending = True
+
+    def resume_writing(self) -> None:
+        self.is_sending = False
 
     def data_received(self, data: bytes) -> None:
         if self.parser is None or self.complete:
@@ -102,9 +120,11 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
+        self.others.discard(self)
         self.deadline.close()
         if not self.complete and self.error is None:
-            self.error = EngineFailedError("The engine closed the connection.")
+            broken = NotReachableError if self.is_sending else EngineFailedError
+            self.error = broken("The engine closed the connection.")
         self._wake()
 
     def _fail(self, error: GatehouseError) -> None:
@@ -129,6 +149,10 @@ class _Connection(asyncio.Protocol):
 
     def _late(self) -> None:
         self._fail(EngineTimeoutError())
+
+    def end(self) -> None:
+        """Give up the request: an engine whose connection closes stops working on it."""
+        self._fail(EngineTimeoutError("The request was ended: it ran longer than is allowed here."))
 
     def take(self) -> bytes:
         body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
@@ -186,6 +210,7 @@ class EngineClient:
     def __init__(self, address: str, *, key: str = "") -> None:
         self.address = address
         self._idle: list[_Connection] = []
+        self._open: set[_Connection] = set()
         self._unix = address.removeprefix("unix:") if address.startswith("unix:") else None
         parts = urlsplit(address if self._unix is None else "http://engine")
         self._secure = parts.scheme == "https"
@@ -202,9 +227,11 @@ class EngineClient:
     ) -> EngineResponse:
         """Send one request and wait for the head of its answer. `more` are whole header lines.
 
-        Raises NotReachableError, EngineFailedError, EngineTimeoutError. A connection that the engine
-        closed while it was idle is replaced once, as nothing of the request was worked on.
+        Raises NotReachableError and NoConnectionInTimeError where the engine cannot have begun,
+        else EngineFailedError, EngineTimeoutError. A connection that the engine closed while it was
+        idle is replaced; an engine that then is gone may have been working on the request.
         """
+        was_sent = False
         payload = (
             b"%b %b%b HTTP/1.1\r\n%b%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
             % (
@@ -226,7 +253,13 @@ class EngineClient:
             except EngineFailedError:
                 if connection.head_bytes or connection.transport is not None:
                     raise
-        return await self._exchange(await self._connect(), payload)
+                was_sent = True
+        try:
+            return await self._exchange(await self._connect(), payload)
+        except NotReachableError as exc:
+            if was_sent:
+                raise EngineFailedError(exc.message) from exc
+            raise
 
     async def _exchange(self, connection: _Connection, payload: bytes) -> EngineResponse:
         connection.send(payload)
@@ -243,17 +276,21 @@ class EngineClient:
 
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
+
+        def make() -> _Connection:
+            return _Connection(self._open)
+
         try:
             async with asyncio.timeout(CONNECT_S):
                 if self._unix is not None:
-                    _, made = await loop.create_unix_connection(_Connection, self._unix)
+                    _, made = await loop.create_unix_connection(make, self._unix)
                 else:
                     context = ssl.create_default_context() if self._secure else None
                     _, made = await loop.create_connection(
-                        _Connection, self._host, self._port, ssl=context
+                        make, self._host, self._port, ssl=context
                     )
         except TimeoutError as exc:
-            raise EngineTimeoutError("The engine did not take the connection in time.") from exc
+            raise NoConnectionInTimeError from exc
         except OSError as exc:
             raise NotReachableError from exc
         return made
@@ -261,6 +298,7 @@ class EngineClient:
     def give_back(self, connection: _Connection) -> None:
         """Keep a connection whose answer was read to its end; abort any other."""
         transport = connection.transport
+        connection.sent_at = 0.0
         if transport is None:
             return
         if connection.complete and connection.keep and len(self._idle) < MAX_IDLE:
@@ -269,6 +307,18 @@ class EngineClient:
             self._idle.append(connection)
         else:
             transport.abort()
+
+    def abort_longest(self, limit_s: float) -> float | None:
+        """End the request that has run longest, if longer than `limit_s`; the seconds that it ran."""
+        busy = [each for each in self._open if each.sent_at and not each.complete]
+        if not busy:
+            return None
+        first = min(busy, key=lambda each: each.sent_at)
+        ran_s = first.loop.time() - first.sent_at
+        if ran_s <= limit_s:
+            return None
+        first.end()
+        return ran_s
 
     def close(self) -> None:
         for connection in self._idle:

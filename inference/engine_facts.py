@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -18,6 +19,7 @@ from inference.machine import gpu_memory_by_pid
 from inference.models import Engine, EngineState
 from inference.sockets import read_metrics
 
+N = TypeVar("N", int, float)
 METRICS_TIMEOUT_S = 1.0
 TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
@@ -73,15 +75,39 @@ class Speed:
 _speed = Speed()
 
 
-def facts_of(engines: Iterable[Engine]) -> dict[str, Facts]:
-    """Every engine's numbers by its model's name; engines are asked at the same time."""
+def facts_of(engines: Iterable[Engine]) -> dict[int, Facts]:
+    """Every engine's numbers by its key; engines are asked at the same time."""
     rows = list(engines)
     if not rows:
         return {}
     on_gpus = gpu_memory_by_pid()
     with ThreadPoolExecutor(min(8, len(rows))) as pool:
         found = list(pool.map(lambda row: _facts(row, on_gpus), rows))
-    return {row.model_id: facts for row, facts in zip(rows, found, strict=True)}
+    return {row.pk: facts for row, facts in zip(rows, found, strict=True)}
+
+
+def together(several: Iterable[Facts]) -> Facts | None:
+    """The engines of one model as one: sums, of the KV cache the mean; None where there is none."""
+    found = list(several)
+    if len(found) <= 1:
+        return found[0] if found else None
+    breakdown: dict[str, int] = {}
+    for facts in found:
+        for name, size in facts.memory.breakdown.items():
+            breakdown[name] = breakdown.get(name, 0) + size
+    kv = [facts.kv_use for facts in found if facts.kv_use is not None]
+    return Facts(
+        Memory(breakdown, sum(facts.memory.gpu for facts in found)),
+        running=_sum(facts.running for facts in found),
+        waiting=_sum(facts.waiting for facts in found),
+        kv_use=sum(kv) / len(kv) if kv else None,
+        tokens_per_s=_sum(facts.tokens_per_s for facts in found),
+    )
+
+
+def _sum(values: Iterable[N | None]) -> N | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _facts(row: Engine, on_gpus: dict[int, int]) -> Facts:

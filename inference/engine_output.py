@@ -21,11 +21,15 @@ REMEMBERED = 200
 class EngineOutput:
     """One run of an engine: a thread that reads its two pipes until both are closed.
 
+    The engines of one model share its writer: each batch is written whole under the writer's lock.
     Within a stream the lines keep their order; between the two a pipe cannot tell it.
     """
 
-    def __init__(self, writer: LogWriter, *, keeps: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self, writer: LogWriter, *, keeps: Callable[[], bool] = lambda: True, replica: int = 0
+    ) -> None:
         self._writer = writer
+        self._replica = replica
         self._keeps = (
             keeps  # whether lines go into the log; read all the same, or the engine would wait
         )
@@ -79,7 +83,8 @@ class EngineOutput:
             return
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         try:
-            self._writer.write([(now, stream, text) for stream, text in lines])
+            stamped = [(now, stream, text) for stream, text in lines]
+            self._writer.write(stamped, replica=self._replica)
             self._is_full = False
         except Exception as exc:  # noqa: BLE001  # nobody else reads the pipe, and the engine would stop
             if not self._is_full:

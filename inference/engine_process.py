@@ -10,19 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from django.db import DatabaseError, close_old_connections
+from django.db.models import F
 
 from accounts.runtime import env, generations, stored_settings
 from core.files import HeldLock
 from core.generations import ENGINES
 from inference import operation_work, operations
+from inference.engine_limits import limits_in_force
 from inference.guarded import Guarded
 from inference.guardian import PR_SET_CHILD_SUBREAPER, descendants
 from inference.models import Engine, EngineState, Model, Operation, OperationState
 from inference.recipes import recipes
-from inference.supervisor import Runner
+from inference.replicas import ENDED, Replicas
+from inference.room import Room
 
 log = logging.getLogger("gatehouse.engine")
 TICK_S, LOOK_S, TRIM_S = 0.1, 0.5, 60.0
+LET_GO_LIMIT_S = 30.0  # shorter than a deletion waits for it
 
 
 class EngineProcess:
@@ -30,7 +34,8 @@ class EngineProcess:
 
     def __init__(self) -> None:
         self._stop = threading.Event()
-        self._runners: dict[str, Runner] = {}
+        self._models: dict[str, Replicas] = {}
+        self._room = Room(self._models)
         self._probes = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
         self._operation: tuple[Operation, Guarded] | None = None
         self._looked_at = self._trimmed_at = 0.0
@@ -56,6 +61,7 @@ class EngineProcess:
         Engine.objects.update(
             state=EngineState.STOPPED, pid=None, address="", message="waiting for its start"
         )
+        Engine.objects.filter(replica__gte=F("model__replicas")).delete()
         Model.objects.exclude(unload_asked_at=None).update(unload_asked_at=None)
         operations.resume_interrupted()
         operation_work.ensure_configured(env().local_models)
@@ -71,58 +77,74 @@ class EngineProcess:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        for runner in self._runners.values():
-            runner.tick()
+        for engines in self._models.values():
+            engines.tick()
         self._end_strays()
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             stored_settings().fresh()  # engines' threads ask what is known
+            self._take_limits()
             self._move_operation()
             self._follow_models()
+        self._room.tick()
         if now - self._trimmed_at >= TRIM_S:
             self._trimmed_at = now
             if self._operation is not None:  # an engine's own log is kept short by its writer
                 self._operation[1].trim_log()
 
+    def _take_limits(self) -> None:
+        self._room.limits = limits = limits_in_force()
+        for engines in self._models.values():
+            engines.limits = limits
+
     def _follow_models(self) -> None:
         """Start what should run and does not, stop what should not and does."""
         rows = {row.name: row for row in Model.objects.filter(enabled=True)}
-        for name in [name for name in self._runners if name not in rows]:
-            self._runners.pop(name).stop()
-            Model.objects.filter(pk=name).update(unload_asked_at=None)
+        for name in [name for name in self._models if name not in rows]:
+            self._let_go(name)
         for name, row in rows.items():
-            runner = self._runners.get(name)
-            if runner is None:
+            engines = self._models.get(name)
+            if engines is None:
                 recipe = recipes().get(row.backend)
                 if recipe is None or not recipe.is_installed(env().backends_path):
                     continue
-                runner = self._runners[name] = Runner(row, recipe, self._probes)
-                if row.load_at_start or row.wanted_at is not None:
-                    self._want(runner)
+                engines = self._models[name] = Replicas(row, recipe, self._probes)
+                engines.limits = self._room.limits
+                if row.wanted_at is not None:
+                    self._want(engines)
+                elif row.load_at_start:
+                    self._room.offer(engines)
+                elif row.engine is None:
+                    engines.runners[0].say("not loaded yet")
                 continue
-            runner.follow(row)
+            engines.follow(row)
             if row.unload_asked_at is not None:
-                self._unload(runner)
-            elif row.wanted_at is not None and runner.state != EngineState.DRAINING:
-                self._want(runner)
+                self._unload(engines)
+            elif row.wanted_at is not None and engines.state != EngineState.DRAINING:
+                self._want(engines)
 
-    @staticmethod
-    def _want(runner: Runner) -> None:
-        """Somebody wants this model; one that is loading or loaded already is not started again."""
-        if runner.state in {EngineState.STOPPED, EngineState.FAILED}:
-            runner.start_anew()
-        elif runner.state == EngineState.WAITING:  # now, but its failed tries go on counting
-            runner.start()
-        Model.objects.filter(pk=runner.name).update(wanted_at=None)
+    def _let_go(self, name: str) -> None:
+        """A model that is disabled, or about to be deleted, ends its callers first."""
+        engines = self._models[name]
+        if Model.objects.filter(pk=name).exists() and engines.state not in ENDED:
+            engines.drain("the model is disabled", limit_s=LET_GO_LIMIT_S)
+        if engines.state in ENDED or not Model.objects.filter(pk=name).exists():
+            self._models.pop(name).stop()
+            Model.objects.filter(pk=name).update(unload_asked_at=None)
+
+    def _want(self, engines: Replicas) -> None:
+        """Somebody wants this model; engines that are loading or loaded are not started again."""
+        self._room.want(engines)
+        Model.objects.filter(pk=engines.name).update(wanted_at=None)
         generations().bump(ENGINES)
 
     @staticmethod
-    def _unload(runner: Runner) -> None:
+    def _unload(engines: Replicas) -> None:
         """An admin wants it stopped (R-14): drain it, and say when that is done."""
-        if runner.state not in {EngineState.STOPPED, EngineState.FAILED}:
-            runner.drain("unloaded by an admin")
-        if runner.state in {EngineState.STOPPED, EngineState.FAILED}:
-            Model.objects.filter(pk=runner.name).update(unload_asked_at=None)
+        if engines.state not in ENDED:
+            engines.drain("unloaded by an admin")
+        if engines.state in ENDED:
+            Model.objects.filter(pk=engines.name).update(unload_asked_at=None)
             generations().bump(ENGINES)
 
     def _move_operation(self) -> None:
@@ -143,7 +165,7 @@ class EngineProcess:
 
     def _end_strays(self) -> None:
         """Processes that lost their guardian come to us, as the next subreaper: end them."""
-        known = {runner.pid for runner in self._runners.values()}
+        known = {pid for engines in self._models.values() for pid in engines.pids}
         if self._operation is not None:
             known.add(self._operation[1].pid)
         for pid in children():
@@ -156,12 +178,12 @@ class EngineProcess:
                 os.waitpid(pid, 0)
 
     def _end_all(self) -> None:
-        for runner in self._runners.values():
-            runner.ask_to_stop()
+        for engines in self._models.values():
+            engines.ask_to_stop()
         if self._operation is not None:
             self._operation[1].stop()
-        for runner in self._runners.values():
-            runner.stop()
+        for engines in self._models.values():
+            engines.stop()
         self._probes.shutdown(wait=False, cancel_futures=True)
 
 

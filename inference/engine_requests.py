@@ -31,15 +31,19 @@ NOT_LOADED = {EngineState.STOPPED, EngineState.FAILED}
 
 def find_model(name: str) -> Model:
     """The installed model of that name. Raises ModelNotFoundError."""
-    row = Model.objects.filter(pk=name).select_related("engine").first() if name else None
+    row = Model.objects.filter(pk=name).prefetch_related("engines").first() if name else None
     if row is None:
         raise ModelNotFoundError(f'model "{name[:100]}" not found', param="model")
     return row
 
 
 def loaded_engine(name: str) -> Engine:
-    """The engine of a model that is loaded, loading, or about to try again. Raises NotFoundError."""
-    engine = Engine.objects.filter(pk=name).select_related("model").first() if name else None
+    """The engine that speaks for a model that is loaded, loading, or about to try again.
+
+    Raises NotFoundError.
+    """
+    row = Model.objects.filter(pk=name).prefetch_related("engines").first() if name else None
+    engine = row.engine if row is not None else None
     if engine is None or engine.state in NOT_LOADED:
         raise NotFoundError(f"backend {name[:100]} is not currently loaded")
     return engine
@@ -62,13 +66,15 @@ def load(name: str, *, wait_s: float) -> Outcome:
 
     def look() -> Outcome | None:
         now = find_model(name)
-        engine: Engine | None = getattr(now, "engine", None)
+        engine = now.engine
         if now.wanted_at is not None or engine is None:
             return None
         if engine.state == EngineState.FAILED:
             raise EngineFailedError(
                 f"The engine of {name} does not start: {engine.message}", status=503
             )
+        if engine.state == EngineState.STOPPED and now.unload_asked_at is None:
+            raise UnavailableError(f"{name} is not loaded: {engine.message}", retry_after_s=5)
         return "done" if engine.state == EngineState.READY else None
 
     def was_heard() -> bool:
@@ -92,7 +98,7 @@ def unload(name: str, *, wait_s: float) -> Outcome:
         return "done" if gone else None
 
     def was_heard() -> bool:
-        return Engine.objects.filter(pk=name, state=EngineState.DRAINING).exists()
+        return Engine.objects.filter(model_id=name, state=EngineState.DRAINING).exists()
 
     return _wait(name, "unload_asked_at", asked, wait_s=wait_s, look=look, was_heard=was_heard)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from inference.engine_table import Target
 from inference.gallery import built_in_gallery, find
 from inference.model_abilities import read_config
-from inference.models import Engine, EngineState, Model, Operation, OperationState
+from inference.models import EngineState, Model, Operation, OperationState
 from inference.recipes import concurrency
 
 _STATES = {
@@ -22,7 +22,7 @@ FIRST_LOAD_RETRY_S, LOAD_RETRY_S = 15, 3
 
 def local_targets(configured: list[str]) -> list[Target]:
     """Installed models and their engines, then the configured ones that are still to be installed."""
-    rows = Model.objects.filter(enabled=True).select_related("engine").order_by("name")
+    rows = Model.objects.filter(enabled=True).prefetch_related("engines").order_by("name")
     targets = [_of_model(row) for row in rows]
     known = {target.name for target in targets}
     missing = [name for name in configured if name not in known]
@@ -34,7 +34,7 @@ def local_targets(configured: list[str]) -> list[Target]:
 
 
 def _of_model(row: Model) -> Target:
-    engine: Engine | None = getattr(row, "engine", None)
+    engine = row.engine
     state = _STATES[EngineState(engine.state)] if engine else "loading"
     return Target(
         name=row.name,
@@ -48,17 +48,25 @@ def _of_model(row: Model) -> Target:
         concurrency=concurrency(row.backend, row.options),
         context_length=context_length(row),
         backend=row.backend,
+        addresses=_addresses(row),
     )
+
+
+def _addresses(row: Model) -> tuple[str, ...]:
+    """Where the engines that serve are; nothing where one address says it."""
+    serving = [each for each in row.engines.all() if each.state == EngineState.READY]
+    serving.sort(key=lambda each: each.replica)
+    return tuple(each.address for each in serving) if len(serving) > 1 else ()
 
 
 def context_length(row: Model) -> int:
     """How many tokens prompt and completion may have together: as it is started, else as it was made."""
     chosen = row.options.get("max_model_len")
-    return chosen if type(chosen) is int else _made_for(row.directory)
+    return chosen if type(chosen) is int else made_for(row.directory)
 
 
 @lru_cache(maxsize=256)
-def _made_for(directory: str) -> int:
+def made_for(directory: str) -> int:
     try:
         described = read_config(Path(directory))
     except (OSError, ValueError):

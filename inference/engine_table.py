@@ -5,6 +5,8 @@ resolver of the model's name serves gate, limits and forwarding (W-09).
 """
 
 import asyncio
+import time
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,6 +25,7 @@ State = Literal["ready", "loading", "failed", "stopped"]
 MAX_WAITING = 256
 CONCURRENCY = 256
 MAX_MODEL_NAME = 255
+AVOIDED_S = 5.0  # until then the engine process, or the next look at a remote one, says what it is
 
 
 @dataclass(slots=True)
@@ -32,6 +35,8 @@ class Target:
     `served_model` is what the engine calls it; `progress` 0 to 100; `retry_after_s` when to ask
     again while it loads; `concurrency` how many requests its engine works on at once and
     `context_length` how many tokens prompt and completion have together, 0 where nobody says.
+    `addresses` are all of several that serve it, the first among them, and empty where there is
+    one; `names` what those engines call it that do not call it `served_model`.
     """
 
     name: str
@@ -47,16 +52,33 @@ class Target:
     concurrency: int = 0
     context_length: int = 0
     backend: str = ""
+    addresses: tuple[str, ...] = ()
+    names: dict[str, str] = field(default_factory=dict)
+
+    def name_at(self, address: str) -> str:
+        """What the engine at one of the addresses calls it."""
+        return self.names.get(address, self.served_model)
 
 
 class Desk:
-    """One engine's client, and this worker's share of the engine's places."""
+    """One engine's client, and this worker's share of the engine's places.
 
-    __slots__ = ("client", "places")
+    An engine that was found to be down is `avoided` for a while, where there is another.
+    """
+
+    __slots__ = ("avoided_until", "client", "places")
 
     def __init__(self, client: EngineClient, places: FairQueue) -> None:
         self.client = client
         self.places = places
+        self.avoided_until = 0.0
+
+    def avoid(self) -> None:
+        self.avoided_until = time.monotonic() + AVOIDED_S
+
+    @property
+    def is_avoided(self) -> bool:
+        return self.avoided_until > 0 and time.monotonic() < self.avoided_until
 
     def close(self) -> None:
         self.places.close()
@@ -79,6 +101,7 @@ class EngineTable:
     targets: dict[str, Target] = field(default_factory=dict)
     _desks: dict[str, Desk] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _turn: int = 0
 
     def replace(self, targets: list[Target]) -> None:
         """Take over a new list; clients of addresses that went away are closed when idle.
@@ -86,10 +109,15 @@ class EngineTable:
         Who waits at an engine that is no longer ready is sent away, to learn why (`why_not`).
         """
         self.targets = {target.name: target for target in targets}
-        addresses = {target.address for target in targets}
+        addresses = {address for target in targets for address in all_of(target)}
         for address in [a for a in self._desks if a not in addresses]:
             self._desks.pop(address).close()
-        ready = {target.address: target for target in targets if target.state == "ready"}
+        ready = {
+            address: target
+            for target in targets
+            if target.state == "ready"
+            for address in all_of(target)
+        }
         for address, desk in self._desks.items():
             if (target := ready.get(address)) is None:
                 desk.places.close()
@@ -174,22 +202,69 @@ class EngineTable:
         return -(-(target.concurrency or self.concurrency) // self.workers)
 
     def desk(self, target: Target) -> Desk:
-        """The client and the places of a target's engine."""
-        desk = self._desks.get(target.address)
+        """The client and the places of a target's engine; of several the least busy one's."""
+        if target.addresses:
+            return self.least_busy(target) or self._at(target.address, target)
+        return self._desks.get(target.address) or self._at(target.address, target)
+
+    def _at(self, address: str, target: Target) -> Desk:
+        desk = self._desks.get(address)
         if desk is None:
             key = self.engines_key if target.remote else ""
             places = FairQueue(self._share(target), self.max_waiting, by_user=self.by_user)
-            desk = self._desks[target.address] = Desk(EngineClient(target.address, key=key), places)
+            desk = self._desks[address] = Desk(EngineClient(address, key=key), places)
         return desk
 
-    def waiting(self) -> dict[str, int]:
-        """How many requests wait at each engine, by its name: that of its first model."""
+    def least_busy(self, target: Target, without: Container[str] = ()) -> Desk | None:
+        """Of several engines the one with the fewest requests of this worker, in it and in line.
+
+        Among equals they take turns, so that workers with one request each do not all choose the
+        first. One that was found to be down comes last. None where `without` holds all of them.
+        """
+        self._turn += 1
+        best, fewest = None, (True, 0)
+        n = len(target.addresses)
+        for i in range(n):
+            address = target.addresses[(self._turn + i) % n]
+            if address in without:
+                continue
+            desk = self._at(address, target)
+            busy = (desk.is_avoided, desk.places.held + desk.places.waiting)
+            if best is None or busy < fewest:
+                best, fewest = desk, busy
+        return best
+
+    def _names(self) -> dict[str, str]:
+        """The name of the engine at each address: that of its first model."""
         names: dict[str, str] = {}
         for target in self.targets.values():
-            names[target.address] = min(target.name, names.get(target.address, target.name))
-        return {names[at]: desk.places.waiting for at, desk in self._desks.items() if at in names}
+            for address in all_of(target):
+                names[address] = min(target.name, names.get(address, target.name))
+        return names
+
+    def abort_longest(self, limit_s: float) -> list[tuple[str, float]]:
+        """End at each engine the longest request, if longer than `limit_s`: (name, seconds it ran)."""
+        ended = []
+        for address, desk in self._desks.items():
+            if (ran_s := desk.client.abort_longest(limit_s)) is not None:
+                ended.append((self._names().get(address, "an engine"), ran_s))
+        return ended
+
+    def waiting(self) -> dict[str, int]:
+        """How many requests wait at each engine, by its name."""
+        names = self._names()
+        found: dict[str, int] = {}
+        for at, desk in self._desks.items():
+            if at in names:
+                found[names[at]] = found.get(names[at], 0) + desk.places.waiting
+        return found
 
     def close(self) -> None:
         for desk in self._desks.values():
             desk.close()
         self._desks.clear()
+
+
+def all_of(target: Target) -> tuple[str, ...]:
+    """Every address of a target."""
+    return target.addresses or (target.address,)

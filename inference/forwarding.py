@@ -20,7 +20,12 @@ from core.errors import (
 )
 from core.response_headers import Headers
 from inference.endpoints import Endpoint
-from inference.engine_client import EngineClient, EngineResponse
+from inference.engine_client import (
+    EngineClient,
+    EngineResponse,
+    NoConnectionInTimeError,
+    NotReachableError,
+)
 from inference.engine_table import Desk, EngineTable, Target
 from inference.fair_queue import FairQueue
 from inference.families.base import Asked, Rules, StreamEditor, loads
@@ -31,6 +36,7 @@ STREAM_HEADERS: Headers = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
+SERVES_NOBODY = {502, 503}
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 MAX_MESSAGE_CHARS = 2000
 
@@ -46,6 +52,7 @@ class Exchange:
     asked: Asked
     target: Target
     event: Event
+    desk: Desk | None = None  # the engine's that it was sent to last
     places: FairQueue | None = None  # where this request holds a place
     was_cut: bool = False  # a stream that reached what was left of a quota
 
@@ -56,18 +63,72 @@ class Exchange:
             self.places = None
 
 
-async def stand_in_line(exchange: Exchange, desk: Desk, engines: EngineTable) -> None:
-    """Wait for a place at a busy engine. Raises what `FairQueue.wait` and `why_not` say."""
+async def reach(exchange: Exchange, engines: EngineTable) -> EngineResponse:
+    """Take a place at the model's engine, send the request, wait for the head of the answer.
+
+    Raises what `FairQueue.wait`, `EngineTable.why_not` and `EngineClient.request` say.
+    """
+    if exchange.target.addresses:
+        return await _reach_one_of_several(exchange, engines)
+    desk = exchange.desk = engines.desk(exchange.target)
+    if not desk.places.enter() and not await stand_in_line(exchange, desk):
+        raise await engines.why_not(exchange.target.name)
+    exchange.places = desk.places
+    return await send(exchange, desk)
+
+
+async def _reach_one_of_several(exchange: Exchange, engines: EngineTable) -> EngineResponse:
+    """The same with each engine once, the least busy first, until one takes the request.
+
+    It goes to another only where the last one cannot have begun with it (no connection, or one that
+    broke before all was sent), or said itself that it serves nobody now (502, 503). What an engine
+    may have worked on is never sent again: what killed one would kill them all.
+    """
+    target, tried = exchange.target, set[str]()
+    while True:
+        desk = engines.least_busy(target, tried)
+        if desk is None:  # the last one went away while this request stood in its line
+            raise await engines.why_not(target.name)
+        exchange.desk = desk
+        tried.add(desk.client.address)
+        is_last = len(tried) >= len(target.addresses)
+        if not desk.places.enter() and not await stand_in_line(exchange, desk):
+            continue
+        exchange.places = desk.places
+        exchange.asked.served_model = target.name_at(desk.client.address)
+        try:
+            response = await send(exchange, desk)
+        except (NotReachableError, NoConnectionInTimeError):
+            if is_last:
+                raise
+            status = 0
+        else:
+            if is_last or response.status not in SERVES_NOBODY:
+                return response
+            status = response.status
+            response.close()
+        _give_up(exchange, desk, status)
+
+
+def _give_up(exchange: Exchange, desk: Desk, status: int) -> None:
+    """Turn from an engine that is down; the next few requests do so as well."""
+    desk.avoid()
+    exchange.leave()
+    if exchange.call.trace is not None:
+        exchange.call.trace.from_engine(status)
+
+
+async def stand_in_line(exchange: Exchange, desk: Desk) -> bool:
+    """Wait for a place at a busy engine; False where it went away. Raises as `FairQueue.wait`."""
     call = exchange.call
     assert call.principal is not None  # noqa: S101  # the gate came first
     began = time.perf_counter()
     try:
-        has_place = await desk.places.wait(call.principal.user_id)
+        return await desk.places.wait(call.principal.user_id)
     finally:
-        call.queue_s = time.perf_counter() - began
-        call.engine_wait_s += call.queue_s
-    if not has_place:
-        raise await engines.why_not(exchange.target.name)
+        in_line_s = time.perf_counter() - began
+        call.queue_s += in_line_s
+        call.engine_wait_s += in_line_s
 
 
 async def send(exchange: Exchange, desk: Desk) -> EngineResponse:

@@ -21,7 +21,7 @@ from core.principal import Principal
 from inference import forwarding, token_limits
 from inference.endpoints import Endpoint
 from inference.engine_client import EngineResponse
-from inference.engine_table import MAX_MODEL_NAME, Desk, EngineTable, Target
+from inference.engine_table import MAX_MODEL_NAME, EngineTable, Target
 from inference.families import RULES
 from inference.families.base import Asked, StreamEditor, Tokens
 from inference.families.responses import as_input
@@ -62,13 +62,12 @@ async def infer(call: Call, answer: Answer, runtime: Runtime, endpoint: Endpoint
         rules.prepare(asked)
         if target.state != "ready":
             target = await _ready(target, call, runtime)
-        desk = runtime.engines.desk(target)
         event = await _admitted(
             call, answer, runtime, endpoint=endpoint, asked=asked, target=target
         )
         if call.trace is not None:
             call.trace.serves(named, event)
-        await _serve(Exchange(call, answer, endpoint, rules, asked, target, event), runtime, desk)
+        await _serve(Exchange(call, answer, endpoint, rules, asked, target, event), runtime)
     except GatehouseError as exc:
         _settle_error(call, runtime, event, exc, named)
         raise
@@ -147,21 +146,18 @@ def _settle_error(
         )
 
 
-async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
+async def _serve(exchange: Exchange, runtime: Runtime) -> None:
     response = None
     editor = exchange.rules.editor(exchange.asked) if exchange.asked.stream else None
     try:
-        if not desk.places.enter():
-            await forwarding.stand_in_line(exchange, desk, runtime.engines)
-        exchange.places = desk.places
-        response = await forwarding.send(exchange, desk)
+        response = await forwarding.reach(exchange, runtime.engines)
         exchange.event.engine_status = response.status
         if response.status != 200:
             raise await forwarding.refusal(response, exchange)
         if editor is not None and response.content_type.startswith(b"text/event-stream"):
             await forwarding.stream(exchange, response, editor)
             if exchange.was_cut:
-                await _cut(exchange, desk, editor, response)
+                await _cut(exchange, editor, response)
             _store(exchange, runtime, editor.result)
             exchange.event.settle(200, answer=exchange.asked.extra["last"])
             await runtime.meter.journal.on_disk()
@@ -174,7 +170,7 @@ async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
         await runtime.meter.journal.on_disk()
         await exchange.answer.json(200, out, [forwarding.overhead(exchange.call)])
     except asyncio.CancelledError:
-        _settle_hang_up(exchange, runtime, desk, editor)
+        _settle_hang_up(exchange, runtime, editor)
         raise
     finally:
         if response is not None:
@@ -184,45 +180,42 @@ async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
             exchange.call.trace.from_engine(response.status if response is not None else 0)
 
 
-def _settle_hang_up(
-    exchange: Exchange, runtime: Runtime, desk: Desk, editor: StreamEditor | None
-) -> None:
+def _settle_hang_up(exchange: Exchange, runtime: Runtime, editor: StreamEditor | None) -> None:
     """What was delivered until the caller left. Without running counts the engine counts the text."""
     event = exchange.event
     if editor is None or editor.text is None or not event.delivered:
         event.settle(CLIENT_GONE)
         return
-    runtime.spawn(_count_then_settle(exchange, desk, editor), "count after hang-up")
+    runtime.spawn(_count_then_settle(exchange, editor), "count after hang-up")
 
 
-async def _count_then_settle(exchange: Exchange, desk: Desk, editor: StreamEditor) -> None:
+async def _count_then_settle(exchange: Exchange, editor: StreamEditor) -> None:
     try:
-        await _count_text(exchange, desk, editor)
+        await _count_text(exchange, editor)
     finally:
         exchange.event.settle(CLIENT_GONE)
 
 
-async def _count_text(exchange: Exchange, desk: Desk, editor: StreamEditor) -> None:
+async def _count_text(exchange: Exchange, editor: StreamEditor) -> None:
     """Have the engine count what was streamed, for a family without running counts."""
-    event, model = exchange.event, exchange.asked.served_model
+    assert exchange.desk is not None  # noqa: S101  # its stream came from there
+    event, model, client = exchange.event, exchange.asked.served_model, exchange.desk.client
     event.estimated = True
     prompt = editor.tokens.prompt if editor.tokens else 0
     if not prompt:
-        prompt = await forwarding.count_text(desk.client, model, prompt_of(exchange.asked)) or 0
+        prompt = await forwarding.count_text(client, model, prompt_of(exchange.asked)) or 0
     text = "".join(editor.text or ())
     body: dict[str, object] = {"prompt": text, "add_special_tokens": False}
-    counted = await forwarding.count_text(desk.client, model, body) if text else 0
+    counted = await forwarding.count_text(client, model, body) if text else 0
     event.tokens(prompt, editor.deltas if counted is None else counted)
 
 
-async def _cut(
-    exchange: Exchange, desk: Desk, editor: StreamEditor, response: EngineResponse
-) -> None:
+async def _cut(exchange: Exchange, editor: StreamEditor, response: EngineResponse) -> None:
     """End a stream at its limit with the family's own last words (S-52); the engine stops working on it."""
     response.close()
     exchange.leave()
     if editor.text is not None:
-        await _count_text(exchange, desk, editor)
+        await _count_text(exchange, editor)
     event = exchange.event
     tokens = Tokens(event.prompt_tokens, event.completion_tokens, event.cached_tokens)
     exchange.asked.extra["last"] += editor.cut(tokens)

@@ -47,9 +47,10 @@ def cpu_dtype() -> str:
     return "bfloat16" if {"avx512_bf16", "amx_bf16"} & processor_flags() else "float32"
 
 
-def cpu_list() -> str:
-    """The processors we may use, as `0,1,4`."""
-    return ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0)))
+def cpu_list(at_most: int = 0) -> str:
+    """The processors we may use, as `0,1,4`; the first `at_most` of them, or all for 0."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return ",".join(str(cpu) for cpu in cpus[: at_most or None])
 
 
 def host_environment() -> dict[str, str]:

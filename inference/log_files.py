@@ -94,16 +94,19 @@ class LogWriter:
         self._next = 1
         self._size = 0
 
-    def write(self, lines: Iterable[tuple[str, str, str]]) -> None:
-        """Append (timestamp, stream, text)s. Raises OSError where the disk has no room for them,
-        AlreadyHeldError where somebody clears the log for seconds.
+    def write(self, lines: Iterable[tuple[str, str, str]], *, replica: int = 0) -> None:
+        """Append (timestamp, stream, text)s of one engine of the model; those of the first bear no
+        `replica`. Raises OSError where the disk has no room for them, AlreadyHeldError where
+        somebody clears the log for seconds.
         """
+        whose = {"replica": replica} if replica else {}
         with self._thread_lock, exclusive(self._folder / "lock", timeout_s=LOCK_S):
             if self._fd < 0 or os.fstat(self._fd).st_nlink == 0:  # new, or cleared meanwhile
                 self._open()
             raw, seq = b"", self._next
             for timestamp, stream, text in lines:
                 line = {"timestamp": timestamp, "stream": stream, "text": shown(text), "seq": seq}
+                line |= whose
                 raw += orjson.dumps(line) + b"\n"
                 seq += 1
             self._append(raw)

@@ -14,6 +14,7 @@ class Model(models.Model):
     `options` are names that the backend's recipe declares; `source` says where it came from and
     `checksum` what arrived. A row is made when the directory is whole (R-16). `wanted_at` and
     `unload_asked_at` ask the engine process to load or unload it, which empties them when it did.
+    `memory_bytes` is what one engine of it was measured to take, on its card or of the RAM.
     A `pinned` model is never unloaded to make room for another; `replicas` engines serve it.
     """
 
@@ -30,6 +31,7 @@ class Model(models.Model):
     load_at_start = models.BooleanField(default=True)
     pinned = models.BooleanField(default=False)
     replicas = models.PositiveSmallIntegerField(default=1)
+    memory_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     idle_timeout_s = models.PositiveIntegerField(null=True, blank=True)
     wanted_at = models.DateTimeField(null=True, blank=True)
     unload_asked_at = models.DateTimeField(null=True, blank=True)
@@ -48,6 +50,15 @@ class Model(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def engine(self) -> "Engine | None":
+        """The engine that speaks for the model: one that serves, else one that is about to.
+
+        None where nobody ever started one. Costs no query where `engines` were prefetched.
+        """
+        engines = self.engines.all()
+        return min(engines, key=lambda each: (says_most(each.state), each.replica), default=None)
+
 
 class EngineState(models.TextChoices):
     STARTING = "starting", "Loading"
@@ -58,12 +69,29 @@ class EngineState(models.TextChoices):
     STOPPED = "stopped", "Stopped"
 
 
-class Engine(models.Model):
-    """One engine process of this machine, as its supervisor last saw it."""
+_IN_ORDER = [
+    EngineState.READY,
+    EngineState.STARTING,
+    EngineState.WAITING,
+    EngineState.DRAINING,
+    EngineState.STOPPED,
+    EngineState.FAILED,
+]
 
-    model = models.OneToOneField(
-        Model, models.CASCADE, primary_key=True, related_name="engine", db_constraint=True
-    )
+
+def says_most(state: str) -> int:
+    """The place of a state among those of a model's engines: the lowest is the model's own."""
+    return _IN_ORDER.index(EngineState(state))
+
+
+class Engine(models.Model):
+    """One engine process of this machine, as its supervisor last saw it.
+
+    A model has as many as it has replicas; the first is number 0.
+    """
+
+    model = models.ForeignKey(Model, models.CASCADE, related_name="engines", db_index=False)
+    replica = models.PositiveSmallIntegerField(default=0)
     state = models.CharField(max_length=8, choices=EngineState, default=EngineState.STOPPED)
     address = models.CharField(max_length=200, blank=True)
     pid = models.PositiveIntegerField(null=True, blank=True)
@@ -75,13 +103,14 @@ class Engine(models.Model):
 
     class Meta:
         constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "replica"], name="engine_one_per_replica"),
             models.CheckConstraint(
                 condition=Q(state__in=EngineState.values), name="engine_state_is_known"
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.model_id}: {self.state}"
+        return f"{self.model_id} ({self.replica}): {self.state}"
 
 
 class OperationState(models.TextChoices):

@@ -40,7 +40,7 @@ def _context(request: HttpRequest, **extra: Any) -> dict[str, Any]:
         "expiries": EXPIRIES,
         "steps": steps,
         "setting_up": any(step.state != "done" for step in steps),
-        "models": Model.objects.filter(enabled=True).select_related("engine").order_by("name"),
+        "models": Model.objects.filter(enabled=True).prefetch_related("engines").order_by("name"),
         "model": model.name if model else next(iter(configured), "your-model"),
         "base_url": env().public_url,
         "notice": request.GET.get("notice", ""),

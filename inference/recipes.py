@@ -176,12 +176,27 @@ def concurrency(backend: str, options: dict[str, Any]) -> int:
     return value if isinstance(value, int) and value > 0 else 0
 
 
-def engine_environment(recipe: Recipe, host: dict[str, str], private: Path) -> dict[str, str]:
-    """A clean environment: the recipe's, and a named few of the host's; none of our secrets."""
+def engine_environment(
+    recipe: Recipe,
+    host: dict[str, str],
+    private: Path,
+    *,
+    card: int | None = None,
+    threads: int = 0,
+) -> dict[str, str]:
+    """A clean environment: the recipe's, and a named few of the host's; none of our secrets.
+
+    `card` is the number of the one graphics card that it sees, by its place on the bus; `threads`
+    how many processors it computes on, 0 for all.
+    """
     kept = {
         name: value
         for name, value in host.items()
         if name in _HOST_VARIABLES or name.startswith("CUDA_")
     }
-    own = {name: value.format(threads=cpu_list()) for name, value in recipe.environment.items()}
+    own = {
+        name: value.format(threads=cpu_list(threads)) for name, value in recipe.environment.items()
+    }
+    if card is not None:
+        kept |= {"CUDA_VISIBLE_DEVICES": str(card), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     return {**kept, "HOME": str(private / "home"), "TMPDIR": str(private / "tmp"), **own}

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Container, Iterable
+from dataclasses import replace
 
-from core.errors import GatehouseError
+from core.errors import EngineFailedError, GatehouseError
 from inference.engine_client import EngineClient
 from inference.engine_table import Target
 from inference.families.base import loads
@@ -42,6 +44,8 @@ class RemoteEngine:
             async with asyncio.timeout(5):
                 response = await self._client.request(b"GET", b"/v1/models")
                 try:
+                    if response.status != 200:
+                        raise EngineFailedError
                     listed = loads(await response.read()).get("data")
                 finally:
                     response.close()
@@ -76,3 +80,36 @@ class RemoteEngine:
 
     def close(self) -> None:
         self._client.close()
+
+
+def all_targets(engines: Iterable[RemoteEngine], *, known: Container[str]) -> list[Target]:
+    """The models of all remote engines: one that several serve once, with all their addresses.
+
+    Names that are `known`, as those of models here, are left out.
+    """
+    by_name: dict[str, list[Target]] = {}
+    for engine in engines:
+        for target in engine.targets:
+            if target.name not in known:
+                by_name.setdefault(target.name, []).append(target)
+    return [_together(targets) for targets in by_name.values()]
+
+
+def _together(targets: list[Target]) -> Target:
+    """Several addresses of one model: those that serve, else the first that does not.
+
+    Where an engine calls the model differently, that name is the target's own `served_model`: what
+    is answered by the others is renamed as well, which changes nothing.
+    """
+    serving = {target.address: target for target in targets if target.state == "ready"}
+    if len(serving) <= 1:
+        return next(iter(serving.values()), targets[0])
+    each = list(serving.values())
+    first = next((t for t in each if t.served_model != t.name), each[0])
+    lengths = [t.context_length for t in each if t.context_length]
+    return replace(
+        first,
+        addresses=(first.address, *(a for a in serving if a != first.address)),
+        names={a: t.served_model for a, t in serving.items()},
+        context_length=min(lengths, default=0),
+    )

@@ -49,7 +49,7 @@ _MEMORY = [
     SettingKey("lru_eviction_retry_interval", Pause, "1s"),
     *_flags("memory_reclaimer_enabled"),
     SettingKey("memory_reclaimer_threshold", Share, 0.95),
-    SettingKey("vram_budget", Budget, ""),
+    SettingKey("vram_budget", Budget, "", variable="vram_budget"),
 ]
 _ENGINES = [
     SettingKey("threads", Count, 0),

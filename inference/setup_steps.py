@@ -28,8 +28,7 @@ def setup_steps() -> list[Step]:
     operations = {
         (op.kind, op.target): op for op in installations.order_by("created_at")
     }  # the latest of each wins
-    installed = {row.name: row for row in Model.objects.all()}
-    engines = {row.model_id: row for row in Engine.objects.all()}
+    installed = {row.name: row for row in Model.objects.prefetch_related("engines")}
     steps: list[Step] = []
     backends: list[str] = []
     for name in env().local_models:
@@ -47,7 +46,7 @@ def setup_steps() -> list[Step]:
             steps.append(_installing(backend, f"Backend {backend}", operation, ready))
         operation = operations.get(("model", name))
         steps.append(_installing(name, f"Model {name}", operation, name in installed))
-        steps.append(_loading(name, engines.get(name)))
+        steps.append(_loading(name, installed[name].engine if name in installed else None))
     return steps
 
 

@@ -30,8 +30,10 @@ def socket_folder(data_path: Path) -> Path:
     return folder
 
 
-def socket_for(name: str, data_path: Path) -> Path:
-    return socket_folder(data_path) / f"{hashlib.sha256(name.encode()).hexdigest()[:8]}.sock"
+def socket_for(name: str, data_path: Path, replica: int = 0) -> Path:
+    """Where an engine of the model listens; no name holds the zero that sets replicas apart."""
+    one = f"{name}\0{replica}" if replica else name
+    return socket_folder(data_path) / f"{hashlib.sha256(one.encode()).hexdigest()[:8]}.sock"
 
 
 def answers(path: Path, health: str, *, timeout_s: float) -> bool:

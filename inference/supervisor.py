@@ -18,10 +18,13 @@ from accounts.runtime import env, generations
 from accounts.runtime_settings.in_force import value
 from core.generations import ENGINES
 from core.redaction import redacted
+from inference.engine_defaults import added_environment, options_in_force, threads_in_force
 from inference.engine_output import EngineOutput
+from inference.engine_use import Footprint, Use
 from inference.guarded import Guarded
 from inference.hardware import host_environment
 from inference.log_files import LogWriter, log_folder
+from inference.memory_need import needed_bytes
 from inference.models import Engine, EngineState, Model
 from inference.recipes import Recipe, RecipeError, command_line, engine_environment
 from inference.sockets import answers, read_metrics, socket_for
@@ -34,15 +37,14 @@ START_TIMEOUT_S = 900.0
 PROBE_STARTING_S, PROBE_READY_S, PROBE_TIMEOUT_S = 0.25, 2.0, 5.0
 MISSES_ALLOWED = 5
 STEADY_S = 60.0
-IDLE_LOOK_S = 10.0
 # Every worker knows of a drain after 0.1 s and may be sending a last request then.
 DRAIN_LEAST_S, DRAIN_LIMIT_S, DRAIN_LOOK_S, END_LIMIT_S = 0.5, 60.0, 0.2, 10.0
 _PATHS = re.compile(r"(?:/[\w.@+-]+){2,}")
 
 
-def publish(model_name: str, **fields: Any) -> None:
+def publish(model_name: str, replica: int = 0, **fields: Any) -> None:
     """Write what an engine is at and tell every worker."""
-    Engine.objects.update_or_create(model_id=model_name, defaults=fields)
+    Engine.objects.update_or_create(model_id=model_name, replica=replica, defaults=fields)
     generations().bump(ENGINES)
 
 
@@ -62,23 +64,39 @@ def busy(path: Path) -> float | None:
 
 
 class Runner:
-    """One model's engine. `tick` is called several times a second; `stop` ends it for good."""
+    """One engine of a model. `tick` is called several times a second; `stop` ends it for good.
 
-    def __init__(self, model: Model, recipe: Recipe, probes: ThreadPoolExecutor) -> None:
+    `replica` is its number among the model's engines, which write their lines through one `writer`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        recipe: Recipe,
+        probes: ThreadPoolExecutor,
+        *,
+        replica: int = 0,
+        writer: LogWriter | None = None,
+    ) -> None:
         self.name = model.name
+        self.replica = replica
         self._model = model
         self._recipe = recipe
         self._probes = probes
-        self._socket = socket_for(model.name, env().data_path)
+        self._socket = socket_for(model.name, env().data_path, replica)
+        self.use = Use(self._socket, probes)
+        self.footprint = Footprint(probes, on_card=self.on_card)
+        self.pool: int | None = None  # the budget that it counts in (inference.room)
+        self.started_with: dict[str, Any] = {}  # the model's options when it was started
+        self.card: int | None = None  # the card that it was given, where there are several
+        self.is_held = False
         self._engine: Guarded | None = None
         self._state = EngineState.STOPPED
         self._tries = 0
         self._since = self._next = self._probed_at = self._ready_at = 0.0
         self._probe: Future[bool] | None = None
         self._misses = 0
-        self._used = -1.0
-        self._used_at = self._looked_at = 0.0
-        self._log = LogWriter(log_folder(env().data_path, model.name), model.name)
+        self._log = writer or LogWriter(log_folder(env().data_path, model.name), model.name)
         self._drain: Future[float | None] | None = None
         self._drain_ends = self._drained_at = 0.0
         self._drain_message = ""
@@ -99,6 +117,7 @@ class Runner:
     def start(self) -> None:
         """Start the engine; one that its recipe has no command line for has failed at once."""
         private = self._socket.parent
+        self.is_held, self.started_with = False, self._model.options
         try:
             for folder in (private / "home", private / "tmp"):
                 folder.mkdir(exist_ok=True, mode=0o700)
@@ -109,10 +128,21 @@ class Runner:
                 model=Path(self._model.directory),
                 name=self.name,
                 socket=self._socket,
-                options=self._model.options,
+                options=options_in_force(self._model, self._recipe),
             )
-            environment = engine_environment(self._recipe, host_environment(), private)
-            output = EngineOutput(self._log, keeps=lambda: bool(value("enable_backend_logging")))
+            environment = engine_environment(
+                self._recipe,
+                host_environment(),
+                private,
+                card=self.card,
+                threads=threads_in_force(),
+            )
+            environment |= added_environment()
+            output = EngineOutput(
+                self._log,
+                keeps=lambda: bool(value("enable_backend_logging")),
+                replica=self.replica,
+            )
             self._engine = Guarded(line, environment=environment, log=output)
         except (RecipeError, OSError, ValueError) as exc:  # such as an argument that is too long
             why = str(exc)[:500] if isinstance(exc, RecipeError) else "its process cannot be made"
@@ -134,9 +164,16 @@ class Runner:
         self._tries = 0
         self.start()
 
+    def want(self) -> None:
+        """Start it unless it runs, loads, or is still ending."""
+        if self.is_held or self._state in {EngineState.STOPPED, EngineState.FAILED}:
+            self.start_anew()
+        elif self._state == EngineState.WAITING:  # now, but its failed tries go on counting
+            self.start()
+
     def _go(self, state: EngineState, **fields: Any) -> None:
         self._state = state
-        publish(self.name, state=state, **fields)
+        publish(self.name, self.replica, state=state, **fields)
 
     def tick(self) -> None:
         now = time.monotonic()
@@ -150,8 +187,6 @@ class Runner:
             self._fell("the engine ended: " + fault_in(self._engine.last_lines()))
             return
         self._watch(now)
-        if self._state == EngineState.READY:
-            self._watch_idle(now)
 
     def _watch(self, now: float) -> None:
         """Ask for its health; a start or a silence that takes too long counts as a fall."""
@@ -176,13 +211,15 @@ class Runner:
     def _healthy(self, now: float) -> None:
         self._misses = 0
         if self._state == EngineState.STARTING:
-            self._ready_at = self._used_at = now
+            self._ready_at = now
+            self.use.begin(now)
+            self.footprint.begin(now)
             self._go(EngineState.READY, message="", ready_at=timezone.now())
             self._trace_load()
             log.info("%s is ready after %.0f s", self.name, now - self._since)
         elif self._tries and now - self._ready_at > STEADY_S:
             self._tries = 0
-            publish(self.name, tries=0)
+            publish(self.name, self.replica, tries=0)
 
     def _trace_load(self, error: str = "") -> None:
         seconds = time.monotonic() - self._since
@@ -211,23 +248,31 @@ class Runner:
             next_try_at=timezone.now() + timedelta(seconds=wait_s),
         )
 
-    def _watch_idle(self, now: float) -> None:
-        """Unload a model that was told to leave when idle; it comes back on first use."""
-        timeout_s = self._model.idle_timeout_s
-        if timeout_s is None or now - self._looked_at < min(IDLE_LOOK_S, timeout_s / 2):
-            return
-        self._looked_at = now
-        found = read_metrics(self._socket, timeout_s=2)
-        if found is None:
-            return
-        done = found.get("vllm:request_success_total", 0.0)
-        if found.get("vllm:num_requests_running") or done != self._used:
-            self._used, self._used_at = done, now
-        elif now - self._used_at >= timeout_s:
-            log.info("%s was idle for %d s", self.name, timeout_s)
-            self.stop("unloaded: it was idle")
+    def start_over(self, why: str) -> None:
+        """End an engine that is of no use as it is; the next try comes after the usual wait."""
+        self._fell(why)
 
-    def drain(self, message: str) -> None:
+    def hold(self, message: str) -> None:
+        """There is no room for it yet: to callers it loads, and its row says what it waits for."""
+        self.is_held = True
+        self._go(EngineState.STARTING, message=message, pid=None, address="")
+
+    @property
+    def on_card(self) -> bool:
+        """Whether its backend computes on a graphics card."""
+        return "nvidia" in self._recipe.hardware
+
+    @property
+    def takes_memory(self) -> bool:
+        return not self.is_held and self._state not in {EngineState.STOPPED, EngineState.FAILED}
+
+    def needed_bytes(self, card_total: int | None) -> int:
+        """What it takes, or would: as measured now, else before, else estimated."""
+        return self.footprint.bytes or needed_bytes(
+            self._model, self._recipe, card_total=card_total
+        )
+
+    def drain(self, message: str, limit_s: float | None = None) -> None:
         """Stop once the callers it has are served, `DRAIN_LIMIT_S` at most; nobody new gets in."""
         if self._state == EngineState.DRAINING:
             return
@@ -235,7 +280,8 @@ class Runner:
             self.stop(message)
             return
         now = time.monotonic()
-        self._since, self._drain_ends, self._drained_at = now, now + DRAIN_LIMIT_S, 0.0
+        self._since, self._drained_at = now, 0.0
+        self._drain_ends = now + (DRAIN_LIMIT_S if limit_s is None else limit_s)
         self._drain, self._drain_message = None, message
         self._go(EngineState.DRAINING, message="stopping once its callers are served")
 
@@ -272,8 +318,14 @@ class Runner:
             self._engine.stop()
             self._engine = None
         self._socket.unlink(missing_ok=True)
+        self.is_held = False
+        self.footprint.bytes = 0
         if self._state != EngineState.FAILED:
             self._go(EngineState.STOPPED, message=message, pid=None, address="")
+
+    def say(self, message: str) -> None:
+        """Let its row say why it is not loaded."""
+        publish(self.name, self.replica, state=self._state, message=message)
 
     def ask_to_stop(self) -> None:
         """So that several end at the same time; `stop` waits for each."""

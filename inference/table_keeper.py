@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from core.generations import ENGINES, Generations
 from inference.engine_table import EngineTable, Target
-from inference.remote_engines import ASK_EVERY_S, RemoteEngine
+from inference.remote_engines import ASK_EVERY_S, RemoteEngine, all_targets
 
 log = logging.getLogger("gatehouse.engines")
 LOOK_EVERY_S = 0.1
@@ -50,12 +50,8 @@ class TableKeeper:
             self._publish()
 
     def _publish(self) -> None:
-        targets = list(self._local)
-        known = {target.name for target in targets}
-        for engine in self._remote:
-            targets += [target for target in engine.targets if target.name not in known]
-            known |= {target.name for target in engine.targets}
-        self._table.replace(targets)
+        known = {target.name for target in self._local}
+        self._table.replace([*self._local, *all_targets(self._remote, known=known)])
 
     async def follow_local(self) -> None:
         """Until cancelled: read again when the engine process says that something changed."""

@@ -36,6 +36,8 @@ from core.starting import Unreadable, once_readable
 from core.trace import Tracing
 from inference.api.adapter import remote_engines, want_model, with_database
 from inference.api.lane_routes import lane_routes, socket_routes
+from inference.busy_watchdog import BusyWatchdog
+from inference.engine_limits import request_limit
 from inference.engine_rows import local_targets
 from inference.engine_table import MAX_WAITING, EngineTable, Target
 from inference.lane import ASGIApp, Lane
@@ -187,6 +189,7 @@ class Worker:
             self._terms.follow(),
             self._terms.beat(),
             self._metrics.follow(),
+            BusyWatchdog(self._table, request_limit).follow(),
         )
         self._follow = [asyncio.get_running_loop().create_task(each) for each in follow]
 

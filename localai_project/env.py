@@ -11,21 +11,20 @@ import re
 import sys
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from core.addresses import engine_item, is_address, is_private, own_addresses, split_address
+from core.addresses import is_address, is_private, own_addresses, split_address
 from core.attempts import Rate
 from core.durations import parse_duration
 from core.gallery_list import Galleries
 from core.keyring import MIN_SECRET_CHARS
+from localai_project.env_engines import CommaList, EngineEnv
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-DEFAULT_CHAT_MODEL = "smollm2-135m-instruct"
-CommaList = Annotated[list[str], NoDecode]
 
 
 class SettingError(Exception):
@@ -36,7 +35,7 @@ def _names(*names: str) -> Any:
     return AliasChoices(*names)
 
 
-class Env(BaseSettings):
+class Env(EngineEnv):
     """All settings. Fields are named as the variables are, without the prefix."""
 
     model_config = SettingsConfigDict(
@@ -100,11 +99,6 @@ class Env(BaseSettings):
     )
     upload_limit: int = Field(15, ge=1, le=1024)
     web_workers: int = Field(0, ge=0, le=256)
-    engines: CommaList = []
-    engines_key: str = ""
-    engine_concurrency: int = Field(256, ge=1, le=65536)
-    fairness: Literal["user", "arrival"] = "user"
-    models: CommaList | None = None
     galleries: Galleries = None
     fetch_allow: CommaList = []
     hf_endpoint: str = Field("https://huggingface.co", validation_alias="HF_ENDPOINT")
@@ -127,8 +121,6 @@ class Env(BaseSettings):
         "trusted_proxies",
         "allowed_hosts",
         "cors_allow_origins",
-        "engines",
-        "models",
         "fetch_allow",
         "oidc_jwt_types",
         "oidc_admin_groups",
@@ -237,16 +229,6 @@ class Env(BaseSettings):
                 raise ValueError("wants addresses or networks such as 10.0.0.0/8") from exc
         return value
 
-    @field_validator("engines")
-    @classmethod
-    def _engine_urls(cls, value: list[str]) -> list[str]:
-        for item in value:
-            parts = urlsplit(engine_item(item)[1])
-            on_socket = parts.scheme == "unix" and parts.path.startswith("/")
-            if not on_socket and (parts.scheme not in {"http", "https"} or not parts.hostname):
-                raise ValueError("wants name=http://host:port or http://host:port, comma-separated")
-        return value
-
     @model_validator(mode="before")
     @classmethod
     def _providers_mean_accounts(cls, data: Any) -> Any:
@@ -308,18 +290,6 @@ class Env(BaseSettings):
         if self.binds_loopback or not host or host in {"0.0.0.0", "::"}:
             return f"http://localhost:{port}"
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-    @property
-    def engine_items(self) -> list[tuple[str, str]]:
-        """The remote engines as (name or empty, url)."""
-        return [engine_item(item) for item in self.engines]
-
-    @property
-    def local_models(self) -> list[str]:
-        """Models to install and load here; none by default where all engines are remote."""
-        if self.models is not None:
-            return self.models
-        return [] if self.engines else [DEFAULT_CHAT_MODEL]
 
 
 _KNOWN = {"LOCALAI_" + name.upper() for name in Env.model_fields if name != "auth_database_url"} | {

@@ -1,6 +1,5 @@
 """The types of settings: each takes a value of a body and gives it back as it is kept (R-10)."""
 
-import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -17,9 +16,9 @@ from typing_extensions import TypedDict
 
 from core import gallery_list
 from core.durations import parse_duration
+from core.memory_budget import check_budget
 
 MAX_TEXT, MAX_ITEMS, MAX_INT = 2048, 100, 2**31 - 1
-_BUDGET = re.compile(r"(?:[1-9]\d?(?:\.\d{1,3})?|100)%|[1-9]\d{0,15}(?:\.\d{1,3})?(?:[KMGT]i?)?B?")
 
 
 def _one_line(text: str) -> str:
@@ -56,12 +55,6 @@ def _origins(text: str) -> str:
         if item != "*" and (not plain or not parts.hostname or "@" in parts.netloc):
             raise ValueError("wants * or origins such as https://app.example.org, comma-separated")
     return ",".join(dict.fromkeys(found))
-
-
-def _budget(text: str) -> str:
-    if text and not _BUDGET.fullmatch(text):
-        raise ValueError("wants a share such as 80%, a size such as 12GB, or nothing")
-    return text
 
 
 def _gallery_url(text: str) -> str:
@@ -102,7 +95,7 @@ Duration = Annotated[StrictStr, Field(max_length=64), AfterValidator(_duration)]
 DurationOrZero = Annotated[StrictStr, Field(max_length=64), AfterValidator(_duration_or_zero)]
 Pause = Annotated[StrictStr, Field(max_length=64), AfterValidator(_pause)]
 Origins = Annotated[StrictStr, Field(max_length=MAX_TEXT), AfterValidator(_origins)]
-Budget = Annotated[StrictStr, Field(max_length=32), AfterValidator(_budget)]
+Budget = Annotated[StrictStr, Field(max_length=32), AfterValidator(check_budget)]
 Texts = Annotated[list[Text], Field(max_length=MAX_ITEMS)]
 Galleries = Annotated[list[Gallery], Field(max_length=MAX_ITEMS), AfterValidator(_distinct_names)]
 RegistrationMode = Literal["open", "approval", "invite"]

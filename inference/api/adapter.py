@@ -25,7 +25,7 @@ from core.http import GatedRequest
 from inference.engine_rows import local_targets
 from inference.engine_table import EngineTable
 from inference.models import Model
-from inference.remote_engines import RemoteEngine
+from inference.remote_engines import RemoteEngine, all_targets
 from inference.runtime import Runtime
 from inference.stored_responses import load
 from usage.drain import journal_folder
@@ -72,7 +72,7 @@ async def _make_runtime() -> Runtime:
     local = await asyncio.to_thread(with_database, local_targets, env().local_models)
     limiter = Limiter(counters(), away=env().quota_when_away, currency=env().currency)
     limiter.terms = await asyncio.to_thread(with_database, terms_in_force)
-    table.replace([*local, *(target for engine in remote for target in engine.targets)])
+    table.replace([*local, *all_targets(remote, known={target.name for target in local})])
     meter = _meter()
     meter.traces = trace_terms_in_force()
     return Runtime(
@@ -81,7 +81,7 @@ async def _make_runtime() -> Runtime:
         limiter=limiter,
         engines=table,
         load_stored=load_stored,
-        want_model=want_model,
+        want_model=_want_from_loop,
         hosts=host_rules(),
         origins=origin_rules(),
         body_limit=env().upload_limit * 1024 * 1024,
@@ -93,6 +93,12 @@ async def _make_runtime() -> Runtime:
 def want_model(name: str) -> None:
     """Ask the engine process to load a model that is not loaded."""
     Model.objects.filter(pk=name).update(wanted_at=timezone.now())
+
+
+def _want_from_loop(name: str) -> None:
+    """The same in a thread, as the event loop may not ask the database; nobody waits for it."""
+    loop = asyncio.get_running_loop()
+    _asked = loop.run_in_executor(None, with_database, want_model, name)
 
 
 def serve(request: HttpRequest, work: Work, family: Family, kwargs: dict[str, str]) -> HttpResponse:

@@ -16,13 +16,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.runtime import env
+from accounts.runtime_settings.in_force import value
 from core import metric_files, prefer
 from core.drf import read_json, text
 from core.envelopes import Family
-from core.errors import InvalidRequestError
+from core.errors import InvalidRequestError, NotFoundError
 from inference import engine_requests
 from inference.api.adapter import remote_engines
-from inference.engine_facts import Facts, facts_of
+from inference.engine_facts import Facts, facts_of, together
+from inference.engine_requests import NOT_LOADED
 from inference.machine import resources
 from inference.models import Engine, EngineState, Model
 from inference.recipes import recipes
@@ -50,11 +52,10 @@ class ResourcesView(MachineView):
             "backends": env().backends_path,
         }
         found = resources(folders, models=env().models_path)
-        # nothing is taken out of memory by itself here; what idle models do is each model's own
         watching = {
-            "reclaimer_enabled": False,
-            "reclaimer_threshold": 0.95,
-            "watchdog_interval": "2s",
+            "reclaimer_enabled": value("memory_reclaimer_enabled"),
+            "reclaimer_threshold": value("memory_reclaimer_threshold"),
+            "watchdog_interval": value("watchdog_interval"),
         }
         return Response({**found, **watching})
 
@@ -65,7 +66,7 @@ class SystemView(MachineView):
     def get(self, _request: Request) -> Response:
         installed = [n for n, each in recipes().items() if each.is_installed(env().backends_path)]
         loaded = Engine.objects.filter(state__in=[EngineState.READY, EngineState.DRAINING])
-        rows = loaded.order_by("pk").values_list("pk", "model__backend")
+        rows = loaded.order_by("model_id").values_list("model_id", "model__backend").distinct()
         models = [{"id": name, "backend": backend} for name, backend in rows]
         return Response({"backends": sorted(installed), "loaded_models": models})
 
@@ -75,7 +76,10 @@ class MonitorView(MachineView):
 
     def get(self, request: Request) -> Response:
         engine = engine_requests.loaded_engine(named_model(request))
-        facts = facts_of([engine])[engine.pk]
+        loaded = [each for each in engine.model.engines.all() if each.state not in NOT_LOADED]
+        facts = together(facts_of(loaded).values())
+        if facts is None:  # stopped this moment
+            raise NotFoundError(f"backend {engine.model_id} is not currently loaded")
         breakdown = dict(facts.memory.breakdown)
         if facts.memory.gpu:
             breakdown["gpu"] = facts.memory.gpu
@@ -144,16 +148,18 @@ class EnginesView(MachineView):
     """
 
     def get(self, _request: Request) -> Response:
-        rows = list(Model.objects.select_related("engine").order_by("name"))
-        facts = facts_of(row.engine for row in rows if hasattr(row, "engine"))
+        rows = list(Model.objects.prefetch_related("engines").order_by("name"))
+        facts = facts_of(engine for row in rows for engine in row.engines.all())
         in_line = _in_line()
-        engines = [_listed(row, facts.get(row.name), in_line.get(row.name, 0)) for row in rows]
+        engines = [_listed(row, facts, in_line.get(row.name, 0)) for row in rows]
         engines += asyncio.run(_remote_engines(in_line)) if env().engine_items else []
         return Response({"engines": engines})
 
 
-def _listed(row: Model, facts: Facts | None, in_line: int) -> dict[str, Any]:
-    engine: Engine | None = getattr(row, "engine", None)
+def _listed(row: Model, known: dict[int, Facts], in_line: int) -> dict[str, Any]:
+    """One model: its engines together, and each of them where there are several."""
+    engine, each = row.engine, list(row.engines.all())
+    facts = together(known[one.pk] for one in each)
     memory = facts.memory if facts else None
     waiting = in_line + (facts.waiting or 0) if facts else in_line
     serves = engine is not None and engine.state in {EngineState.READY, EngineState.DRAINING}
@@ -176,6 +182,19 @@ def _listed(row: Model, facts: Facts | None, in_line: int) -> dict[str, Any]:
         "restarts": engine.tries if engine else 0,
         "started_at": _moment(engine.started_at) if engine else None,
         "next_try_at": _moment(engine.next_try_at) if engine else None,
+        "replicas": [_replica(one, known[one.pk]) for one in each] if len(each) > 1 else [],
+    }
+
+
+def _replica(engine: Engine, facts: Facts) -> dict[str, Any]:
+    return {
+        "replica": engine.replica,
+        "state": engine.state,
+        "message": engine.message,
+        "running": facts.running,
+        "waiting": facts.waiting,
+        "memory": facts.memory.total + facts.memory.gpu,
+        "restarts": engine.tries,
     }
 
 
@@ -192,9 +211,10 @@ async def _remote_engines(in_line: dict[str, int]) -> list[dict[str, Any]]:
                 "message": target.message,
                 "host": _host_of(engine),
                 **dict.fromkeys(("running", "tokens_per_second", "kv_cache_usage")),
-                "waiting": in_line.get(target.name, 0),
+                "waiting": in_line.pop(target.name, 0),  # told once of several addresses
                 "memory": {"total": 0, "gpu": 0, "breakdown": {}},
                 "restarts": 0,
+                "replicas": [],
                 **dict.fromkeys(("uptime_seconds", "started_at", "next_try_at")),
             }
             for engine in remote

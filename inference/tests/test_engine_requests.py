@@ -182,6 +182,22 @@ def test_r14_a_shutdown_lets_the_callers_it_has_end(as_alice, start, settings):
     assert b"[DONE]" in b"".join(got)
 
 
+def test_r14_a_model_that_is_disabled_lets_its_callers_end(as_alice, start, settings):
+    with start():
+        as_alice.post(LOAD, NAMED)
+        path = socket_for("org/m", settings.GATEHOUSE.data_path)
+        thread, got = stream(path, tokens=20, tick=0.1)
+
+        Model.objects.update(enabled=False)
+        until(lambda: state() == EngineState.DRAINING)
+        until(lambda: state() == EngineState.STOPPED)
+        thread.join(20)
+        Model.objects.update(enabled=True)
+        assert as_alice.post(LOAD, NAMED).status_code == 200
+
+    assert b"[DONE]" in b"".join(got)
+
+
 def test_r14_a_drain_ends_at_its_limit(as_alice, start, settings, monkeypatch):
     monkeypatch.setattr(supervisor, "DRAIN_LIMIT_S", 1.0)
     with start():

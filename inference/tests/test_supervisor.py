@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from accounts.runtime import stored_settings
 from inference import supervisor
 from inference.guarded import Guarded
 from inference.models import Engine, EngineState, Model
@@ -48,6 +49,7 @@ def make_runner(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(supervisor, "BACKOFF_S", (0.05,) * 5)
     monkeypatch.setattr(supervisor, "PROBE_STARTING_S", 0.05)
     monkeypatch.setattr(supervisor, "PROBE_READY_S", 0.05)
+    stored_settings().fresh()
     made = []
     with ThreadPoolExecutor(2) as probes:
 
@@ -121,20 +123,6 @@ def test_an_engine_that_stops_answering_is_started_again(make_runner, monkeypatc
 
     assert "stopped answering" in Engine.objects.get().message
     assert not engine.is_running()
-
-
-def test_a_model_that_was_told_to_is_unloaded_when_idle(make_runner):
-    runner = make_runner(WORKS, idle_timeout_s=1)
-    runner.start()
-    until(runner, lambda: runner.state == EngineState.READY)
-    pid = runner.pid
-
-    until(runner, lambda: runner.state == EngineState.STOPPED)
-
-    assert Engine.objects.get().message == "unloaded: it was idle"
-    assert not psutil.pid_exists(pid)
-    runner.start()
-    until(runner, lambda: runner.state == EngineState.READY)
 
 
 def test_the_guardian_ends_the_whole_tree_when_its_pipe_closes(tmp_path):
