@@ -16,7 +16,6 @@ from accounts.tests.test_gate import methods_of_view, routes, view_of
 from core.declared import Declaration, declaration_of, declares
 from core.envelopes import envelope
 from core.errors import InvalidRequestError
-from tests.people import Api
 
 LANE_AND_ALL = 100  # routes, at the least
 FREE = {  # JSON that is somebody else's to define, by component or field
@@ -237,5 +236,5 @@ def test_c04_swagger_is_public_and_all_of_it_is_served_from_here(anonymous):
     assert re.findall(r"<script(?![^>]*src=)|<style|\son\w+=|style=", text) == []
 
 
-def test_c04_swagger_needs_no_account_and_posts_are_refused():
-    assert Api()("POST", "/swagger/doc.json", {}).status_code in {401, 405}
+def test_c04_swagger_needs_no_account_and_posts_are_refused(anonymous):
+    assert anonymous("POST", "/swagger/doc.json", {}).status_code in {401, 405}

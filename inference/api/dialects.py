@@ -44,6 +44,13 @@ Prompt = (
 )
 
 
+class ServerSentEvent(TypedDict):
+    """One of a stream: `data` is JSON of the family, or its end marker."""
+
+    event: NotRequired[str]
+    data: str
+
+
 class StreamOptions(TypedDict):
     include_usage: NotRequired[bool]
 
@@ -326,18 +333,19 @@ class Prefer(TypedDict):
     ]
 
 
-def _or_stream(shape: Any, example: Any, event: str) -> list[Content]:
+def _or_stream(shape: Any, example: Any, data: str, event: str = "") -> list[Content]:
     """JSON, or server-sent events where `stream` is true."""
-    return [Content(JSON, shape, example), Content("text/event-stream", str, event)]
+    shown = {**({"event": event} if event else {}), "data": data}
+    return [Content(JSON, shape, example), Content("text/event-stream", ServerSentEvent, shown)]
 
 
 _CHUNK = (
-    'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1790000000,"model":"m",'
-    '"choices":[{"index":0,"delta":{"content":"A"},"finish_reason":null}]}\n\ndata: [DONE]\n\n'
+    '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1790000000,"model":"m",'
+    '"choices":[{"index":0,"delta":{"content":"A"},"finish_reason":null}]}'
 )
 _TEXT_CHUNK = (
-    'data: {"id":"cmpl-1","object":"text_completion","created":1790000000,"model":"m",'
-    '"choices":[{"index":0,"text":"A","finish_reason":null}]}\n\ndata: [DONE]\n\n'
+    '{"id":"cmpl-1","object":"text_completion","created":1790000000,"model":"m",'
+    '"choices":[{"index":0,"text":"A","finish_reason":null}]}'
 )
 _USAGE = {"prompt_tokens": 14, "completion_tokens": 9, "total_tokens": 23}
 _TEXT = "The house above a gate, whose keeper decides who comes in."
@@ -413,7 +421,8 @@ MESSAGES = Declaration(
             "stop_reason": "end_turn",
             "usage": {"input_tokens": 14, "output_tokens": 9},
         },
-        'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+        '{"type":"message_stop"}',
+        "message_stop",
     ),
 )
 COUNT_TOKENS = Declaration(
@@ -438,7 +447,8 @@ RESPONSES = Declaration(
             "status": "completed",
             "output": [],
         },
-        'event: response.completed\ndata: {"type":"response.completed"}\n\ndata: [DONE]\n\n',
+        '{"type":"response.completed"}',
+        "response.completed",
     ),
     errors=(501,),
 )

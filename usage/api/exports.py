@@ -24,7 +24,7 @@ _FORMATS = {
     "csv": (as_csv, "text/csv; charset=utf-8"),
     "jsonl": (as_json_lines, "application/x-ndjson"),
 }
-FILES = [Content(kind) for _, kind in _FORMATS.values()]
+FILES = [Content(kind.partition(";")[0]) for _, kind in _FORMATS.values()]
 
 
 class ExportView(AccountView):

@@ -1,0 +1,83 @@
+"""R-18, R-26, R-27: a running server does what its own document says, and never answers 5xx to input.
+
+schemathesis makes the requests. A few examples of each operation here; `make test-full` takes many.
+"""
+
+import httpx
+import pytest
+
+from tests.schema_runs import LEFT_OUT, Caller, Things, findings
+from tests.servers import Server
+from tests.stub import StubEngine
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+FEW, MANY = 4, 30
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    stub = StubEngine()
+    folder = tmp_path_factory.mktemp("schema")
+    one = None
+    try:
+        one = Server(
+            folder,
+            web_only=True,
+            LOCALAI_ENGINES=f"m={stub.url}",
+            LOCALAI_MODELS_PATH=str(folder / "models"),
+            LOCALAI_BACKENDS_PATH=str(folder / "backends"),
+        )
+        yield one
+    finally:
+        if one is not None:
+            one.stop()
+        stub.stop()
+
+
+@pytest.fixture(scope="module")
+def document(server):
+    return httpx.get(f"{server.url}/swagger/doc.json", timeout=30).json()
+
+
+def as_admin(server, document, examples):
+    return findings(document, Caller(server, admin=True), examples=examples, real=Things(server))
+
+
+def refused(response, operation):
+    """The anonymous see nothing of what is not public."""
+    if operation["x-requirement"] != "public" and response.status_code not in {400, 401}:
+        return f"{response.status_code} for nobody"
+    return ""
+
+
+def as_nobody(server, document, examples):
+    def nothing(_method, _path):
+        yield from ()
+
+    return findings(
+        document, Caller(server, admin=False), examples=examples, real=nothing, check=refused
+    )
+
+
+def test_r27_an_admin_gets_no_5xx_and_nothing_outside_the_schema(server, document):
+    found = as_admin(server, document, FEW)
+
+    assert not found, "\n".join(found)
+
+
+def test_r27_nobody_gets_401_and_nothing_outside_the_schema(server, document):
+    found = as_nobody(server, document, FEW)
+
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.full
+def test_r27_the_same_with_many_examples(server, document):
+    found = [*as_admin(server, document, MANY), *as_nobody(server, document, MANY)]
+
+    assert not found, "\n".join(found)
+
+
+def test_what_is_left_out_is_in_the_document(document):
+    for method, path in LEFT_OUT:
+        assert method.lower() in document["paths"][path]
