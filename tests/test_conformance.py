@@ -48,6 +48,7 @@ def test_r18_what_declares_nothing_is_not_looked_at():
     assert unlike("GET", "/app", answer(b"<html>", kind="text/html")) == ""
     assert unlike("GET", "/nowhere/at/all", answer({}, status=404)) == ""
     assert unlike("PATCH", PATH, answer({}, status=405)) == ""
+    assert unlike("POST", "/metrics", answer({}, status=405)) == ""
 
 
 def test_r18_every_example_is_one():

@@ -3,6 +3,8 @@
 schemathesis makes the requests. A few examples of each operation here; `make test-full` takes many.
 """
 
+import re
+
 import httpx
 import pytest
 
@@ -11,6 +13,7 @@ from tests.servers import Server
 from tests.stub import StubEngine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+SOME_ID = "00000000-0000-4000-8000-000000000000"
 FEW, MANY = 4, 30
 
 
@@ -76,6 +79,21 @@ def test_r27_the_same_with_many_examples(server, document):
     found = [*as_admin(server, document, MANY), *as_nobody(server, document, MANY)]
 
     assert not found, "\n".join(found)
+
+
+def test_r27_any_other_method_of_any_address_is_405(server, document):
+    wrong = []
+    some = {"user_id": SOME_ID, "key_id": SOME_ID, "invite_id": SOME_ID, "price_id": SOME_ID}
+    some |= {"quota_id": SOME_ID, "session_id": SOME_ID, "passkey_id": "1"}
+    with server.client() as client:
+        for path, methods in document["paths"].items():
+            address = re.sub(r"{(\w+)}", lambda name: some.get(name.group(1), "m"), path)
+            for method in {"get", "post", "put", "patch", "delete"} - methods.keys():
+                answer = client.request(method, address)
+                error = answer.json().get("error")  # the gate's, so never a flat one
+                if answer.status_code != 405 or not isinstance(error, dict):
+                    wrong.append(f"{method} {path}: {answer.status_code} {answer.text[:100]}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_what_is_left_out_is_in_the_document(document):

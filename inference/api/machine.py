@@ -138,7 +138,7 @@ class LoadView(MachineView):
         body_example={"model": "smollm2-135m-instruct"},
         answer=answers.Loaded,
         more={202: answers.Loaded},
-        errors=(404,),
+        errors=(404, 409),
     )
     def post(self, request: Request) -> Response:
         name = named_model(request)
