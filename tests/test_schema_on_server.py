@@ -14,6 +14,11 @@ from tests.stub import StubEngine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 SOME_ID = "00000000-0000-4000-8000-000000000000"
+SOME = {
+    **dict.fromkeys(("user_id", "key_id", "invite_id", "price_id"), SOME_ID),
+    **dict.fromkeys(("quota_id", "session_id"), SOME_ID),
+    "passkey_id": "1",
+}
 FEW, MANY = 4, 30
 
 
@@ -81,13 +86,42 @@ def test_r27_the_same_with_many_examples(server, document):
     assert not found, "\n".join(found)
 
 
+BAD_BODIES = {
+    "no JSON": (b"{", "application/json"),
+    "a list": (b"[]", "application/json"),
+    "a number": (b"1e999", "application/json"),
+    "nothing but null": (b"null", "application/json"),
+    "too deep": (b'{"a":' * 20_000 + b"1" + b"}" * 20_000, "application/json"),
+    "half a surrogate": (b'{"model": "\\ud800", "email": "\\ud800"}', "application/json"),
+    "no UTF-8": (b'{"model": "\xff", "email": "\xff"}', "application/json"),
+    "XML": (b"<model>m</model>", "application/xml"),
+    "a form": (b"model=m&email=x", "application/x-www-form-urlencoded"),
+    "parts": (b"--x\r\n\r\nm\r\n--x--", "multipart/form-data; boundary=x"),
+}
+
+
+def test_r27_what_is_no_object_is_400_everywhere(server, document):
+    wrong = []
+    with server.client() as client, server.admin_browser() as browser:
+        for path, methods in document["paths"].items():
+            address = re.sub(r"{(\w+)}", lambda name: SOME.get(name.group(1), "m"), path)
+            for method, operation in methods.items():
+                if "requestBody" not in operation:
+                    continue
+                by = browser if operation["x-requirement"].endswith("session") else client
+                for name, (body, kind) in BAD_BODIES.items():
+                    headers = {"content-type": kind}
+                    answer = by.request(method, address, content=body, headers=headers)
+                    if not 400 <= answer.status_code < 500 or "Traceback" in answer.text:
+                        wrong.append(f"{method} {path}, {name}: {answer.status_code}")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_r27_any_other_method_of_any_address_is_405(server, document):
     wrong = []
-    some = {"user_id": SOME_ID, "key_id": SOME_ID, "invite_id": SOME_ID, "price_id": SOME_ID}
-    some |= {"quota_id": SOME_ID, "session_id": SOME_ID, "passkey_id": "1"}
     with server.client() as client:
         for path, methods in document["paths"].items():
-            address = re.sub(r"{(\w+)}", lambda name: some.get(name.group(1), "m"), path)
+            address = re.sub(r"{(\w+)}", lambda name: SOME.get(name.group(1), "m"), path)
             for method in {"get", "post", "put", "patch", "delete"} - methods.keys():
                 answer = client.request(method, address)
                 error = answer.json().get("error")  # the gate's, so never a flat one
