@@ -18,6 +18,7 @@ from accounts.api.shapes import listed_audit
 from accounts.models import AuditRecord
 from core.declared import JSON, Content, declares, shape
 from core.errors import InvalidRequestError
+from core.moments import in_utc
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 MAX_OFFSET = 1_000_000
@@ -102,8 +103,8 @@ def _moment(given: str, name: str) -> datetime | None:
         return None
     try:
         moment = parse_datetime(given.replace(" ", "+"))  # a `+` of a query comes as a space
+        if moment is not None and moment.tzinfo is not None:
+            return in_utc(moment)
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise InvalidRequestError(f"{name} must be an RFC 3339 time", param=name)
-    return moment
+        pass
+    raise InvalidRequestError(f"{name} must be an RFC 3339 time", param=name)

@@ -20,6 +20,7 @@ from core.declared import declares
 from core.drf import read_json, required_name, text
 from core.durations import parse_duration
 from core.errors import ConflictError, InvalidRequestError, NotFoundError
+from core.moments import in_utc
 
 MAX_KEYS = 100
 FAR = timedelta(days=36500)
@@ -42,15 +43,12 @@ def _moment(given: str, *, now: datetime) -> datetime:
     message = "invalid expiresAt format, use RFC3339"
     try:
         moment = parse_datetime(given)
+        if moment is None or moment.tzinfo is None:
+            raise InvalidRequestError(message, param="expiresAt")
+        moment = in_utc(moment)
     except ValueError as exc:
         raise InvalidRequestError(message, param="expiresAt") from exc
-    if moment is None or moment.tzinfo is None:
-        raise InvalidRequestError(message, param="expiresAt")
-    try:
-        usable = now < moment < now + FAR
-    except OverflowError as exc:
-        raise InvalidRequestError(message, param="expiresAt") from exc
-    if not usable:
+    if not now < moment < now + FAR:
         raise InvalidRequestError("expiresAt must be in the future", param="expiresAt")
     return moment
 

@@ -16,6 +16,7 @@ from accounts.runtime import env
 from core.declared import declares
 from core.drf import read_json, text
 from core.errors import InvalidRequestError
+from core.moments import in_utc
 from usage import prices
 from usage.api import shapes
 from usage.models import Price
@@ -77,9 +78,9 @@ def _valid_from(data: dict[str, Any]) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(given)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else in_utc(moment)
     except ValueError as exc:
         raise InvalidRequestError("valid_from must be RFC 3339", param="valid_from") from exc
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def shown(row: Price) -> dict[str, Any]:

@@ -76,7 +76,9 @@ def test_r29_one_comparison_at_a_time(as_alice, some_usage):
     assert as_alice.post(PATH).status_code == 200
 
 
-def test_r29_w32_a_comparison_is_broken_off_when_it_takes_too_long(as_alice, some_usage, monkeypatch):
+def test_r29_w32_a_comparison_is_broken_off_when_it_takes_too_long(
+    as_alice, some_usage, monkeypatch
+):
     slow = {
         "sqlite": "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n"
         " WHERE x < 100000000) SELECT MAX(x) FROM n",
