@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help serve web engine test test-quick lint bench bench-peers bench-usage audit requirements clean
+.PHONY: help serve web engine test test-full test-quick lint bench bench-peers bench-usage audit requirements clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,8 +36,14 @@ test: dev-env ## all tests: real engines, both databases, faults
 	$(PY) -m pytest -q tests || failed=1; \
 	test -z "$$failed"
 
+test-full: export GATEHOUSE_CHECK_ANSWERS := 1
+test-full: dev-env ## all that test does, the long ones, and every answer held against the document
+	@failed=; $(PY) -m pytest -q -m "full or not full" core $(APPS) tests || failed=1; \
+	GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q $(APPS) tests/test_two_doors.py || failed=1; \
+	test -z "$$failed"
+
 test-quick: dev-env ## tests without engine and browser, under a minute
-	@$(PY) -m pytest -q $(BESIDE) -m "not slow" core $(APPS) tests/test_two_doors.py
+	@$(PY) -m pytest -q $(BESIDE) -m "not slow and not full" core $(APPS) tests/test_two_doors.py
 
 lint: dev-env ## everything static that CI looks at
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

@@ -24,7 +24,7 @@ from accounts.runtime_settings import in_force
 from core import call_times, correlation
 from core.call import correlation_id_for
 from core.drf import error_response
-from core.envelopes import Family
+from core.envelopes import Family, refusal_family
 from core.errors import (
     ForbiddenError,
     GatehouseError,
@@ -198,8 +198,7 @@ class GateMiddleware:
         if page and isinstance(error, ForbiddenError) and request.method == "GET":
             duty = request.principal.duty if request.principal else None
             return HttpResponseRedirect(f"/{duty}" if duty else "/app?notice=admins_only")
-        own = family not in {"flat", "settings"} or error.http_status == 429
-        nested: Family = family if own else "openai"
+        nested = refusal_family(family, error.http_status)
         return error_response(error, nested, opaque=env().opaque_errors)
 
 

@@ -1,15 +1,17 @@
 """The addresses that this app answers: accounts, keys, sessions, settings, and their pages."""
 
 from django.urls import URLPattern, path
+from django.views.generic import RedirectView
 
 from accounts import account_pages as account_page
 from accounts import factor_pages, mail_pages
 from accounts import pages as account_pages
-from accounts.api import account, audit, entry, factors, invites, keys, mailed, settings
+from accounts.api import account, audit, entry, factors, invites, keys, mailed, openapi, settings
 from accounts.api import admin as admin_api
 from accounts.social import views as social
 
 API: list[URLPattern] = [
+    path("swagger/doc.json", openapi.DocumentView.as_view(), name="openapi"),
     path("api/settings", settings.SettingsView.as_view(), name="settings"),
     path("api/auth/status", entry.StatusView.as_view(), name="auth-status"),
     path("api/auth/register", entry.RegisterView.as_view(), name="auth-register"),
@@ -99,6 +101,8 @@ API: list[URLPattern] = [
 ]
 
 PAGES: list[URLPattern] = [
+    path("swagger", RedirectView.as_view(url="/swagger/index.html"), name="swagger-root"),
+    path("swagger/index.html", openapi.swagger, name="swagger"),
     path("app/account", account_page.account, name="account"),
     path("app/account/link/<str:provider>", account_page.link, name="account-link"),
     path("app/account/unlink/<str:provider>", account_page.unlink, name="account-unlink"),

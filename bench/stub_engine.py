@@ -82,7 +82,7 @@ def plain(path: str, body: dict[str, Any], n: int) -> dict[str, Any]:
     if path == "/v1/responses":
         return response_object(n, "completed")
     if path == "/tokenize":
-        words = body.get("prompt", "x " * PROMPT_TOKENS).split()
+        words = str(body.get("prompt") or "x " * PROMPT_TOKENS).split()
         return {"count": len(words), "max_model_len": 100, "tokens": list(range(len(words)))}
     return {"prompt": "text"}
 

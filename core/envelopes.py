@@ -55,6 +55,13 @@ def envelope(error: GatehouseError, family: Family) -> dict[str, Any]:
     return {"error": inner, **error.extra}
 
 
+def refusal_family(family: Family, status: int) -> Family:
+    """The envelope of what the gate refuses on a route of `family`: where that is flat, the nested one,
+    but for a limit (contract, 4.5).
+    """
+    return "openai" if family in {"flat", "settings"} and status != 429 else family
+
+
 def error_body(error: GatehouseError, family: Family, *, opaque: bool) -> bytes:
     """The body of `error` as bytes; none for what LOCALAI_OPAQUE_ERRORS hides (C-17)."""
     hidden = opaque and (error.http_status in {401, 403, 404} or error.http_status >= 500)

@@ -24,7 +24,7 @@ from core.call import (
     Send,
 )
 from core.cross_site import refuse_foreign
-from core.envelopes import Family
+from core.envelopes import Family, refusal_family
 from core.errors import (
     ForbiddenError,
     GatehouseError,
@@ -158,8 +158,9 @@ class Lane:
             task.uncancel()
         except ClientGoneError:
             return
-        except GatehouseError as exc:
-            await answer.fail(exc, route.family, opaque=runtime.opaque_errors)
+        except GatehouseError as exc:  # a flat view of the lane raises nothing of its own
+            family = refusal_family(route.family, exc.http_status)
+            await answer.fail(exc, family, opaque=runtime.opaque_errors)
         except Exception:
             log.exception("unexpected error on %s", route.name)
             error = UnavailableError("The server could not answer this request.", status=500)

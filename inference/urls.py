@@ -4,7 +4,17 @@ from django.urls import URLPattern, path
 from rest_framework.views import APIView
 
 from inference import pages
-from inference.api import accounts, gallery, health, logs, machine, metrics, operations, views
+from inference.api import (
+    accounts,
+    gallery,
+    health,
+    logs,
+    machine,
+    metrics,
+    operations,
+    server,
+    views,
+)
 
 _INFERENCE: list[tuple[str, type[APIView], str]] = [
     ("chat/completions", views.ChatCompletionsView, "chat-completions"),
@@ -29,6 +39,9 @@ HEALTH: list[URLPattern] = [
     path("readyz", health.readyz, name="readyz"),
     path("version", health.version, name="version"),
     path("metrics", metrics.metrics, name="metrics"),
+    path("api/features", server.BuiltView.as_view(), name="features"),
+    path("api/setup", server.SetupView.as_view(), name="setup"),
+    path(".well-known/localai.json", server.DiscoveryView.as_view(), name="discovery"),
 ]
 
 MACHINE: list[URLPattern] = [

@@ -36,6 +36,8 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "allauth",
     "allauth.account",
     "allauth.socialaccount",
@@ -201,6 +203,25 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "core.drf.JSONAlways",
     "EXCEPTION_HANDLER": "core.drf.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_SCHEMA_CLASS": "accounts.openapi.document.OperationSchema",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Gatehouse API",
+    "DESCRIPTION": "LocalAI's, OpenAI's and Anthropic's interfaces, with accounts in front of them. "
+    "Errors carry the envelope of the family that was called. With LOCALAI_OPAQUE_ERRORS the bodies "
+    "of 401, 403, 404 and 5xx are empty. A name with a slash goes into a path as it is, or as %2F.",
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.0",
+    "LICENSE": {"name": "MIT"},
+    "DEFAULT_GENERATOR_CLASS": "accounts.openapi.document.Generator",
+    "POSTPROCESSING_HOOKS": [],  # they name enums of serializers, which there are none of
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "Bearer": {"type": "http", "scheme": "bearer"},
+            "ApiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            "Session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE_NAME},
+        }
+    },
 }
 
 LOGGING = {

@@ -1,5 +1,6 @@
 """The cast: alice (an admin), bob (a user), mallory (a stranger with an account), and their clients."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 from django.test import Client
 
 PASSWORD = "correct horse lamp"
+# As `make test-full` does: every answer is held against the OpenAPI document.
+CHECK_ANSWERS = bool(os.environ.get("GATEHOUSE_CHECK_ANSWERS"))
 
 
 class Api:
@@ -21,13 +24,18 @@ class Api:
         if body is not None:
             extra = {"data": body, "content_type": "application/json"}
         merged = {**self.headers, **{k.replace("_", "-"): v for k, v in headers.items()}}
-        return self.client.generic(
+        answer = self.client.generic(
             method,
             path,
             data=_encoded(extra.get("data")),
             content_type=extra.get("content_type", ""),
             headers=merged,
         )
+        if CHECK_ANSWERS:
+            from tests.conformance import unlike
+
+            assert not (fault := unlike(method, path, answer)), fault
+        return answer
 
     def get(self, path: str, **headers: str) -> Any:
         return self("GET", path, **headers)

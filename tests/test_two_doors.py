@@ -35,6 +35,8 @@ REQUESTS = [
     ("POST", "/v1/responses", {"model": "m"}),
     ("POST", "/v1/chat/completions", {"model": "m", "messages": HI, "chat_template": "x"}),
     ("DELETE", "/v1/chat/completions", None),
+    ("GET", "/api/models/capabilities", None),
+    ("PUT", "/api/models/capabilities", None),
 ]
 
 

@@ -5,14 +5,17 @@ between; that is another way than the one by which rollups are written. The diff
 """
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
+from core.errors import ConflictError
+from core.files import AlreadyHeldError, exclusive
 from usage.buckets import (
     DAY_MS,
     HOURS_A_DAY,
@@ -32,7 +35,7 @@ from usage.records import BadRecordError, row_of
 from usage.retention import expired_before
 
 log = logging.getLogger("gatehouse.books")
-DAYS, KEPT, PART = 3, timedelta(days=31), 2000
+DAYS, KEPT, PART, CHECK_S = 3, timedelta(days=31), 2000, 30.0
 _EVENTS, _ROLLUPS, _MODELS = (
     each._meta.db_table  # noqa: SLF001
     for each in (UsageEvent, UsageRollup, ModelRollup)
@@ -51,16 +54,50 @@ _OF_EVENTS = ", ".join(
 _OF_ROLLUPS = ", ".join(f"COALESCE(SUM({name}), 0)" for name in _COMPARED)
 
 
-def check(now: datetime) -> BooksCheck:
-    """Compare, keep the result and return it. The latest one is what pages and metrics show."""
-    drain()
-    findings = [*_days(now), *_months(now), *_journal()]
+def check(now: datetime, *, limit_s: float | None = None) -> BooksCheck:
+    """Compare, keep the result and return it. The latest one is what pages and metrics show.
+
+    With `limit_s` neither the drain before it nor any statement takes longer: OperationalError.
+    """
+    drain(limit_s)
+    with _within(limit_s):
+        findings = [*_days(now), *_months(now), *_journal()]
     difference = sum(each["difference"] for each in findings)
     kept = BooksCheck.objects.create(at=now, difference=difference, report={"findings": findings})
     BooksCheck.objects.filter(at__lt=now - KEPT).delete()
     if difference:
         log.error("the books do not balance: %d; see the system page", difference)
     return kept
+
+
+def check_now(now: datetime) -> BooksCheck:
+    """The same for somebody who waits for it. Raises ConflictError while another one is made."""
+    try:
+        with exclusive(journal_folder() / ".check.lock", timeout_s=0):
+            return check(now, limit_s=CHECK_S)
+    except AlreadyHeldError as exc:
+        raise ConflictError("The books are being compared at this moment.") from exc
+
+
+@contextmanager
+def _within(limit_s: float | None) -> Iterator[None]:
+    """Let the database break off what takes longer; SQLite all of it together, and without a
+    transaction of ours, which would keep everybody from writing.
+    """
+    if limit_s is None:
+        yield
+    elif connection.vendor == "postgresql":
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = '{limit_s * 1000:.0f}'")
+            yield
+    else:
+        connection.ensure_connection()
+        raw, until = connection.connection, time.monotonic() + limit_s
+        raw.set_progress_handler(lambda: time.monotonic() > until, 100_000)
+        try:
+            yield
+        finally:
+            raw.set_progress_handler(None, 0)
 
 
 def latest() -> BooksCheck | None:

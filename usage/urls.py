@@ -5,7 +5,7 @@ traces.
 from django.urls import URLPattern, path
 
 from usage import pages
-from usage.api import exports, people, prices, quotas, reports, traces
+from usage.api import books, exports, people, prices, quotas, reports, traces
 
 API: list[URLPattern] = [
     path("api/auth/me", people.MeView.as_view(), name="auth-me"),
@@ -48,6 +48,7 @@ API: list[URLPattern] = [
         prices.PriceView.as_view(),
         name="auth-admin-price",
     ),
+    path("api/accounting", books.AccountingView.as_view(), name="accounting"),
     path("api/usage", reports.LocalUsageView.as_view(), name="usage"),
     path("api/usage/all", reports.LocalUsageAllView.as_view(), name="usage-all"),
     path("api/traces", traces.TracesView.as_view(), name="traces"),

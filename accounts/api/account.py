@@ -8,12 +8,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import own_account, sessions
+from accounts.api import answers, bodies
 from accounts.api.base import AccountView
 from accounts.api.entry import text_with_nul
 from accounts.api.shapes import listed_session
 from accounts.audit import actor_of, record
 from accounts.models import Session
 from accounts.people import subject
+from core.declared import declares
 from core.drf import flag, read_json, required_name, text
 from core.errors import InvalidRequestError, NotFoundError
 
@@ -23,6 +25,7 @@ MAX_AVATAR_CHARS = 512
 class ProfileView(AccountView):
     """E-08: name and avatar, nothing else whatever the body says."""
 
+    @declares("Change name and picture", body=bodies.Profile, answer=answers.ProfileSaved)
     def put(self, request: Request) -> Response:
         data = read_json(request._request)  # noqa: SLF001
         name, avatar_url = required_name(text(data, "name")), avatar(text(data, "avatar_url"))
@@ -57,6 +60,7 @@ def avatar(given: str) -> str:
 class PasswordView(AccountView):
     """E-09."""
 
+    @declares("Change the password", body=bodies.NewPassword, answer=answers.Message, errors=(401,))
     def put(self, request: Request) -> Response:
         user = self.user(request)
         own_account.refuse_without_password(user)
@@ -75,12 +79,14 @@ class PasswordView(AccountView):
 class SessionsView(AccountView):
     """`GET /api/auth/sessions` (S-25) and E-10."""
 
+    @declares("One's sessions", answer=answers.OwnSessions)
     def get(self, request: Request) -> Response:
         principal = self.principal(request)
         rows = Session.objects.filter(user_id=principal.user_id).order_by("-created_at")[:200]
         current = principal.session_key
         return Response({"sessions": [listed_session(row, current=current) for row in rows]})
 
+    @declares("End all other sessions", answer=answers.Message)
     @transaction.atomic
     def delete(self, request: Request) -> Response:
         user = self.user(request)
@@ -92,6 +98,7 @@ class SessionsView(AccountView):
 class SessionView(AccountView):
     """`DELETE /api/auth/sessions/:id` (S-25)."""
 
+    @declares("End one session", answer=answers.Message, errors=(404,))
     def delete(self, request: Request, session_id: UUID) -> Response:
         by = actor_of(request._request)  # noqa: SLF001
         if not sessions.end_one(session_id, owner_id=self.principal(request).user_id, by=by):

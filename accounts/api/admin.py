@@ -7,12 +7,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import people
+from accounts.api import answers, bodies
 from accounts.api.base import AccountView
 from accounts.api.entry import text_with_nul
 from accounts.api.shapes import allowed_models
 from accounts.audit import actor_of
 from accounts.features import effective_permissions
 from accounts.models import Role, Status, User
+from core.declared import declares
 from core.drf import flag, read_json
 from core.errors import InvalidRequestError, NotFoundError
 
@@ -23,6 +25,7 @@ MAX_MODEL_CHARS = 255
 class UserRoleView(AccountView):
     """E-18."""
 
+    @declares("Set a role", body=bodies.RoleChange, answer=answers.Message, errors=(404, 409))
     def put(self, request: Request, user_id: UUID) -> Response:
         self.refuse_self(request, user_id, "cannot change your own role")
         role = _choice(request, "role", {Role.ADMIN, Role.USER}, "'admin' or 'user'")
@@ -33,6 +36,9 @@ class UserRoleView(AccountView):
 class UserStatusView(AccountView):
     """E-19."""
 
+    @declares(
+        "Let in, or lock out", body=bodies.StatusChange, answer=answers.Message, errors=(404, 409)
+    )
     def put(self, request: Request, user_id: UUID) -> Response:
         self.refuse_self(request, user_id, "cannot change your own status")
         allowed = {Status.ACTIVE, Status.DISABLED}
@@ -52,6 +58,9 @@ def _choice(request: Request, name: str, allowed: set[Any], words: str) -> str:
 class UserPasswordView(AccountView):
     """E-20."""
 
+    @declares(
+        "Reset a password", body=bodies.PasswordByAdmin, answer=answers.Message, errors=(404,)
+    )
     def put(self, request: Request, user_id: UUID) -> Response:
         self.refuse_self(
             request,
@@ -73,6 +82,7 @@ class UserPasswordView(AccountView):
 class UserPermissionsView(AccountView):
     """E-22 and E-23."""
 
+    @declares("A person's features", answer=answers.UserPermissions, errors=(404,))
     def get(self, _request: Request, user_id: UUID) -> Response:
         user = User.objects.filter(pk=user_id).first()
         if user is None:
@@ -80,6 +90,12 @@ class UserPermissionsView(AccountView):
         effective = effective_permissions(user.role, user.permissions)
         return Response({"user_id": str(user_id), "permissions": effective})
 
+    @declares(
+        "Set a person's features",
+        body=bodies.Permissions,
+        answer=answers.PermissionsSaved,
+        errors=(404,),
+    )
     def put(self, request: Request, user_id: UUID) -> Response:
         invalid = "invalid request body"
         wanted = read_json(request._request, invalid=invalid)  # noqa: SLF001
@@ -93,6 +109,12 @@ class UserPermissionsView(AccountView):
 class UserModelsView(AccountView):
     """E-24."""
 
+    @declares(
+        "Set which models a person may use",
+        body=bodies.AllowedModels,
+        answer=answers.ModelListSaved,
+        errors=(404,),
+    )
     def put(self, request: Request, user_id: UUID) -> Response:
         invalid = "invalid request body"
         data = read_json(request._request, invalid=invalid)  # noqa: SLF001

@@ -2,26 +2,50 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Annotated, Literal, NotRequired
 
 import orjson
 from django.db.models import QuerySet
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.utils.dateparse import parse_datetime
+from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.api import answers
 from accounts.api.base import AccountView
 from accounts.api.shapes import listed_audit
 from accounts.models import AuditRecord
+from core.declared import JSON, Content, declares, shape
 from core.errors import InvalidRequestError
+from core.moments import in_utc
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 MAX_OFFSET = 1_000_000
+AuditQuery = shape(
+    "AuditQuery",
+    {
+        "limit": NotRequired[
+            Annotated[int, Field(ge=1, le=MAX_LIMIT, description=f"{DEFAULT_LIMIT} without it")]
+        ],
+        "offset": NotRequired[Annotated[int, Field(ge=0, le=MAX_OFFSET)]],
+        "actor": NotRequired[Annotated[str, Field(description="An account's id or address")]],
+        "action": NotRequired[str],
+        "from": NotRequired[datetime],
+        "to": NotRequired[datetime],
+        "format": NotRequired[Literal["jsonl"]],
+    },
+)
 
 
 class AuditView(AccountView):
     """Newest first. `limit`, `offset`, `actor` (id or address), `action`, `from`, `to` (RFC 3339)."""
 
+    @declares(
+        "The audit trail",
+        query=AuditQuery,
+        answer=[Content(JSON, answers.AuditPage), Content("application/jsonl")],
+    )
     def get(self, request: Request) -> HttpResponseBase:
         given = request.query_params
         rows = chosen(
@@ -79,8 +103,8 @@ def _moment(given: str, name: str) -> datetime | None:
         return None
     try:
         moment = parse_datetime(given.replace(" ", "+"))  # a `+` of a query comes as a space
+        if moment is not None and moment.tzinfo is not None:
+            return in_utc(moment)
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise InvalidRequestError(f"{name} must be an RFC 3339 time", param=name)
-    return moment
+        pass
+    raise InvalidRequestError(f"{name} must be an RFC 3339 time", param=name)

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import sessions
+from accounts.api import answers, bodies
 from accounts.api.base import AccountView
 from accounts.api.shapes import brief_user, caller
 from accounts.audit import actor_of
@@ -18,6 +19,7 @@ from accounts.runtime_settings.in_force import registration_mode
 from accounts.sign_in import sign_in, sign_in_with_token
 from accounts.social.availability import offered
 from accounts.social.logout import end_session_url
+from core.declared import declares
 from core.drf import flag, read_json, text
 from core.errors import InvalidRequestError
 from core.http import GatedRequest
@@ -26,6 +28,7 @@ from core.http import GatedRequest
 class StatusView(AccountView):
     """E-01."""
 
+    @declares("Who is signed in, and how one can", answer=answers.ServerStatus)
     def get(self, request: Request) -> Response:
         principal = cast("GatedRequest", request._request).principal  # noqa: SLF001
         mode = auth_mode()
@@ -56,6 +59,16 @@ def providers() -> list[str]:
 class RegisterView(AccountView):
     """E-02."""
 
+    @declares(
+        "Make an account",
+        body=bodies.Registration,
+        body_example={**bodies.EXAMPLE_SIGN_IN, "name": "Alice"},
+        answer=answers.SignedIn | answers.Message,
+        status=201,
+        example={"user": answers.EXAMPLE_USER},
+        more={200: answers.Waiting},
+        errors=(409,),
+    )
     def post(self, request: Request) -> Response:
         data = read_json(request._request)  # noqa: SLF001
         asked = Registration(
@@ -90,6 +103,14 @@ def text_with_nul(data: dict[str, Any], name: str) -> str:
 class LoginView(AccountView):
     """E-03."""
 
+    @declares(
+        "Sign in with address and password",
+        body=bodies.SignIn,
+        body_example=bodies.EXAMPLE_SIGN_IN,
+        answer=answers.SignedIn | answers.FactorOwed,
+        example={"user": answers.EXAMPLE_USER},
+        errors=(401,),
+    )
     def post(self, request: Request) -> Response:
         data = read_json(request._request)  # noqa: SLF001
         email, password = text(data, "email"), text_with_nul(data, "password")
@@ -105,6 +126,7 @@ class LoginView(AccountView):
 class TokenLoginView(AccountView):
     """E-04."""
 
+    @declares("Sign in with an API key", body=bodies.Token, answer=answers.SignedIn, errors=(401,))
     def post(self, request: Request) -> Response:
         data = read_json(request._request, invalid="token is required")  # noqa: SLF001
         token = text(data, "token", invalid="token is required")
@@ -114,6 +136,7 @@ class TokenLoginView(AccountView):
 class LogoutView(AccountView):
     """E-05."""
 
+    @declares("Sign out", answer=answers.SignedOut)
     def post(self, request: Request) -> Response:
         redirect = end_session_url(request._request)  # noqa: SLF001
         sessions.end(request._request)  # noqa: SLF001

@@ -10,11 +10,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import sign_in
+from accounts.api import answers, bodies
 from accounts.api.base import AccountView
 from accounts.api.shapes import brief_user, timestamp
 from accounts.audit import actor_of
 from accounts.factors import authenticators, challenge
 from accounts.models import User
+from core.declared import declares
 from core.drf import flag, read_json, text
 from core.errors import InvalidRequestError
 
@@ -43,6 +45,7 @@ class FactorView(AccountView):
 class CompleteView(AccountView):
     """`POST /api/auth/mfa` ends a half-open sign-in; `GET` shows what one has."""
 
+    @declares("One's second factors", answer=answers.OwnFactors)
     def get(self, request: Request) -> Response:
         user = self.user(request)
         found = authenticators.show(user)
@@ -51,6 +54,12 @@ class CompleteView(AccountView):
             passkey["lastUsed"] = timestamp(passkey.pop("last_used_at"))
         return Response({"required": authenticators.is_required_of(user), **found})
 
+    @declares(
+        "End a sign-in with a second factor",
+        body=bodies.SecondFactor,
+        answer=answers.SignedIn,
+        errors=(401,),
+    )
     def post(self, request: Request) -> Response:
         data = read_json(request._request)  # noqa: SLF001
         user = challenge.complete(
@@ -64,6 +73,7 @@ class CompleteView(AccountView):
 class QuestionView(AccountView):
     """`POST /api/auth/mfa/start`: what to ask the browser's passkeys, for who owes a factor."""
 
+    @declares("What to ask a passkey", answer=answers.PasskeyQuestion, errors=(401,))
     def post(self, request: Request) -> Response:
         user = challenge.whose(request._request)  # noqa: SLF001
         return Response(webauthn.begin_authentication(user))
@@ -72,6 +82,7 @@ class QuestionView(AccountView):
 class TotpStartView(FactorView):
     """A new secret, shown for the authenticator app; it counts once a code has come back."""
 
+    @declares("A secret for one-time codes", answer=answers.TotpSecret, errors=(409,))
     def post(self, request: Request) -> Response:
         user, secret = self.user(request), generate_totp_secret()
         adapter = get_adapter()
@@ -81,6 +92,13 @@ class TotpStartView(FactorView):
 
 
 class TotpView(FactorView):
+    @declares(
+        "Set up one-time codes",
+        body=bodies.Code,
+        answer=answers.FactorAdded,
+        status=201,
+        errors=(401, 409, 429),
+    )
     def post(self, request: Request) -> Response:
         data = read_json(request._request)  # noqa: SLF001
         kept = request._request.session.get(SECRET)  # noqa: SLF001
@@ -99,6 +117,12 @@ class TotpView(FactorView):
             {"message": "one-time codes are set up", "recovery_codes": codes}, status=201
         )
 
+    @declares(
+        "Remove one-time codes",
+        body=bodies.Code,
+        answer=answers.Message,
+        errors=(401, 404, 409, 429),
+    )
     def delete(self, request: Request) -> Response:
         user = self.user(request)
         self.confirm(request, user, read_json(request._request))  # noqa: SLF001
@@ -107,6 +131,12 @@ class TotpView(FactorView):
 
 
 class RecoveryCodesView(FactorView):
+    @declares(
+        "New recovery codes",
+        body=bodies.Code,
+        answer=answers.RecoveryCodes,
+        errors=(401, 404, 409, 429),
+    )
     def post(self, request: Request) -> Response:
         user = self.user(request)
         self.confirm(request, user, read_json(request._request))  # noqa: SLF001
@@ -117,6 +147,7 @@ class RecoveryCodesView(FactorView):
 class PasskeyStartView(FactorView):
     """What to ask the browser for a new passkey; `passwordless` makes it good for sign-in alone."""
 
+    @declares("What to ask a new passkey", body=bodies.PasskeyStart, answer=answers.PasskeyQuestion)
     def post(self, request: Request) -> Response:
         data = read_json(request._request)  # noqa: SLF001
         options = webauthn.begin_registration(
@@ -126,6 +157,13 @@ class PasskeyStartView(FactorView):
 
 
 class PasskeysView(FactorView):
+    @declares(
+        "Add a passkey",
+        body=bodies.Passkey,
+        answer=answers.FactorAdded,
+        status=201,
+        errors=(401, 409),
+    )
     def post(self, request: Request) -> Response:
         data = read_json(request._request)  # noqa: SLF001
         credential = credential_of(data)
@@ -142,6 +180,7 @@ class PasskeysView(FactorView):
 
 
 class PasskeyView(FactorView):
+    @declares("Remove a passkey", answer=answers.Message, errors=(404, 409))
     def delete(self, request: Request, passkey_id: int) -> Response:
         by = actor_of(request._request)  # noqa: SLF001
         authenticators.remove(self.user(request), "passkey", by=by, passkey_id=passkey_id)
@@ -151,6 +190,7 @@ class PasskeyView(FactorView):
 class PasskeySignInStartView(AccountView):
     """What to ask any passkey of this server, before anybody is known."""
 
+    @declares("What to ask any passkey", answer=answers.PasskeyQuestion)
     def post(self, request: Request) -> Response:
         request._request.session.set_expiry(challenge.LIFE_S)  # noqa: SLF001
         return Response(webauthn.begin_authentication())
@@ -159,6 +199,9 @@ class PasskeySignInStartView(AccountView):
 class PasskeySignInView(AccountView):
     """A passkey alone: it is two factors by itself (possession, and the device's own check)."""
 
+    @declares(
+        "Sign in with a passkey", body=bodies.PasskeySignIn, answer=answers.SignedIn, errors=(401,)
+    )
     def post(self, request: Request) -> Response:
         credential = credential_of(read_json(request._request))  # noqa: SLF001
         if credential is None:

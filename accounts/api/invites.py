@@ -8,10 +8,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import invites
+from accounts.api import answers, bodies
 from accounts.api.base import AccountView
 from accounts.api.shapes import listed_invite, timestamp
 from accounts.audit import actor_of
 from accounts.models import Invite, User
+from core.declared import declares
 from core.drf import read_json
 from core.errors import InvalidRequestError
 
@@ -19,10 +21,12 @@ from core.errors import InvalidRequestError
 class InvitesView(AccountView):
     """E-30 and E-31."""
 
+    @declares("All invites", answer=answers.ListedInvites)
     def get(self, _request: Request) -> Response:
         found = Invite.objects.select_related("created_by", "used_by").order_by("-created_at")
         return Response({"invites": [listed_invite(invite) for invite in found]})
 
+    @declares("Make an invite", body=bodies.NewInvite, answer=answers.MadeInvite, status=201)
     def post(self, request: Request) -> Response:
         hours = invite_hours(read_json(request._request))  # noqa: SLF001
         principal = self.principal(request)
@@ -53,6 +57,7 @@ def invite_hours(data: dict[str, Any]) -> int:
 class InviteView(AccountView):
     """E-32."""
 
+    @declares("Revoke an invite", answer=answers.Message, errors=(404, 409))
     def delete(self, request: Request, invite_id: UUID) -> Response:
         invites.revoke(invite_id, by=actor_of(request._request))  # noqa: SLF001
         return Response({"message": "invite revoked"})
@@ -61,5 +66,6 @@ class InviteView(AccountView):
 class InviteCheckView(AccountView):
     """E-37: whether a code is good for a registration now, and not why not (C-02)."""
 
+    @declares("Whether an invite is good", answer=answers.InviteValid)
     def get(self, _request: Request, code: str) -> Response:
         return Response({"valid": invites.find_usable(code, now=timezone.now()) is not None})

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from accounts import sign_in
+from accounts.api import bodies
 from accounts.audit import Subject, actor_of, record
 from accounts.pages import HOME, going_on, page
 from accounts.registration import Terms
@@ -26,6 +27,7 @@ from accounts.social.arrival import arrive
 from accounts.social.identity import Identity, SignInRefusedError, identity_of
 from accounts.social.logout import SESSION_ID_TOKEN
 from accounts.social.oidc import adapter_for, provider_for
+from core.declared import declares
 from core.http import GatedRequest
 
 log = logging.getLogger("gatehouse.sign-in")
@@ -71,6 +73,7 @@ def begin(request: HttpRequest, provider: str, purpose: Purpose, **more: str) ->
 
 @page
 @require_GET
+@declares("Sign in with a provider", query=bodies.ProviderStart, status=302, errors=(404,))
 def start(request: HttpRequest, provider: str) -> HttpResponse:
     """E-33 and E-35. The invite code and the set-up token go into the server-side state (S-30)."""
     given = {
@@ -81,6 +84,7 @@ def start(request: HttpRequest, provider: str) -> HttpResponse:
 
 @page
 @require_GET
+@declares("Back from a provider", query=bodies.ProviderAnswer, status=302, errors=(404,))
 def callback(request: HttpRequest, provider: str) -> HttpResponse:
     """E-34 and E-36. Whatever happens, the browser lands on a page of ours (W-15)."""
     try:

@@ -6,12 +6,15 @@ from rest_framework.response import Response
 from accounts.api.base import AccountView
 from accounts.features import AGENT_FEATURES, API_FEATURES, GENERAL_FEATURES, feature_list
 from accounts.runtime import env
+from core.declared import declares
+from inference.api import answers
 from inference.engine_rows import local_targets
 
 
 class FeaturesView(AccountView):
     """E-16: the features by group, and the models that are here or configured."""
 
+    @declares("What an admin may hand out", answer=answers.FeatureGroups)
     def get(self, _request: Request) -> Response:
         local = [target.name for target in local_targets(env().local_models)]
         named = [name for name, _url in env().engine_items if name]

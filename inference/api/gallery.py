@@ -11,11 +11,13 @@ from accounts.api.audit import page_number
 from accounts.api.base import AccountView
 from accounts.audit import actor_of
 from accounts.runtime import env
+from core.declared import declares
 from core.drf import read_json
 from core.envelopes import Family
 from core.errors import GatehouseError, InvalidRequestError
 from core.sizes import shown_size
 from inference import operations
+from inference.api import answers
 from inference.gallery import Found, Shelf, every, shelves
 from inference.gallery_listing import MAX_ITEMS, MAX_PAGE, SORTS, Query, fits, search
 from inference.models import Model, Operation
@@ -34,6 +36,7 @@ class GalleriesUnreadableError(GatehouseError):
 class GalleryView(AccountView):
     """`GET /api/models`: three queries, whatever the gallery's size."""
 
+    @declares("What could be installed", query=answers.GalleryQuery, answer=answers.GalleryPage)
     def get(self, request: Request) -> Response:
         query = _query(request)
         read = _readable()
@@ -67,6 +70,7 @@ class GalleryView(AccountView):
 class InstallView(AccountView):
     """`POST /api/models/install/:id`: an unknown id is taken too; its job says so (surface)."""
 
+    @declares("Install a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_id(_id(model_id), _asker(request))
         job = operations.enqueue_once(wish, key=_key(request))
@@ -76,6 +80,7 @@ class InstallView(AccountView):
 class DeleteView(AccountView):
     """`POST /api/models/delete/:id`."""
 
+    @declares("Delete a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_deletion(_id(model_id), _asker(request))
         job = operations.enqueue_once(wish, key=_key(request))
@@ -87,6 +92,14 @@ class ApplyView(AccountView):
 
     family: Family = "openai"
 
+    @declares(
+        "Install a model, by curl",
+        body=answers.Apply,
+        body_example={"id": "gatehouse@all-minilm-l6-v2"},
+        headers=answers.Once,
+        answer=answers.Applied,
+        errors=(404, 409),
+    )
     def post(self, request: Request) -> Response:
         wish = wish_in(read_json(request._request), _asker(request))  # noqa: SLF001
         return _started(request, operations.enqueue_once(wish, key=_key(request)))
@@ -97,6 +110,9 @@ class RemoveView(AccountView):
 
     family: Family = "openai"
 
+    @declares(
+        "Delete a model, by curl", headers=answers.Once, answer=answers.Applied, errors=(409,)
+    )
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_deletion(_id(model_id), _asker(request))
         return _started(request, operations.enqueue_once(wish, key=_key(request)))
@@ -107,6 +123,7 @@ class AvailableView(AccountView):
 
     family: Family = "openai"
 
+    @declares("Every entry of the galleries", answer=list[answers.Available])
     def get(self, _request: Request) -> Response:
         read = _readable()
         urls = {each.gallery.name: each.gallery.url for each in read}
@@ -119,6 +136,7 @@ class GalleriesView(AccountView):
 
     family: Family = "openai"
 
+    @declares("The galleries", answer=list[answers.RepositoryState])
     def get(self, _request: Request) -> Response:
         listed = []
         for each in shelves():

@@ -1,18 +1,23 @@
 """Whether this server works, and what is still under way."""
 
-from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from accounts.openapi.refusals import Error
+from core.declared import declares
+from inference.api import answers
+from inference.api.server import version_words
 from inference.setup_steps import pending_steps
 from usage.drain import background_is_there, journal_is_writable
 
 
+@declares("Whether the web process answers")
 def healthz(_request: HttpRequest) -> HttpResponse:
     """200 and nothing else: the web process answers."""
     return HttpResponse(status=200)
 
 
+@declares("Whether the server works", answer=answers.Ready, more={503: answers.Starting | Error})
 def readyz(_request: HttpRequest) -> HttpResponse:
     """200 once database, journal and background are there; loading models do not hold it back."""
     reason = _not_ready()
@@ -32,6 +37,7 @@ def _not_ready() -> str:
     return "" if background_is_there() else "the background process is not running"
 
 
+@declares("The version", answer=answers.Version)
 def version(_request: HttpRequest) -> HttpResponse:
-    """`{"version": "v0.1.0 (gatehouse)"}`, in the shape that clients know."""
-    return JsonResponse({"version": f"v{settings.VERSION} (gatehouse)"})
+    """`GET /version`, for any known caller (R-25)."""
+    return JsonResponse({"version": version_words()})

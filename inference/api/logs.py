@@ -8,8 +8,10 @@ from rest_framework.response import Response
 
 from accounts.api.audit import page_number
 from accounts.runtime import env
+from core.declared import declares
 from core.errors import InvalidRequestError, UnavailableError
 from core.files import AlreadyHeldError
+from inference.api import answers
 from inference.api.machine import MachineView
 from inference.log_files import clear, last_lines, log_folder, logged_models
 from inference.log_socket import LogSocket
@@ -20,6 +22,7 @@ MAX_SEQ = 999_999_999
 class BackendLogsView(MachineView):
     """`GET /api/backend-logs`: the models that have a log."""
 
+    @declares("The models that have a log", answer=list[str])
     def get(self, _request: Request) -> Response:
         return Response(logged_models(env().data_path))
 
@@ -27,6 +30,7 @@ class BackendLogsView(MachineView):
 class BackendLogView(MachineView):
     """`GET /api/backend-logs/{model}`: its last 1,000 lines, or the first 1,000 after `?after=`."""
 
+    @declares("The log of an engine", query=answers.LogQuery, answer=list[answers.LogLine])
     def get(self, request: Request, model: str) -> HttpResponse:
         given = request.query_params.get("after", "")
         after = page_number(given, "after", 0, 0, MAX_SEQ) if given else None
@@ -39,6 +43,7 @@ class ClearBackendLogView(MachineView):
 
     http_method_names = ["post"]
 
+    @declares("Clear the log of an engine", status=204)
     def post(self, _request: Request, model: str) -> HttpResponse:
         try:
             clear(log_folder(env().data_path, model))
@@ -52,6 +57,7 @@ class LogSocketView(MachineView):
 
     socket: ClassVar[type[LogSocket]] = LogSocket
 
+    @declares("The log of an engine, live", query=answers.SocketQuery, status=101, errors=(426,))
     def get(self, _request: Request, model: str) -> HttpResponse:
         error = InvalidRequestError(f"This address is a WebSocket: the log of {model[:100]}.")
         error.http_status = 426

@@ -15,13 +15,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.api.answers import Message
 from accounts.runtime import env
 from accounts.runtime_settings.in_force import value
 from core import metric_files, prefer
+from core.declared import declares
 from core.drf import read_json, text
 from core.envelopes import Family
 from core.errors import InvalidRequestError, NotFoundError
 from inference import engine_requests
+from inference.api import answers
 from inference.api.adapter import remote_engines
 from inference.engine_facts import Facts, facts_of, together
 from inference.engine_requests import NOT_LOADED
@@ -45,6 +48,7 @@ class MachineView(APIView):
 class ResourcesView(MachineView):
     """`GET /api/resources`."""
 
+    @declares("Processors, memory, disks, GPUs", answer=answers.Resources)
     def get(self, _request: Request) -> Response:
         folders = {
             "data": env().data_path,
@@ -63,6 +67,7 @@ class ResourcesView(MachineView):
 class SystemView(MachineView):
     """`GET /system`: installed backends, and the models that are loaded."""
 
+    @declares("Installed backends and loaded models", answer=answers.System)
     def get(self, _request: Request) -> Response:
         installed = [n for n, each in recipes().items() if each.is_installed(env().backends_path)]
         loaded = Engine.objects.filter(state__in=[EngineState.READY, EngineState.DRAINING])
@@ -74,6 +79,9 @@ class SystemView(MachineView):
 class MonitorView(MachineView):
     """`GET /backend/monitor?model=` (or `{"model"}` as the body): one engine's state and memory."""
 
+    @declares(
+        "How one engine stands", query=answers.ModelQuery, answer=answers.Monitored, errors=(404,)
+    )
     def get(self, request: Request) -> Response:
         engine = engine_requests.loaded_engine(named_model(request))
         loaded = [each for each in engine.model.engines.all() if each.state not in NOT_LOADED]
@@ -102,6 +110,16 @@ class ShutdownView(MachineView):
 
     http_method_names = ["post"]
 
+    @declares(
+        "Stop an engine",
+        query=answers.ModelQuery,
+        headers=answers.Prefer,
+        body=answers.NamedModel,
+        body_example={"model": "smollm2-135m-instruct"},
+        answer=Message,
+        more={202: Message},
+        errors=(404,),
+    )
     def post(self, request: Request) -> Response:
         name = named_model(request)
         if engine_requests.unload(name, wait_s=wait_s(request)) == "done":
@@ -116,6 +134,16 @@ class LoadView(MachineView):
 
     http_method_names = ["post"]
 
+    @declares(
+        "Load a model",
+        query=answers.ModelQuery,
+        headers=answers.Prefer,
+        body=answers.NamedModel,
+        body_example={"model": "smollm2-135m-instruct"},
+        answer=answers.Loaded,
+        more={202: answers.Loaded},
+        errors=(404, 409),
+    )
     def post(self, request: Request) -> Response:
         name = named_model(request)
         if engine_requests.load(name, wait_s=wait_s(request)) == "done":
@@ -147,6 +175,7 @@ class EnginesView(MachineView):
     A remote engine tells whether it serves; what else it does is its own machine's business.
     """
 
+    @declares("Every model with its engine", answer=answers.Engines)
     def get(self, _request: Request) -> Response:
         rows = list(Model.objects.prefetch_related("engines").order_by("name"))
         facts = facts_of(engine for row in rows for engine in row.engines.all())

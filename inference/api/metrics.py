@@ -13,12 +13,14 @@ from prometheus_client.registry import Collector
 from accounts.runtime import env
 from core import metric_files
 from core.call_times import API_CALL
+from core.declared import Content, declares
 from inference.models import Engine, EngineState
 from inference.worker_metrics import REMOTE_ENGINES, WAITING
 from usage.backlog import backlog_now
 from usage.metrics import books_difference, counters
 
 
+@declares("Prometheus' metrics", answer=Content("text/plain"))
 def metrics(_request: HttpRequest) -> HttpResponse:
     """The Prometheus text format (surface, `GET /metrics`)."""
     registry = CollectorRegistry(auto_describe=False)

@@ -7,10 +7,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import AccountView
+from core.declared import declares
 from core.envelopes import Family
 from core.errors import NotFoundError
 from core.sizes import shown_size
 from inference import operations
+from inference.api import answers
 from inference.models import Operation, OperationState
 
 MAX_JOBS = 200
@@ -28,6 +30,7 @@ _QUEUED = {
 class OperationsView(AccountView):
     """`GET /api/operations`: under way, or failed and not yet dismissed. Polled every second."""
 
+    @declares("What is under way, or failed", answer=answers.Operations)
     def get(self, _request: Request) -> Response:
         return Response({"operations": [_row(each) for each in operations.listed()]})
 
@@ -35,6 +38,7 @@ class OperationsView(AccountView):
 class CancelView(AccountView):
     """`POST /api/operations/:jobID/cancel`."""
 
+    @declares("Cancel an operation", answer=answers.Success)
     def post(self, _request: Request, job_id: str) -> Response:
         operations.cancel(job_id)
         return Response({"success": True, "message": "Operation cancelled"})
@@ -43,6 +47,7 @@ class CancelView(AccountView):
 class DismissView(AccountView):
     """`POST /api/operations/:jobID/dismiss`: always 200."""
 
+    @declares("Take a failed operation off the list", answer=answers.Success)
     def post(self, _request: Request, job_id: str) -> Response:
         operations.dismiss(job_id)
         return Response({"success": True, "message": "Operation dismissed"})
@@ -51,6 +56,7 @@ class DismissView(AccountView):
 class JobView(AccountView):
     """`GET /api/models/job/:uid`: an id that nobody knows counts as queued (R-27)."""
 
+    @declares("How a job stands", answer=answers.Job)
     def get(self, _request: Request, job_id: str) -> Response:
         found = operations.find(job_id)
         if found is None or found.state == OperationState.QUEUED:
@@ -76,6 +82,7 @@ class JobsView(AccountView):
 
     family: Family = "openai"
 
+    @declares("The last jobs", answer=dict[str, answers.JobStatus])
     def get(self, _request: Request) -> Response:
         rows = Operation.objects.filter(kind=operations.Kind.MODEL).order_by("-created_at")
         return Response({str(row.pk): _status(row) for row in rows[:MAX_JOBS]})
@@ -86,6 +93,7 @@ class JobStatusView(AccountView):
 
     family: Family = "openai"
 
+    @declares("One job, with the end of its log", answer=answers.JobDetails, errors=(404,))
     def get(self, _request: Request, job_id: str) -> Response:
         found = operations.find(job_id)
         if found is None:

@@ -13,9 +13,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api.base import AccountView
+from core.declared import Declaration, declares
 from core.envelopes import Family
 from core.errors import NotFoundError
 from inference import handlers, stored_responses
+from inference.api import dialects
 from inference.api.adapter import Work, serve
 from inference.capabilities import serve_capabilities
 from inference.endpoints import ENDPOINTS
@@ -25,6 +27,7 @@ class LaneView(APIView):
     """A view that the lane serves by calling `work`; here only for the slow door."""
 
     family: Family = "openai"
+    declared: ClassVar[Declaration]
     work: ClassVar[Callable[..., Any]]
 
     def serve(self, request: Request, kwargs: dict[str, str]) -> HttpResponse:
@@ -52,24 +55,28 @@ class ChatCompletionsView(InferenceView):
     """`POST /v1/chat/completions`."""
 
     endpoint = "chat-completions"
+    declared = dialects.CHAT
 
 
 class CompletionsView(InferenceView):
     """`POST /v1/completions`."""
 
     endpoint = "completions"
+    declared = dialects.COMPLETION
 
 
 class EmbeddingsView(InferenceView):
     """`POST /v1/embeddings`."""
 
     endpoint = "embeddings"
+    declared = dialects.EMBEDDINGS
 
 
 class MessagesView(InferenceView):
     """`POST /v1/messages` (Anthropic)."""
 
     endpoint = "messages"
+    declared = dialects.MESSAGES
     family: Family = "anthropic"
 
 
@@ -77,6 +84,7 @@ class CountTokensView(InferenceView):
     """`POST /v1/messages/count_tokens` (Anthropic)."""
 
     endpoint = "messages-count-tokens"
+    declared = dialects.COUNT_TOKENS
     family: Family = "anthropic"
 
 
@@ -84,6 +92,7 @@ class ResponsesView(InferenceView):
     """`POST /v1/responses`."""
 
     endpoint = "responses"
+    declared = dialects.RESPONSES
     family: Family = "responses"
 
 
@@ -91,16 +100,20 @@ class TokenizeView(InferenceView):
     """`POST /v1/tokenize`."""
 
     endpoint = "tokenize"
+    declared = dialects.TOKENIZE
 
 
 class DetokenizeView(InferenceView):
     """`POST /v1/detokenize`."""
 
     endpoint = "detokenize"
+    declared = dialects.DETOKENIZE
 
 
 class ModelsView(LaneView):
     """`GET /v1/models`."""
+
+    declared = Declaration("The models one may use", answer=dialects.ModelObjects)
 
     @classmethod
     def lane_work(cls) -> Work:
@@ -112,6 +125,8 @@ class ModelsView(LaneView):
 
 class ModelView(LaneView):
     """`GET /v1/models/{id}`."""
+
+    declared = Declaration("One model", answer=dialects.ModelObject, errors=(404,))
 
     @classmethod
     def lane_work(cls) -> Work:
@@ -125,6 +140,7 @@ class CapabilitiesView(LaneView):
     """`GET /api/models/capabilities`."""
 
     family: Family = "flat"
+    declared = Declaration("The models one may use, and for what", answer=dialects.Capabilities)
 
     @classmethod
     def lane_work(cls) -> Work:
@@ -139,6 +155,7 @@ class StoredResponseView(AccountView):
 
     family: Family = "responses"
 
+    @declares("A stored response", answer=dialects.ResponseObject, errors=(404,))
     def get(self, request: Request, response_id: str) -> Response:
         return Response(self.find(request, response_id))
 
@@ -155,5 +172,6 @@ class CancelResponseView(StoredResponseView):
 
     http_method_names = ["post"]
 
+    @declares("Cancel a response", answer=dialects.ResponseObject, errors=(404,))
     def post(self, request: Request, response_id: str) -> Response:
         return Response(self.find(request, response_id))

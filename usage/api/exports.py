@@ -10,7 +10,9 @@ from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
 from accounts.api.base import AccountView
+from core.declared import Content, declares
 from core.errors import InvalidRequestError
+from usage.api import shapes
 from usage.api.reports import filters_in, window_in
 from usage.reports.export import Export, as_csv, as_json_lines
 from usage.reports.freshness import bring_in
@@ -22,11 +24,13 @@ _FORMATS = {
     "csv": (as_csv, "text/csv; charset=utf-8"),
     "jsonl": (as_json_lines, "application/x-ndjson"),
 }
+FILES = [Content(kind.partition(";")[0]) for _, kind in _FORMATS.values()]
 
 
 class ExportView(AccountView):
     """The caller's own events: `format` csv or jsonl, and a window."""
 
+    @declares("One's own events as a file", query=shapes.OwnExport, answer=FILES)
     def get(self, request: Request) -> StreamingHttpResponse:
         return _export(request, filters_in(request, self.principal(request).user_id))
 
@@ -34,6 +38,7 @@ class ExportView(AccountView):
 class AdminExportView(AccountView):
     """Everybody's, or by `user_id`, `api_key_id`, `source`, `model`."""
 
+    @declares("Everybody's events as a file", query=shapes.AnyExport, answer=FILES)
     def get(self, request: Request) -> StreamingHttpResponse:
         return _export(request, filters_in(request, request.query_params.get("user_id") or None))
 

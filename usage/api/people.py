@@ -8,12 +8,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import people
+from accounts.api.answers import Message
 from accounts.api.audit import page_number
 from accounts.api.base import AccountView
 from accounts.api.shapes import caller, listed_user
 from accounts.audit import actor_of
 from accounts.features import effective_permissions
 from accounts.models import User
+from core.declared import declares
+from usage.api import shapes
 from usage.quotas.service import statuses, statuses_of
 from usage.series import forget_user
 
@@ -21,6 +24,7 @@ from usage.series import forget_user
 class MeView(AccountView):
     """E-06."""
 
+    @declares("Who I am and what I may", answer=shapes.Me)
     def get(self, request: Request) -> Response:
         principal = self.principal(request)
         user = User.objects.get(pk=principal.user_id) if principal.has_account else None
@@ -35,6 +39,7 @@ class MeView(AccountView):
 class UsersView(AccountView):
     """E-17: everybody, or a page by `limit` and `offset`."""
 
+    @declares("Everybody", query=shapes.PeopleQuery, answer=shapes.ListedUsers)
     def get(self, request: Request) -> Response:
         users = User.objects.order_by("created_at", "pk")
         given = request.query_params
@@ -56,6 +61,7 @@ def _listed(user: User, quotas: dict[str, list[dict[str, Any]]]) -> dict[str, An
 class UserView(AccountView):
     """E-21: the account goes, its usage stays as nobody's (S-19)."""
 
+    @declares("Delete an account", answer=Message, errors=(404, 409))
     def delete(self, request: Request, user_id: UUID) -> Response:
         self.refuse_self(request, user_id, "cannot delete yourself")
         with transaction.atomic():

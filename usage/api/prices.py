@@ -8,13 +8,17 @@ from uuid import UUID
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.api.answers import Message
 from accounts.api.base import AccountView
 from accounts.api.shapes import timestamp
 from accounts.audit import actor_of
 from accounts.runtime import env
+from core.declared import declares
 from core.drf import read_json, text
 from core.errors import InvalidRequestError
+from core.moments import in_utc
 from usage import prices
+from usage.api import shapes
 from usage.models import Price
 from usage.tariff import Rates
 
@@ -22,10 +26,19 @@ from usage.tariff import Rates
 class PricesView(AccountView):
     """Every price, newest first; a new one for a model, from now or a later moment on."""
 
+    @declares("Every price", answer=shapes.Prices)
     def get(self, _request: Request) -> Response:
         rows = Price.objects.order_by("-valid_from", "model")[: prices.MAX_ROWS]
         return Response({"prices": [shown(row) for row in rows], "currency": env().currency})
 
+    @declares(
+        "Set a price",
+        body=shapes.NewPrice,
+        body_example={"model": "smollm2-135m-instruct", "prompt": "0.15", "completion": "0.60"},
+        answer=shapes.PriceSaved,
+        status=201,
+        errors=(409,),
+    )
     def post(self, request: Request) -> Response:
         data = read_json(request._request)  # noqa: SLF001
         model = text(data, "model", limit=255)
@@ -40,6 +53,7 @@ class PricesView(AccountView):
 class PriceView(AccountView):
     """A price that is not in force yet can be taken back."""
 
+    @declares("Take back a price that is not in force", answer=Message, errors=(404, 409))
     def delete(self, request: Request, price_id: UUID) -> Response:
         prices.withdraw(price_id, by=actor_of(request._request))  # noqa: SLF001
         return Response({"message": "price withdrawn"})
@@ -64,9 +78,9 @@ def _valid_from(data: dict[str, Any]) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(given)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else in_utc(moment)
     except ValueError as exc:
         raise InvalidRequestError("valid_from must be RFC 3339", param="valid_from") from exc
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def shown(row: Price) -> dict[str, Any]:

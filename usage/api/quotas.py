@@ -6,12 +6,15 @@ from uuid import UUID
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.api.answers import Message
 from accounts.api.base import AccountView
 from accounts.audit import actor_of
 from accounts.models import User
+from core.declared import declares
 from core.drf import read_json, text
 from core.durations import parse_duration
 from core.errors import InvalidRequestError, NotFoundError
+from usage.api import shapes
 from usage.quotas import service
 from usage.quotas.words import WINDOWS
 
@@ -24,6 +27,7 @@ MAX_CONCURRENT = 100_000
 class QuotaView(AccountView):
     """E-07: the caller's own."""
 
+    @declares("One's own quotas", answer=shapes.Quotas)
     def get(self, request: Request) -> Response:
         return Response({"quotas": service.statuses_of(self.principal(request).user_id)})
 
@@ -31,11 +35,19 @@ class QuotaView(AccountView):
 class UserQuotasView(AccountView):
     """E-25 and E-26."""
 
+    @declares("A person's quotas", answer=shapes.Quotas, errors=(404,))
     def get(self, _request: Request, user_id: UUID) -> Response:
         if not User.objects.filter(pk=user_id).exists():
             raise NotFoundError("user not found")
         return Response({"quotas": service.statuses_of(str(user_id))})
 
+    @declares(
+        "Set a quota",
+        body=shapes.QuotaRuleGiven,
+        body_example={"window": "1d", "max_total_tokens": 100_000},
+        answer=shapes.QuotaSaved,
+        errors=(404,),
+    )
     def put(self, request: Request, user_id: UUID) -> Response:
         if not User.objects.filter(pk=user_id).exists():
             raise NotFoundError("user not found")
@@ -55,6 +67,7 @@ class UserQuotasView(AccountView):
 class UserQuotaView(AccountView):
     """E-27."""
 
+    @declares("Take a quota away", answer=Message, errors=(404,))
     def delete(self, request: Request, user_id: UUID, quota_id: UUID) -> Response:
         service.delete_rule(user_id, quota_id, by=actor_of(request._request))  # noqa: SLF001
         return Response({"message": "quota rule deleted"})

@@ -9,7 +9,9 @@ from rest_framework.response import Response
 from accounts.api.audit import page_number
 from accounts.api.base import AccountView
 from accounts.runtime import env
+from core.declared import declares
 from core.errors import InvalidRequestError, UnavailableError
+from usage.api import shapes
 from usage.reports.freshness import bring_in
 from usage.reports.latency import latency_report, own_latency_report
 from usage.reports.sources import sources_report
@@ -61,6 +63,7 @@ def _refuse_without_books() -> None:
 class UsageView(AccountView):
     """E-14: the caller's own, whatever `user_id` the query names."""
 
+    @declares("One's own usage", query=shapes.OwnReport, answer=shapes.UsageReport)
     def get(self, request: Request) -> Response:
         question = question_in(request, self.principal(request).user_id, ["model"])
         return Response(usage_report(question, as_of=bring_in()))
@@ -69,6 +72,7 @@ class UsageView(AccountView):
 class AdminUsageView(AccountView):
     """E-28: everybody's, or one person's by `user_id`."""
 
+    @declares("Everybody's usage", query=shapes.AnyReport, answer=shapes.UsageReport)
     def get(self, request: Request) -> Response:
         wanted = request.query_params.get("user_id") or None
         question = question_in(request, wanted, ["model", "user"])
@@ -78,6 +82,7 @@ class AdminUsageView(AccountView):
 class SourcesView(AccountView):
     """E-15."""
 
+    @declares("One's own usage by source", query=shapes.OwnSources, answer=shapes.SourcesReport)
     def get(self, request: Request) -> Response:
         filters = filters_in(request, self.principal(request).user_id)
         window = window_in(request)
@@ -87,6 +92,7 @@ class SourcesView(AccountView):
 class AdminSourcesView(AccountView):
     """E-29."""
 
+    @declares("Everybody's usage by source", query=shapes.AnySources, answer=shapes.SourcesReport)
     def get(self, request: Request) -> Response:
         filters = filters_in(request, request.query_params.get("user_id") or None)
         window = window_in(request)
@@ -96,6 +102,7 @@ class AdminSourcesView(AccountView):
 class LatencyView(AccountView):
     """Percentiles and errors of the caller's own requests, by model."""
 
+    @declares("How long one's requests took", query=shapes.OwnLatency, answer=shapes.LatencyReport)
     def get(self, request: Request) -> Response:
         window = window_in(request)
         key_id = request.query_params.get("api_key_id") or None
@@ -106,6 +113,9 @@ class LatencyView(AccountView):
 class AdminLatencyView(AccountView):
     """The same of everybody's, by bucket and model."""
 
+    @declares(
+        "How long everybody's requests took", query=shapes.AnyLatency, answer=shapes.LatencyReport
+    )
     def get(self, request: Request) -> Response:
         window = window_in(request)
         model = request.query_params.get("model") or None
@@ -117,6 +127,7 @@ class LocalUsageView(AccountView):
 
     flat_refusals = True
 
+    @declares("Usage, in every mode", query=shapes.OwnReport, answer=shapes.LocalUsageReport)
     def get(self, request: Request) -> Response:
         _refuse_without_books()
         question = question_in(request, self.principal(request).user_id, ["model"])
@@ -130,6 +141,7 @@ class LocalUsageAllView(AccountView):
 
     flat_refusals = True
 
+    @declares("All usage, in every mode", query=shapes.AnyReport, answer=shapes.LocalUsageReport)
     def get(self, request: Request) -> Response:
         _refuse_without_books()
         wanted = request.query_params.get("user_id") or None

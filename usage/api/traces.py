@@ -16,7 +16,10 @@ from rest_framework.response import Response
 from accounts.api.audit import page_number
 from accounts.api.base import AccountView
 from accounts.audit import Subject, actor_of, record
+from core.declared import declares
 from core.errors import InvalidRequestError, NotFoundError
+from usage.api import trace_shapes
+from usage.api.trace_shapes import SummaryQuery, TraceSummary
 from usage.reports.freshness import bring_in
 from usage.traces import listing, rows
 from usage.traces.listing import Found, Page, Shape
@@ -120,6 +123,8 @@ class _ClearView(AccountView):
 class TracesView(_ListView):
     """`GET /api/traces`."""
 
+    declared = trace_shapes.REQUESTS
+
     def found(self, page: Page) -> Found:
         return listing.requests(page)
 
@@ -127,12 +132,16 @@ class TracesView(_ListView):
 class TraceView(_OneView):
     """`GET /api/traces/{id}`."""
 
+    declared = trace_shapes.REQUEST
+
     def found(self, trace_id: UUID) -> Shape | None:
         return listing.request(trace_id)
 
 
 class ClearTracesView(_ClearView):
     """`POST /api/traces/clear`."""
+
+    declared = trace_shapes.CLEARED
 
     subject = "traces"
 
@@ -143,6 +152,7 @@ class ClearTracesView(_ClearView):
 class TraceSummaryView(AccountView):
     """`GET /api/traces/summary?hours=24`."""
 
+    @declares("How many requests, and how long", query=SummaryQuery, answer=TraceSummary)
     def get(self, request: Request) -> Response:
         hours = page_number(request.query_params.get("hours", ""), "hours", 24, 1, MAX_HOURS)
         bring_in()
@@ -152,6 +162,8 @@ class TraceSummaryView(AccountView):
 class BackendTracesView(_ListView):
     """`GET /api/backend-traces`."""
 
+    declared = trace_shapes.ENGINE_CALLS
+
     def found(self, page: Page) -> Found:
         return listing.engine_calls(page)
 
@@ -159,12 +171,16 @@ class BackendTracesView(_ListView):
 class BackendTraceView(_OneView):
     """`GET /api/backend-traces/{id}`."""
 
+    declared = trace_shapes.ENGINE_CALL
+
     def found(self, trace_id: UUID) -> Shape | None:
         return listing.engine_call(trace_id)
 
 
 class ClearBackendTracesView(_ClearView):
     """`POST /api/backend-traces/clear`."""
+
+    declared = trace_shapes.CLEARED
 
     subject = "backend traces"
 

@@ -1,4 +1,4 @@
-"""The settings of galleries and of the fetcher, as the environment has them (R-03, R-06)."""
+"""Settings as the environment has them: galleries and the fetcher (R-03, R-06), budgets of memory (R-31)."""
 
 import json
 
@@ -37,3 +37,12 @@ def test_r03_the_list_of_galleries_is_read(monkeypatch):
     monkeypatch.setenv("LOCALAI_FETCH_ALLOW", "everything")
     with pytest.raises(SettingError, match="LOCALAI_FETCH_ALLOW"):
         read_env()
+
+
+@pytest.mark.parametrize("name", ["LOCALAI_RAM_BUDGET", "LOCALAI_VRAM_BUDGET"])
+def test_r31_a_budget_that_is_none_stops_the_start_with_one_line(monkeypatch, name):
+    monkeypatch.setenv(name, "a lot")
+    with pytest.raises(SettingError, match=f"{name}: got 'a lot'; wants a share such as 80%"):
+        read_env()
+    monkeypatch.setenv(name, "8GiB")
+    assert "8GiB" in {read_env().ram_budget, read_env().vram_budget}

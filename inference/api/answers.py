@@ -1,0 +1,401 @@
+"""What the endpoints of models, operations and engines take and give, for the document (`core.declared`)."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from core.declared import shape
+from inference.api.dialects import Prefer
+from inference.gallery_listing import MAX_ITEMS, MAX_PAGE, SORTS
+from inference.gallery_schema import Checked, File, Overrides
+
+Bytes = Annotated[int, Field(ge=0)]
+PerCent = Annotated[float, Field(ge=0)]
+Id = Annotated[str, Field(description="The operation's.")]
+__all__ = ["Prefer"]
+
+
+class Success(TypedDict):
+    success: Literal[True]
+    message: str
+
+
+class Started(TypedDict):
+    jobID: Id
+    message: str
+
+
+class Applied(TypedDict):
+    """The operation, and where to ask about it."""
+
+    uuid: Id
+    status: str
+
+
+class OperationRow(TypedDict):
+    id: str
+    name: str
+    fullName: str
+    jobID: Id
+    progress: Annotated[int, Field(ge=0, le=100)]
+    taskType: str
+    isDeletion: bool
+    isBackend: bool
+    isQueued: bool
+    isCancelled: bool
+    cancellable: bool
+    message: str
+    askedBy: str
+    error: NotRequired[str]
+    phase: NotRequired[str]
+    currentBytes: NotRequired[Bytes]
+    totalBytes: NotRequired[Bytes]
+    eta: NotRequired[Annotated[int, Field(description="Seconds to go.")]]
+
+
+class Operations(TypedDict):
+    operations: list[OperationRow]
+
+
+class Job(TypedDict):
+    """What a page polls; an unknown id counts as queued."""
+
+    progress: float
+    message: str
+    galleryElementName: str
+    processed: bool
+    deletion: bool
+    queued: bool
+    error: NotRequired[str]
+    completed: NotRequired[Literal[True]]
+
+
+class JobStatus(TypedDict):
+    deletion: bool
+    file_name: str
+    error: str | None
+    processed: bool
+    message: str
+    progress: float
+    file_size: str
+    downloaded_size: str
+    gallery_element_name: str
+    cancelled: bool
+    cancellable: bool
+    phase: NotRequired[str]
+    current_bytes: NotRequired[Bytes]
+    total_bytes: NotRequired[Bytes]
+
+
+class JobDetails(JobStatus):
+    log_tail: list[str]
+
+
+class Repository(TypedDict):
+    url: str
+    name: str
+
+
+class RepositoryState(Repository):
+    error: NotRequired[str]
+
+
+class EntryFile(TypedDict):
+    filename: str
+    sha256: str
+    uri: str
+
+
+class GalleryRow(TypedDict):
+    id: str
+    name: str
+    description: str
+    icon: str
+    license: str
+    urls: list[str]
+    tags: list[str]
+    gallery: str
+    installed: bool
+    processing: bool
+    jobID: str
+    isDeletion: bool
+    trustRemoteCode: bool
+    additionalFiles: list[EntryFile]
+    backend: str
+    backendInstalled: bool
+    capabilities: list[str]
+    fits: bool | None
+    checked: Checked | None
+    estimated_size_bytes: NotRequired[Bytes]
+    estimated_size_display: NotRequired[str]
+
+
+class GalleryPage(TypedDict):
+    models: list[GalleryRow]
+    repositories: list[Repository]
+    allTags: list[str]
+    allBackends: list[str]
+    processingModels: dict[str, str]
+    taskTypes: dict[str, str]
+    availableModels: int
+    installedModels: int
+    ramTotal: Bytes
+    ramUsed: Bytes
+    ramUsagePercent: PerCent
+    currentPage: int
+    totalPages: int
+    prevPage: int
+    nextPage: int
+    galleryErrors: list[str]
+
+
+class GalleryQuery(TypedDict):
+    term: NotRequired[Annotated[str, Field(max_length=200)]]
+    tag: NotRequired[Annotated[str, Field(description="A comma list; all have to be met.")]]
+    backend: NotRequired[str]
+    fits: NotRequired[Literal["true", "false"]]
+    sort: NotRequired[Literal[SORTS]]  # type: ignore[valid-type]  # one list for both
+    order: NotRequired[Literal["asc", "desc"]]
+    page: NotRequired[Annotated[int, Field(ge=1, le=MAX_PAGE)]]
+    items: NotRequired[Annotated[int, Field(ge=1, le=MAX_ITEMS)]]
+
+
+Once = shape(
+    "Once",
+    {
+        "Idempotency-Key": NotRequired[
+            Annotated[str, Field(description="The same one within 24 h: the same job (R-35)")]
+        ]
+    },
+)
+
+
+class Apply(TypedDict):
+    """An entry of a gallery by `id`, or another model by `url` or `files`."""
+
+    id: NotRequired[Annotated[str, Field(max_length=2000, examples=["gatehouse@all-minilm-l6-v2"])]]
+    url: NotRequired[Annotated[str, Field(max_length=2000)]]
+    name: NotRequired[Annotated[str, Field(max_length=2000)]]
+    files: NotRequired[list[File] | None]
+    description: NotRequired[str | None]
+    license: NotRequired[str | None]
+    icon: NotRequired[str | None]
+    urls: NotRequired[list[str] | None]
+    tags: NotRequired[list[str] | None]
+    backend: NotRequired[str | None]
+    overrides: NotRequired[Overrides | None]
+
+
+class Available(TypedDict):
+    """An entry of a gallery; keys without a value are left out."""
+
+    name: str
+    description: NotRequired[str]
+    license: NotRequired[str]
+    urls: NotRequired[list[str]]
+    icon: NotRequired[str]
+    tags: NotRequired[list[str]]
+    files: NotRequired[list[EntryFile]]
+    size: NotRequired[str]
+    gallery: Repository
+    installed: NotRequired[bool]
+    backend: NotRequired[str]
+
+
+class LogQuery(TypedDict):
+    after: NotRequired[Annotated[int, Field(ge=0, le=999_999_999)]]
+
+
+class SocketQuery(LogQuery):
+    batch: NotRequired[Annotated[str, Field(description="1: several lines in a frame")]]
+
+
+class LogLine(TypedDict):
+    timestamp: str
+    stream: Literal["stdout", "stderr"]
+    text: str
+    seq: int
+
+
+class Gpu(TypedDict):
+    index: int
+    name: str
+    vendor: str
+    total_vram: Bytes
+    used_vram: Bytes
+    free_vram: Bytes
+    usage_percent: PerCent
+
+
+class Ram(TypedDict):
+    total: Bytes
+    used: Bytes
+    free: Bytes
+    available: Bytes
+    usage_percent: PerCent
+
+
+class Cpu(TypedDict):
+    count: int
+    usage_percent: PerCent
+    load: list[float]
+
+
+class Disk(TypedDict):
+    holds: list[str]
+    total: Bytes
+    used: Bytes
+    free: Bytes
+    usage_percent: PerCent
+
+
+class Aggregate(TypedDict):
+    total_memory: Bytes
+    used_memory: Bytes
+    free_memory: Bytes
+    usage_percent: PerCent
+    gpu_count: int
+
+
+class Resources(TypedDict):
+    type: Literal["gpu", "ram"]
+    available: bool
+    gpus: NotRequired[list[Gpu]]
+    ram: Ram
+    cpu: Cpu
+    disks: list[Disk]
+    aggregate: Aggregate
+    storage_size: Bytes
+    reclaimer_enabled: bool
+    reclaimer_threshold: float
+    watchdog_interval: str
+
+
+class LoadedModel(TypedDict):
+    id: str
+    backend: str
+
+
+class System(TypedDict):
+    backends: list[str]
+    loaded_models: list[LoadedModel]
+
+
+class MonitoredMemory(TypedDict):
+    total: Bytes
+    breakdown: dict[str, Bytes]
+
+
+class Monitored(TypedDict):
+    """1 busy, 2 ready, -1 error; left out while the engine starts."""
+
+    state: NotRequired[Literal[1, 2, -1]]
+    memory: MonitoredMemory
+
+
+class ModelQuery(TypedDict):
+    model: NotRequired[Annotated[str, Field(max_length=255)]]
+
+
+class NamedModel(TypedDict):
+    model: NotRequired[Annotated[str, Field(max_length=255)]]
+
+
+class Loaded(TypedDict):
+    loaded: list[str]
+    message: str
+
+
+class EngineMemory(TypedDict):
+    total: Bytes
+    gpu: Bytes
+    breakdown: dict[str, Bytes]
+
+
+class EngineRow(TypedDict):
+    """null is what an engine does not tell."""
+
+    model: str
+    backend: str
+    state: str
+    message: str
+    host: str
+    running: int | None
+    waiting: int
+    tokens_per_second: float | None
+    kv_cache_usage: float | None
+    memory: EngineMemory
+    uptime_seconds: int | None
+    restarts: int
+    started_at: datetime | None
+    next_try_at: datetime | None
+
+
+class Engines(TypedDict):
+    engines: list[EngineRow]
+
+
+class FeatureRow(TypedDict):
+    key: str
+    label: str
+    default: bool
+
+
+class FeatureGroups(TypedDict):
+    agent_features: list[FeatureRow]
+    general_features: list[FeatureRow]
+    api_features: list[FeatureRow]
+    models: list[str]
+
+
+class SetupStep(TypedDict):
+    """`progress` in per cent."""
+
+    name: str
+    title: str
+    state: Literal["done", "now", "waiting", "failed"]
+    progress: Annotated[int, Field(ge=0, le=100)]
+    message: str
+
+
+class Ready(TypedDict):
+    status: Literal["ready"]
+    pending: list[SetupStep]
+
+
+class Starting(TypedDict):
+    status: Literal["starting"]
+    reason: str
+
+
+class Setup(TypedDict):
+    """`done`: nothing is left to do."""
+
+    done: bool
+    steps: list[SetupStep]
+
+
+class Version(TypedDict):
+    version: Annotated[str, Field(examples=["v0.1.0 (gatehouse)"])]
+
+
+class Built(TypedDict):
+    """Which parts this server has; false is not built."""
+
+    agents: bool
+    mcp: bool
+    fine_tuning: bool
+    quantization: bool
+    distributed: bool
+    localai_assistant: bool
+
+
+class Discovery(TypedDict):
+    """Where things are, for programs that look for a server; `version` for callers that are known."""
+
+    version: NotRequired[str]
+    endpoints: dict[str, str]
+    endpoint_groups: dict[str, dict[str, str]]
+    capabilities: dict[str, Any]
