@@ -3,8 +3,12 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db import transaction
 from django.http import HttpRequest
 
+from accounts.runtime import generations
+from core.generations import ENGINES
+from inference.configuration_files import keep
 from inference.models import Model
 
 
@@ -21,6 +25,11 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "idle_timeout_s",
     )
     readonly_fields = ("name", "description", "source", "backend")
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:  # noqa: FBT001
+        super().save_model(request, obj, form, change)
+        transaction.on_commit(lambda: keep(obj.name))
+        generations().bump(ENGINES)
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
         return False

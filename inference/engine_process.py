@@ -11,10 +11,12 @@ from pathlib import Path
 
 from django.db import DatabaseError, close_old_connections
 
+from accounts.audit import CLI
 from accounts.runtime import env, generations, stored_settings
+from core.errors import GatehouseError
 from core.files import HeldLock
 from core.generations import ENGINES
-from inference import operation_work, operations
+from inference import configuring, operation_work, operations
 from inference.guarded import Guarded
 from inference.guardian import PR_SET_CHILD_SUBREAPER, descendants
 from inference.models import Engine, EngineState, Model, Operation, OperationState
@@ -31,6 +33,7 @@ class EngineProcess:
     def __init__(self) -> None:
         self._stop = threading.Event()
         self._runners: dict[str, Runner] = {}
+        self._met: set[str] = set()  # models that had a runner since we started
         self._probes = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
         self._operation: tuple[Operation, Guarded] | None = None
         self._looked_at = self._trimmed_at = 0.0
@@ -59,6 +62,15 @@ class EngineProcess:
         Model.objects.exclude(unload_asked_at=None).update(unload_asked_at=None)
         operations.resume_interrupted()
         operation_work.ensure_configured(env().local_models)
+        self._read_files()
+
+    @staticmethod
+    def _read_files() -> None:
+        """What was changed in models' files while nobody ran counts, and lost files come back."""
+        try:
+            configuring.reload(by=CLI)
+        except GatehouseError as exc:
+            log.warning("models' configuration files were not read: %s", exc)
 
     def _guarded_tick(self) -> None:
         """A database that is busy or gone stops no engine: the next tick tries again."""
@@ -86,7 +98,10 @@ class EngineProcess:
 
     def _follow_models(self) -> None:
         """Start what should run and does not, stop what should not and does."""
-        rows = {row.name: row for row in Model.objects.filter(enabled=True)}
+        known = {row.name: row for row in Model.objects.all()}
+        self._met &= known.keys()
+        # one that was just disabled is drained first; one that is being deleted is not
+        rows = {n: row for n, row in known.items() if row.enabled or self._drains(row)}
         for name in [name for name in self._runners if name not in rows]:
             self._runners.pop(name).stop()
             Model.objects.filter(pk=name).update(unload_asked_at=None)
@@ -97,7 +112,9 @@ class EngineProcess:
                 if recipe is None or not recipe.is_installed(env().backends_path):
                     continue
                 runner = self._runners[name] = Runner(row, recipe, self._probes)
-                if row.load_at_start or row.wanted_at is not None:
+                is_new = name not in self._met  # one that was disabled waits for a caller
+                self._met.add(name)
+                if (row.load_at_start and is_new) or row.wanted_at is not None:
                     self._want(runner)
                 continue
             runner.follow(row)
@@ -105,6 +122,9 @@ class EngineProcess:
                 self._unload(runner)
             elif row.wanted_at is not None and runner.state != EngineState.DRAINING:
                 self._want(runner)
+
+    def _drains(self, row: Model) -> bool:
+        return row.unload_asked_at is not None and row.name in self._runners
 
     @staticmethod
     def _want(runner: Runner) -> None:

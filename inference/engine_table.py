@@ -5,6 +5,7 @@ resolver of the model's name serves gate, limits and forwarding (W-09).
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +13,7 @@ from core.errors import (
     EngineFailedError,
     GatehouseError,
     InvalidRequestError,
+    ModelDisabledError,
     ModelLoadingError,
     ModelNotFoundError,
     UnavailableError,
@@ -32,6 +34,7 @@ class Target:
     `served_model` is what the engine calls it; `progress` 0 to 100; `retry_after_s` when to ask
     again while it loads; `concurrency` how many requests its engine works on at once and
     `context_length` how many tokens prompt and completion have together, 0 where nobody says.
+    `aliases` are its other names; one that is `disabled` serves nobody, and admins still see it.
     """
 
     name: str
@@ -47,6 +50,20 @@ class Target:
     concurrency: int = 0
     context_length: int = 0
     backend: str = ""
+    aliases: tuple[str, ...] = ()
+    disabled: bool = False
+    pinned: bool = False
+
+
+def merged(local: list[Target], remote: Iterable[Target]) -> list[Target]:
+    """All models: one that a remote engine has counts where its name means nothing here."""
+    found = list(local)
+    known = {name for target in local for name in (target.name, *target.aliases)}
+    for target in remote:
+        if target.name not in known:
+            known.add(target.name)
+            found.append(target)
+    return found
 
 
 class Desk:
@@ -77,6 +94,7 @@ class EngineTable:
     workers: int = 1
     by_user: bool = True
     targets: dict[str, Target] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
     _desks: dict[str, Desk] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -86,6 +104,7 @@ class EngineTable:
         Who waits at an engine that is no longer ready is sent away, to learn why (`why_not`).
         """
         self.targets = {target.name: target for target in targets}
+        self.aliases = {alias: target.name for target in targets for alias in target.aliases}
         addresses = {target.address for target in targets}
         for address in [a for a in self._desks if a not in addresses]:
             self._desks.pop(address).close()
@@ -98,28 +117,37 @@ class EngineTable:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def own_name(self, name: str) -> str:
+        """What the model is called by which rights, quotas and books know it: `name`, or whose alias
+        that is (W-09). A model's own name comes first.
+        """
+        return name if name in self.targets else self.aliases.get(name, name)
+
     def find(self, name: str | None, capability: str) -> Target:
         """The model that a caller means; without a name the default, then the first that fits.
 
-        Raises ModelNotFoundError or InvalidRequestError.
+        Raises ModelNotFoundError, ModelDisabledError or InvalidRequestError.
         """
         if name is None:
             return self._default(capability)
-        target = self.targets.get(name)
+        target = self.targets.get(name) or self.targets.get(self.aliases.get(name, ""))
         if target is None:
             shown = name if len(name) <= 100 else name[:100] + "…"
             raise ModelNotFoundError(
                 f'model "{shown}" not found. To see available models, call GET /v1/models',
                 param="model",
             )
+        if target.disabled:
+            raise ModelDisabledError(f"model {name} is disabled", param="model")
         return target
 
     def _default(self, capability: str) -> Target:
-        fitting = [t for t in self.targets.values() if capability in t.capabilities]
+        enabled = [t for t in self.targets.values() if not t.disabled]
+        fitting = [t for t in enabled if capability in t.capabilities]
         for target in fitting:
             if target.is_default:
                 return target
-        for target in fitting or (t for t in self.targets.values() if t.remote):
+        for target in fitting or (t for t in enabled if t.remote):
             return target
         raise InvalidRequestError(
             "No model is named, and none is installed for this.", param="model"

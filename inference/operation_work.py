@@ -13,14 +13,14 @@ from core.errors import ConflictError
 from core.generations import ENGINES
 from inference.deleting import delete_model
 from inference.gallery import Found, find
-from inference.gallery_schema import Entry
 from inference.installing import InstallError, install_backend
-from inference.model_abilities import of_folder
+from inference.model_configuration import Configuration
 from inference.model_folders import model_folder
-from inference.model_install import Installed, install_model, installed
+from inference.model_install import install_model, installed
 from inference.models import Model, Operation, OperationState
 from inference.operations import Action, Kind, Wish, end, enqueue
 from inference.recipes import RecipeError, check_options, recipes
+from inference.registering import adopt, find_again, refuse_taken, register_model
 from inference.wanted_models import wanted
 
 log = logging.getLogger("gatehouse.operations")
@@ -78,7 +78,7 @@ def work_off(operation: Operation) -> None:
         elif operation.action == Action.DELETE:
             delete_model(operation, report)
         else:
-            _install_model(wanted(operation), report)
+            _install(operation, report)
     except KeyError:
         end(operation.pk, OperationState.FAILED, f"There is no {operation.target} to install.")
     except (InstallError, RecipeError) as exc:
@@ -94,30 +94,6 @@ def work_off(operation: Operation) -> None:
         report.keep_tail()
 
 
-def register_model(entry: Entry, there: Installed) -> None:
-    """The row of a model whose directory is whole."""
-    first = not Model.objects.filter(is_default=True).exists()
-    folder = model_folder(entry.name, env().models_path)
-    abilities = of_folder(folder)
-    capabilities = entry.capabilities or abilities.capabilities
-    described = {
-        "description": entry.description[:500],
-        "source": there.source,
-        "checksum": there.checksum,
-        "backend": entry.recipe_name,
-        "directory": str(folder),
-        "options": {**abilities.options, **entry.options},
-        "capabilities": sorted(capabilities),
-    }
-    is_default = first and "chat" in capabilities
-    Model.objects.update_or_create(
-        name=entry.name,
-        defaults=described,
-        create_defaults={**described, "is_default": is_default},
-    )
-    generations().bump(ENGINES)
-
-
 def ensure_configured(names: list[str]) -> None:
     """Queue what the configured models still need; register what is here already."""
     for name in names:
@@ -130,7 +106,10 @@ def ensure_configured(names: list[str]) -> None:
         if recipe is not None and not recipe.is_installed(env().backends_path):
             _enqueue(Wish(Kind.BACKEND, Action.INSTALL, recipe.name))
         there = installed(entry, env().models_path)
-        if there is not None:
+        row = Model.objects.filter(pk=entry.name).first() if there is not None else None
+        if row is not None:
+            find_again(row, entry)
+        elif there is not None:
             register_model(entry, there)
         else:
             _enqueue(Wish(Kind.MODEL, Action.INSTALL, entry.name, found.id))
@@ -141,8 +120,24 @@ def _enqueue(wish: Wish) -> None:
         enqueue(wish)
 
 
-def _install_model(found: Found, report: Progress) -> None:
+def _install(operation: Operation, report: Progress) -> None:
+    details = operation.details
+    configuration = None
+    if "configuration" in details:
+        configuration = Configuration.model_validate(details["configuration"])
+        if "entry" not in details:
+            refuse_taken(configuration.name, configuration)
+            adopt(configuration, report)
+            return
+    asked = bool(details.get("overrides")) or "entry" in details
+    _install_model(wanted(operation), report, configuration=configuration, asked=asked)
+
+
+def _install_model(
+    found: Found, report: Progress, *, configuration: Configuration | None, asked: bool
+) -> None:
     entry = found.entry
+    refuse_taken(entry.name, configuration)
     recipe = recipes().get(entry.recipe_name)
     if recipe is not None:
         check_options(recipe, entry.options)
@@ -163,7 +158,7 @@ def _install_model(found: Found, report: Progress) -> None:
         python=python,
         report=report,
     )
-    register_model(entry, there)
+    register_model(entry, there, configuration=configuration, asked=asked)
 
 
 def _os_error(exc: OSError) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from core.generations import ENGINES, Generations
-from inference.engine_table import EngineTable, Target
+from inference.engine_table import EngineTable, Target, merged
 from inference.remote_engines import ASK_EVERY_S, RemoteEngine
 
 log = logging.getLogger("gatehouse.engines")
@@ -50,12 +50,8 @@ class TableKeeper:
             self._publish()
 
     def _publish(self) -> None:
-        targets = list(self._local)
-        known = {target.name for target in targets}
-        for engine in self._remote:
-            targets += [target for target in engine.targets if target.name not in known]
-            known |= {target.name for target in engine.targets}
-        self._table.replace(targets)
+        remote = [target for engine in self._remote for target in engine.targets]
+        self._table.replace(merged(self._local, remote))
 
     async def follow_local(self) -> None:
         """Until cancelled: read again when the engine process says that something changed."""

@@ -4,7 +4,17 @@ from django.urls import URLPattern, path
 from rest_framework.views import APIView
 
 from inference import pages
-from inference.api import accounts, gallery, health, logs, machine, metrics, operations, views
+from inference.api import (
+    accounts,
+    configuration,
+    gallery,
+    health,
+    logs,
+    machine,
+    metrics,
+    operations,
+    views,
+)
 
 _INFERENCE: list[tuple[str, type[APIView], str]] = [
     ("chat/completions", views.ChatCompletionsView, "chat-completions"),
@@ -89,6 +99,35 @@ MODELS: list[URLPattern] = [
     path("models/delete/<path:model_id>", gallery.RemoveView.as_view(), name="models-delete"),
     path("models/available", gallery.AvailableView.as_view(), name="models-available"),
     path("models/galleries", gallery.GalleriesView.as_view(), name="models-galleries"),
+    path(
+        "api/models/config-json/<path:model>",
+        configuration.ConfigJsonView.as_view(),
+        name="model-config-json",
+    ),
+    path(
+        "api/models/config-metadata",
+        configuration.ConfigMetadataView.as_view(),
+        name="model-config-metadata",
+    ),
+    path("api/models/edit/<path:model>", configuration.EditView.as_view(), name="model-edit"),
+    path("api/models/config/<path:model>", configuration.SaveView.as_view(), name="model-config"),
+    path("api/aliases", configuration.AliasesView.as_view(), name="model-aliases"),
+    path(
+        "models/edit/<path:model>", configuration.SaveEditedView.as_view(), name="model-edit-save"
+    ),
+    path("models/import", configuration.ImportView.as_view(), name="model-import"),
+    path("models/import-uri", configuration.ImportUriView.as_view(), name="model-import-uri"),
+    path("models/reload", configuration.ReloadView.as_view(), name="models-reload"),
+    path(
+        "models/toggle-state/<path:model>/<str:action>",
+        configuration.ToggleStateView.as_view(),
+        name="model-toggle-state",
+    ),
+    path(
+        "models/toggle-pinned/<path:model>/<str:action>",
+        configuration.TogglePinnedView.as_view(),
+        name="model-toggle-pinned",
+    ),
     path("models/jobs", operations.JobsView.as_view(), name="models-jobs"),
     path("models/jobs/<str:job_id>", operations.JobStatusView.as_view(), name="models-job-status"),
 ]

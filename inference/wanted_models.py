@@ -31,7 +31,7 @@ def wish_in(data: dict[str, Any], asked_by: str) -> Wish:
 
     Raises InvalidRequestError that names what is wrong.
     """
-    if _holds_nul(data):
+    if holds_nul(data):
         raise InvalidRequestError("a text holds a character that may not be there")
     if unknown := sorted(set(data) - _KNOWN):
         raise InvalidRequestError(f"unknown key {unknown[0][:60]}", param=unknown[0][:60])
@@ -45,13 +45,13 @@ def wish_in(data: dict[str, Any], asked_by: str) -> Wish:
     return _described(data, asked_by)
 
 
-def _holds_nul(value: Any) -> bool:
+def holds_nul(value: Any) -> bool:
     """PostgreSQL takes no text with one."""
     if isinstance(value, str):
         return "\0" in value
     if isinstance(value, dict):
-        return any(_holds_nul(each) for pair in value.items() for each in pair)
-    return isinstance(value, list) and any(map(_holds_nul, value))
+        return any(holds_nul(each) for pair in value.items() for each in pair)
+    return isinstance(value, list) and any(map(holds_nul, value))
 
 
 def wanted(operation: Operation) -> Found:

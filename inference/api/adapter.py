@@ -5,6 +5,7 @@ doors to the same bytes.
 """
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any, cast
@@ -23,7 +24,7 @@ from core.envelopes import Family
 from core.errors import GatehouseError
 from core.http import GatedRequest
 from inference.engine_rows import local_targets
-from inference.engine_table import EngineTable
+from inference.engine_table import EngineTable, merged
 from inference.models import Model
 from inference.remote_engines import RemoteEngine
 from inference.runtime import Runtime
@@ -71,14 +72,14 @@ async def _make_runtime() -> Runtime:
     local = await asyncio.to_thread(with_database, local_targets, env().local_models)
     limiter = Limiter(counters(), away=env().quota_when_away, currency=env().currency)
     limiter.terms = await asyncio.to_thread(with_database, terms_in_force)
-    table.replace([*local, *(target for engine in remote for target in engine.targets)])
+    table.replace(merged(local, (target for engine in remote for target in engine.targets)))
     return Runtime(
         resolve=nobody,
         meter=_meter(),
         limiter=limiter,
         engines=table,
         load_stored=load_stored,
-        want_model=want_model,
+        want_model=_want_from_loop,
         hosts=host_rules(),
         origins=origin_rules(),
         body_limit=env().upload_limit * 1024 * 1024,
@@ -90,6 +91,13 @@ async def _make_runtime() -> Runtime:
 def want_model(name: str) -> None:
     """Ask the engine process to load a model that is not loaded."""
     Model.objects.filter(pk=name).update(wanted_at=timezone.now())
+
+
+def _want_from_loop(name: str) -> None:
+    """The same where a loop runs, in which Django asks no database."""
+    asking = threading.Thread(target=with_database, args=(want_model, name))
+    asking.start()
+    asking.join()
 
 
 def serve(request: HttpRequest, work: Work, family: Family, kwargs: dict[str, str]) -> HttpResponse:

@@ -38,9 +38,9 @@ class GalleryView(AccountView):
         query = _query(request)
         read = _readable()
         entries = every(read)
-        here = set(Model.objects.values_list("name", flat=True))
+        here = dict(Model.objects.values_list("name", "size_bytes"))
         going = _under_way()
-        page = search(entries, query, installed=here)
+        page = search(entries, query, installed=set(here))
         memory = psutil.virtual_memory()
         ids = {each.id: going[each.entry.name] for each in entries if each.entry.name in going}
         body: dict[str, Any] = {
@@ -68,8 +68,8 @@ class InstallView(AccountView):
     """`POST /api/models/install/:id`: an unknown id is taken too; its job says so (surface)."""
 
     def post(self, request: Request, model_id: str) -> Response:
-        wish = wish_for_id(_id(model_id), _asker(request))
-        job = operations.enqueue_once(wish, key=_key(request))
+        wish = wish_for_id(_id(model_id), asker(request))
+        job = operations.enqueue_once(wish, key=request_key(request))
         return Response({"jobID": str(job.pk), "message": "Installation started"})
 
 
@@ -77,8 +77,8 @@ class DeleteView(AccountView):
     """`POST /api/models/delete/:id`."""
 
     def post(self, request: Request, model_id: str) -> Response:
-        wish = wish_for_deletion(_id(model_id), _asker(request))
-        job = operations.enqueue_once(wish, key=_key(request))
+        wish = wish_for_deletion(_id(model_id), asker(request))
+        job = operations.enqueue_once(wish, key=request_key(request))
         return Response({"jobID": str(job.pk), "message": "Deletion started"})
 
 
@@ -88,8 +88,8 @@ class ApplyView(AccountView):
     family: Family = "openai"
 
     def post(self, request: Request) -> Response:
-        wish = wish_in(read_json(request._request), _asker(request))  # noqa: SLF001
-        return _started(request, operations.enqueue_once(wish, key=_key(request)))
+        wish = wish_in(read_json(request._request), asker(request))  # noqa: SLF001
+        return Response(started(request, operations.enqueue_once(wish, key=request_key(request))))
 
 
 class RemoveView(AccountView):
@@ -98,8 +98,8 @@ class RemoveView(AccountView):
     family: Family = "openai"
 
     def post(self, request: Request, model_id: str) -> Response:
-        wish = wish_for_deletion(_id(model_id), _asker(request))
-        return _started(request, operations.enqueue_once(wish, key=_key(request)))
+        wish = wish_for_deletion(_id(model_id), asker(request))
+        return Response(started(request, operations.enqueue_once(wish, key=request_key(request))))
 
 
 class AvailableView(AccountView):
@@ -168,25 +168,21 @@ def _id(model_id: str) -> str:
     return model_id
 
 
-def _asker(request: Request) -> str:
+def asker(request: Request) -> str:
     return actor_of(request._request).name  # noqa: SLF001  # DRF's own name
 
 
-def _key(request: Request) -> str:
+def request_key(request: Request) -> str:
     return request.headers.get("Idempotency-Key", "")
 
 
-def _started(request: Request, job: Operation) -> Response:
+def started(request: Request, job: Operation) -> dict[str, Any]:
     """LocalAI's answer: the job, and where to ask about it (R-37)."""
-    return Response(
-        {
-            "uuid": str(job.pk),
-            "status": f"{_base(request._request)}/models/jobs/{job.pk}",  # noqa: SLF001
-        }
-    )
+    status = f"{base_url(request._request)}/models/jobs/{job.pk}"  # noqa: SLF001  # DRF's own name
+    return {"uuid": str(job.pk), "status": status}
 
 
-def _base(request: HttpRequest) -> str:
+def base_url(request: HttpRequest) -> str:
     """LOCALAI_BASE_URL where set; else the host asked for, which the front has allowed (R-37)."""
     if env().base_url:
         return env().base_url
@@ -200,7 +196,7 @@ def _under_way() -> dict[str, Operation]:
     return {row.target: row for row in rows.order_by("created_at")}
 
 
-def _row(each: Found, here: set[str], going: dict[str, Operation]) -> dict[str, Any]:
+def _row(each: Found, here: dict[str, int | None], going: dict[str, Operation]) -> dict[str, Any]:
     entry = each.entry
     job = going.get(entry.name)
     row: dict[str, Any] = {
@@ -224,6 +220,10 @@ def _row(each: Found, here: set[str], going: dict[str, Operation]) -> dict[str, 
         "fits": fits(each),
         "checked": entry.checked.model_dump() if entry.checked else None,
     }
+    on_disk = here.get(entry.name)
+    if on_disk is not None:
+        row["size_on_disk"] = on_disk
+        row["size_on_disk_display"] = shown_size(on_disk)
     size = entry.checked.size if entry.checked else None
     if size is not None:
         row["estimated_size_bytes"] = size
