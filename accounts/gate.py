@@ -154,6 +154,7 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("models-available", "GET"): "admin",
     ("models-galleries", "GET"): "admin",
     ("models-capabilities", "GET"): "user",
+    ("picture", "GET"): "user",
     # what is configured of a model
     ("model-config-json", "GET"): "admin",
     ("model-config-json", "PATCH"): "admin",

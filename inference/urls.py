@@ -13,6 +13,7 @@ from inference.api import (
     machine,
     metrics,
     operations,
+    pictures,
     views,
 )
 
@@ -52,6 +53,7 @@ MACHINE: list[URLPattern] = [
     path("ws/backend-logs/<path:model>", logs.LogSocketView.as_view(), name="backend-log-socket"),
     path("api/resources", machine.ResourcesView.as_view(), name="resources"),
     path("api/engines", machine.EnginesView.as_view(), name="engines"),
+    path("pictures/<str:name>", pictures.PictureView.as_view(), name="picture"),
     path("system", machine.SystemView.as_view(), name="machine"),
     *[
         path(f"{prefix}backend/{step}", view.as_view(), name=f"backend-{step}")

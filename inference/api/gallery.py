@@ -19,6 +19,7 @@ from inference import operations
 from inference.gallery import Found, Shelf, every, shelves
 from inference.gallery_listing import MAX_ITEMS, MAX_PAGE, SORTS, Query, fits, search
 from inference.models import Model, Operation
+from inference.pictures import icon_here, pictures
 from inference.recipes import recipes
 from inference.wanted_models import wish_for_deletion, wish_for_id, wish_in
 
@@ -41,10 +42,11 @@ class GalleryView(AccountView):
         here = dict(Model.objects.values_list("name", "size_bytes"))
         going = _under_way()
         page = search(entries, query, installed=set(here))
+        known, base = pictures().names(), base_url(request._request)  # noqa: SLF001
         memory = psutil.virtual_memory()
         ids = {each.id: going[each.entry.name] for each in entries if each.entry.name in going}
         body: dict[str, Any] = {
-            "models": [_row(each, here, going) for each in page.found],
+            "models": [_row(each, here, going) | _icons(each, known, base) for each in page.found],
             "repositories": [{"url": each.gallery.url, "name": each.gallery.name} for each in read],
             "allTags": sorted({tag for each in entries for tag in each.entry.tags}),
             "allBackends": sorted({each.entry.recipe_name for each in entries}),
@@ -107,11 +109,16 @@ class AvailableView(AccountView):
 
     family: Family = "openai"
 
-    def get(self, _request: Request) -> Response:
+    def get(self, request: Request) -> Response:
         read = _readable()
         urls = {each.gallery.name: each.gallery.url for each in read}
         here = set(Model.objects.values_list("name", flat=True))
-        return Response([_metadata(each, urls, here) for each in every(read)])
+        known, base = pictures().names(), base_url(request._request)  # noqa: SLF001
+        rows = []
+        for each in every(read):
+            row = _metadata(each, urls, here) | _icons(each, known, base)
+            rows.append({key: value for key, value in row.items() if value})
+        return Response(rows)
 
 
 class GalleriesView(AccountView):
@@ -203,7 +210,6 @@ def _row(each: Found, here: dict[str, int | None], going: dict[str, Operation]) 
         "id": each.id,
         "name": entry.name,
         "description": entry.description,
-        "icon": entry.icon,
         "license": entry.license,
         "urls": entry.urls,
         "tags": entry.tags,
@@ -246,12 +252,11 @@ def _has_backend(name: str) -> bool:
 def _metadata(each: Found, urls: dict[str, str], here: set[str]) -> dict[str, Any]:
     entry = each.entry
     size = entry.checked.size if entry.checked else None
-    found: dict[str, Any] = {
+    return {
         "name": entry.name,
         "description": entry.description,
         "license": entry.license,
         "urls": entry.urls,
-        "icon": entry.icon,
         "tags": entry.tags,
         "files": _files(each),
         "size": shown_size(size),
@@ -259,4 +264,9 @@ def _metadata(each: Found, urls: dict[str, str], here: set[str]) -> dict[str, An
         "installed": entry.name in here,
         "backend": entry.recipe_name,
     }
-    return {key: value for key, value in found.items() if value}
+
+
+def _icons(each: Found, known: set[str], base: str) -> dict[str, str]:
+    """`icon` from us, where it is here; `icon_source` is what the gallery says (R-38)."""
+    icon = each.entry.icon
+    return {"icon": icon_here(icon, known=known, base=base), "icon_source": icon}
