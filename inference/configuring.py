@@ -139,6 +139,8 @@ def reload(*, by: Actor) -> list[str]:
 
     Raises FaultyFilesError where one of the files is wrong: then nothing was changed.
     """
+    folders = dict(Model.objects.values_list("name", "directory"))
+    sizes = {name: configuration_files.size_of(Path(folder)) for name, folder in folders.items()}
     with transaction.atomic():
         one_at_a_time()
         rows = list(Model.objects.select_for_update().prefetch_related("aliases").order_by("name"))
@@ -148,7 +150,7 @@ def reload(*, by: Actor) -> list[str]:
             raise FaultyFilesError(faults)
         touched, _news = _apply(steps, by)
         for row in rows:
-            row.size_bytes = configuration_files.size_of(Path(row.directory))
+            row.size_bytes = sizes.get(row.name, row.size_bytes)
         Model.objects.bulk_update(rows, ["size_bytes"])
     _tell({row.name for row in rows})
     # who edited a file finds its text as it would be written: comments are not kept
@@ -198,9 +200,12 @@ def _check_together(steps: list[_Step]) -> None:
 def _faults_together(steps: list[_Step]) -> list[Fault]:
     """What is wrong with several changes at once, each of which is right by itself: two queries."""
     faults = []
-    wanted = [(alias, step.row.name) for step in steps for alias in step.after.aliases]
+    named = [(alias, step) for step in steps for alias in step.after.aliases]
+    wanted = [(alias, s.row.name) for alias, s in named if alias not in s.before.aliases]
     held = taken((alias for alias, _ in wanted), apart_from=[step.row.name for step in steps])
     held |= dict.fromkeys(env().local_models, "a model")
+    kept = [(alias, s.row.name) for alias, s in named if alias in s.before.aliases]
+    held |= {alias: f"an alias of {model}" for alias, model in kept}
     for alias, model in wanted:
         if (what := held.get(alias)) is not None:
             faults.append(Fault(model, f"aliases: {alias} is {what} already"))
