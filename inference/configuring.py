@@ -14,6 +14,7 @@ from accounts.runtime import env, generations
 from core.errors import ConflictError, GatehouseError, InvalidRequestError, NotFoundError
 from core.generations import ENGINES
 from inference import configuration_files
+from inference.engine_requests import NOT_LOADED
 from inference.model_configuration import (
     READ_ONLY,
     Configuration,
@@ -28,7 +29,6 @@ from inference.model_names import one_at_a_time, taken
 from inference.models import Engine, EngineState, Model, ModelAlias
 
 NOT_FOUND = "model configuration not found"
-NOT_LOADED = {EngineState.STOPPED, EngineState.FAILED}
 _ENGINE_KEYS = {"backend", "options"}
 EngineNews = Literal["unchanged", "restarting", "unloading", "next load"]
 Build = Callable[[Configuration], Configuration]

@@ -10,9 +10,21 @@ from pydantic import ValidationError
 from accounts.audit import Actor, Subject, record
 from accounts.runtime import env
 from core.errors import InvalidRequestError
+from core.fetch_addresses import FetchError
+from core.fetcher import Limits
 from core.strict_yaml import Document
+from inference.fetching import fetcher
 from inference.gallery_schema import Entry, first_fault
-from inference.model_configuration import Configuration, ConfigurationFaultError, as_data, checked
+from inference.installing import InstallError
+from inference.local_files import read_local
+from inference.model_configuration import (
+    MAX_CHARS,
+    Configuration,
+    ConfigurationFaultError,
+    as_data,
+    checked,
+    document_of,
+)
 from inference.model_folders import model_folder
 from inference.model_names import taken
 from inference.model_sources import LocalSource, WebSource, read_source
@@ -21,6 +33,8 @@ from inference.operations import Action, Kind, Wish, enqueue_once
 from inference.wanted_models import holds_nul, wish_in
 
 _PREFERENCES = {"name", "backend"}
+_CONFIGURATION = re.compile(r"(?:https?|file):[^?#]*\.ya?ml(?:\?[^#]*)?", re.IGNORECASE)
+_LIMITS = Limits(max_bytes=MAX_CHARS, connect_s=5, read_s=10, total_s=20)
 _HUB_PAGE = re.compile(r"https://(?:www\.)?huggingface\.co/([^/?#]+/[^/?#]+?)/?")
 
 
@@ -33,7 +47,10 @@ def start(wish: Wish, *, key: str, by: Actor) -> Operation:
 
 
 def wish_for_uri(data: dict[str, Any], asked_by: str) -> Wish:
-    """`{uri, preferences: {name, backend}}`. Raises InvalidRequestError that names what is wrong."""
+    """`{uri, preferences: {name, backend}}`: a model's address, or that of a configuration (`.yaml`).
+
+    Raises InvalidRequestError that names what is wrong.
+    """
     uri, preferences = data.get("uri"), data.get("preferences") or {}
     if not isinstance(uri, str) or not uri.strip():
         raise InvalidRequestError("uri is required", param="uri")
@@ -47,9 +64,32 @@ def wish_for_uri(data: dict[str, Any], asked_by: str) -> Wish:
         )
     if not all(isinstance(value, str) for value in preferences.values()):
         raise InvalidRequestError("preferences: name and backend are texts", param="preferences")
-    page = _HUB_PAGE.fullmatch(uri.strip())
-    url = f"hf:{page[1]}" if page else uri.strip()
-    return wish_in({"url": url} | {k: v for k, v in preferences.items() if v}, asked_by)
+    uri, chosen = uri.strip(), {key: value for key, value in preferences.items() if value}
+    if _CONFIGURATION.fullmatch(uri):
+        try:
+            document = document_of(_text_at(uri))
+        except (ConfigurationFaultError, FetchError, InstallError) as exc:
+            raise InvalidRequestError(f"uri: {exc}", param="uri") from exc
+        return wish_for_import(document.data | chosen, document, asked_by)
+    page = _HUB_PAGE.fullmatch(uri)
+    return wish_in({"url": f"hf:{page[1]}" if page else uri} | chosen, asked_by)
+
+
+def _text_at(uri: str) -> str:
+    """A configuration on another server, or in a file below the models path (R-07).
+
+    Raises ConfigurationFaultError, FetchError, InstallError.
+    """
+    try:
+        source = read_source(uri)
+    except ValueError as exc:
+        raise ConfigurationFaultError(str(exc)) from exc
+    if isinstance(source, LocalSource):
+        return read_local(source, env().models_path, max_bytes=MAX_CHARS)
+    try:
+        return fetcher().read(uri, limits=_LIMITS).decode()
+    except UnicodeDecodeError as exc:
+        raise ConfigurationFaultError("it is not text") from exc
 
 
 def wish_for_import(data: Mapping[str, Any], document: Document | None, asked_by: str) -> Wish:

@@ -18,9 +18,12 @@ MAX_CHARS = 256 * 1024
 MAX_WHOLE = 2**53  # what JSON's readers agree on
 MAX_IDLE_S = 2**31 - 1
 READ_ONLY = ("name", "source", "checksum")
-_TEXT = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"  # line breaks and tabs are taken
-_LINE = r"^[^\x00-\x1f\x7f]*$"
+# What YAML reads back as something else is not taken; a text may have line breaks and tabs.
+_TEXT = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]*$"
+_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]*$"
+_ODD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*")
+OptionName = Annotated[str, Field(max_length=60, pattern=r"^[A-Za-z0-9_.-]+$")]
 OptionValue = (
     Annotated[str, Field(max_length=1000, pattern=_LINE)]
     | bool
@@ -55,7 +58,7 @@ class Configuration(BaseModel):
     source: Annotated[str, Field(max_length=500, pattern=_LINE)] = ""
     checksum: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")] = ""
     backend: Annotated[Word, Field(max_length=50, pattern=_LINE)] = "vllm"
-    options: Annotated[dict[Word, OptionValue], Field(max_length=50)] = {}
+    options: Annotated[dict[OptionName, OptionValue], Field(max_length=50)] = {}
     capabilities: Annotated[list[Capability], Field(max_length=50)] = []
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
     pinned: bool = False
@@ -155,6 +158,12 @@ def checked(data: Mapping[str, Any], document: Document | None = None) -> Config
     except ValidationError as exc:
         place, words = first_fault(exc)
         words = words.replace("is not a key of an entry", "is not a key of a configuration")
+        if (
+            place[:1] == ("options",) and len(place) > 1
+        ):  # whichever of the kinds it came nearest to
+            words = (
+                f"options: {str(place[1])[:60]} wants a short name, and a text, number or boolean"
+            )
         line = document.line_of(place) if document else None
         param = str(place[0])[:60] if place else None
         raise ConfigurationFaultError(words[:500], param=param, line=line) from exc
@@ -164,6 +173,19 @@ def checked(data: Mapping[str, Any], document: Document | None = None) -> Config
         line = document.line_of(("options",)) if document else None
         raise ConfigurationFaultError(f"options: {exc}", param="options", line=line) from exc
     return found
+
+
+def plain_text(text: str) -> str:
+    """A description from elsewhere as one that the schema takes."""
+    return _ODD.sub(" ", text)[:500]
+
+
+def checked_aliases(name: str, aliases: Any) -> list[str]:
+    """The other names of a model that is to be installed. Raises ConfigurationFaultError."""
+    try:
+        return Configuration.model_validate({"name": name, "aliases": aliases}).aliases
+    except ValidationError as exc:
+        raise ConfigurationFaultError(first_fault(exc)[1][:500], param="aliases") from exc
 
 
 def check_backend(backend: str, options: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from inference.gallery import Found, find
 from inference.installing import InstallError, install_backend
 from inference.model_configuration import Configuration
 from inference.model_folders import model_folder
-from inference.model_install import install_model, installed
+from inference.model_install import Installed, install_model, installed
 from inference.models import Model, Operation, OperationState
 from inference.operations import Action, Kind, Wish, end, enqueue
 from inference.recipes import RecipeError, check_options, recipes
@@ -126,18 +126,19 @@ def _install(operation: Operation, report: Progress) -> None:
     if "configuration" in details:
         configuration = Configuration.model_validate(details["configuration"])
         if "entry" not in details:
-            refuse_taken(configuration.name, configuration)
+            refuse_taken(configuration.name, configuration.aliases)
             adopt(configuration, report)
             return
+    found = wanted(operation)
+    aliases = configuration.aliases if configuration else details.get("aliases", [])
+    refuse_taken(found.entry.name, aliases)
+    there = _install_model(found, report)
     asked = bool(details.get("overrides")) or "entry" in details
-    _install_model(wanted(operation), report, configuration=configuration, asked=asked)
+    register_model(found.entry, there, configuration=configuration, aliases=aliases, asked=asked)
 
 
-def _install_model(
-    found: Found, report: Progress, *, configuration: Configuration | None, asked: bool
-) -> None:
+def _install_model(found: Found, report: Progress) -> Installed:
     entry = found.entry
-    refuse_taken(entry.name, configuration)
     recipe = recipes().get(entry.recipe_name)
     if recipe is not None:
         check_options(recipe, entry.options)
@@ -151,14 +152,13 @@ def _install_model(
     is_other = installed(entry, env().models_path) is None
     if same_folder.exists() or (is_other and Model.objects.filter(pk=entry.name).exists()):
         raise InstallError(f"There is another model {entry.name} already; delete it first.")
-    there = install_model(
+    return install_model(
         entry,
         folder=found.folder,
         models_path=env().models_path,
         python=python,
         report=report,
     )
-    register_model(entry, there, configuration=configuration, asked=asked)
 
 
 def _os_error(exc: OSError) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from inference import configuration_files
 from inference.gallery_schema import Entry
 from inference.installing import InstallError, Report
 from inference.model_abilities import of_folder
-from inference.model_configuration import Configuration, recipe_name
+from inference.model_configuration import Configuration, plain_text, recipe_name
 from inference.model_folders import CONFIGURATION, MANIFEST, model_folder
 from inference.model_install import Installed, together
 from inference.model_names import one_at_a_time, taken
@@ -30,9 +31,10 @@ def register_model(
     there: Installed,
     *,
     configuration: Configuration | None = None,
+    aliases: Sequence[str] = (),
     asked: bool = False,
 ) -> None:
-    """Make the model's row and its file. `configuration` is that of an import.
+    """Make the model's row and its file. `configuration` is that of an import; else it gets `aliases`.
 
     What an admin changed about a model that has a row stays, but where this very installation
     `asked` for something else. Raises InstallError where one of its names is taken.
@@ -48,7 +50,7 @@ def register_model(
     others: set[str] = set()
     with transaction.atomic():
         one_at_a_time()
-        refuse_taken(entry.name, configuration)
+        refuse_taken(entry.name, aliases)
         row = Model.objects.filter(pk=entry.name).prefetch_related("aliases").first()
         if row is not None:
             facts["file_digest"] = configuration_files.agreed_digest(row)
@@ -56,30 +58,31 @@ def register_model(
             Model.objects.filter(pk=row.pk).update(**changed)
         else:
             others = _create(entry.name, facts | wished, configuration)
+            ModelAlias.objects.bulk_create(
+                ModelAlias(name=alias, model_id=entry.name) for alias in aliases
+            )
     configuration_files.keep(entry.name, anew=row is None)
     configuration_files.keep(*others)
     generations().bump(ENGINES)
 
 
 def _create(name: str, fields: dict[str, Any], configuration: Configuration | None) -> set[str]:
-    """The row and its aliases; who was the default before, where this one is to be."""
+    """The row; who was the default before, where this one is to be."""
     defaults = set(Model.objects.filter(is_default=True).values_list("name", flat=True))
     is_default = not defaults and "chat" in fields["capabilities"]
-    aliases: list[str] = []
     if configuration is not None:
         is_default = is_default or configuration.default
         fields |= _configured(configuration)
-        aliases = configuration.aliases
     if is_default:
         Model.objects.filter(pk__in=defaults).update(is_default=False)
     Model.objects.create(name=name, is_default=is_default, **fields)
-    ModelAlias.objects.bulk_create(ModelAlias(name=alias, model_id=name) for alias in aliases)
     return defaults if is_default else set()
 
 
-def refuse_taken(name: str, configuration: Configuration | None) -> None:
+def refuse_taken(name: str, aliases: Sequence[str]) -> None:
     """Raises InstallError where the name, or an alias that it is to have, is another model's."""
-    aliases = configuration.aliases if configuration is not None else []
+    if name in aliases:
+        raise InstallError(f"{name} is its own name already.")
     held = taken([name, *aliases], apart_from=[name])
     for each in (name, *aliases):
         if each in held and (each != name or held[each] != "a model"):
@@ -89,7 +92,7 @@ def refuse_taken(name: str, configuration: Configuration | None) -> None:
 def _wished(entry: Entry, folder: Path) -> dict[str, Any]:
     abilities = of_folder(folder)
     return {
-        "description": entry.description[:500],
+        "description": plain_text(entry.description),
         "backend": entry.recipe_name,
         "options": {**abilities.options, **entry.options},
         "capabilities": sorted(entry.capabilities or abilities.capabilities),
@@ -140,7 +143,7 @@ def adopt(configuration: Configuration, report: Report) -> None:
             },
         }
     )
-    register_model(entry, there, configuration=configuration)
+    register_model(entry, there, configuration=configuration, aliases=configuration.aliases)
     note = {"name": entry.name, "sha256": there.checksum, "source": source, "adopted": True}
     # last: what has a manifest and no row is cleared away as half an installation
     (folder / MANIFEST).write_text(json.dumps(note))

@@ -6,12 +6,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import AccountView
-from accounts.audit import actor_of
+from accounts.audit import Actor, actor_of
+from core import prefer
 from core.drf import read_body, read_json
 from core.envelopes import Family
 from core.errors import InvalidRequestError
 from core.strict_yaml import Document
-from inference import configuring, importing, model_configuration
+from inference import configuring, engine_requests, importing, model_configuration
 from inference.api.gallery import asker, request_key, started
 from inference.configuring import Build, Changed
 from inference.gallery import local_name
@@ -51,7 +52,7 @@ class ConfigJsonView(AccountView):
     def patch(self, request: Request, model: str) -> Response:
         given = read_json(request._request)  # noqa: SLF001  # DRF's own name
         done = configuring.change(model, lambda before: _merged(before, given), by=_by(request))
-        return Response(as_data(done.configuration) | {"engine": done.engine})
+        return Response(as_data(done.configuration) | _engine(request, done))
 
 
 class EditView(AccountView):
@@ -67,7 +68,7 @@ class SaveView(AccountView):
     def post(self, request: Request, model: str) -> Response:
         name = local_name(model)
         done = configuring.change(name, _whole(request), by=_by(request))
-        return Response({"message": "Configuration file saved", "engine": done.engine})
+        return Response({"message": "Configuration file saved"} | _engine(request, done))
 
 
 class SaveEditedView(AccountView):
@@ -77,7 +78,7 @@ class SaveEditedView(AccountView):
 
     def post(self, request: Request, model: str) -> Response:
         done = configuring.change(model, _whole(request), by=_by(request))
-        return _said(model, "is saved", done)
+        return _said(request, model, "is saved", done)
 
 
 class ToggleStateView(AccountView):
@@ -88,7 +89,7 @@ class ToggleStateView(AccountView):
     def put(self, request: Request, model: str, action: str) -> Response:
         enabled = _chosen(action, STATES)
         done = configuring.change(model, _with(enabled=enabled), by=_by(request))
-        return _said(model, "is enabled" if enabled else "is disabled", done)
+        return _said(request, model, "is enabled" if enabled else "is disabled", done)
 
 
 class TogglePinnedView(AccountView):
@@ -99,7 +100,7 @@ class TogglePinnedView(AccountView):
     def put(self, request: Request, model: str, action: str) -> Response:
         pinned = _chosen(action, PINS)
         done = configuring.change(model, _with(pinned=pinned), by=_by(request))
-        return _said(model, "is pinned" if pinned else "is not pinned any more", done)
+        return _said(request, model, "is pinned" if pinned else "is not pinned any more", done)
 
 
 class ReloadView(AccountView):
@@ -152,14 +153,24 @@ class ConfigMetadataView(AccountView):
         return Response(model_configuration.described())
 
 
-def _by(request: Request) -> Any:
+def _by(request: Request) -> Actor:
     return actor_of(request._request)  # noqa: SLF001  # DRF's own name
 
 
-def _said(model: str, what: str, done: Changed) -> Response:
+def _said(request: Request, model: str, what: str, done: Changed) -> Response:
     """LocalAI's answer to a change."""
     message = f"{model} {what}{ENGINE[done.engine]}"
-    return Response({"success": True, "message": message, "name": model, "engine": done.engine})
+    said = {"success": True, "message": message, "name": model}
+    return Response(said | _engine(request, done))
+
+
+def _engine(request: Request, done: Changed) -> dict[str, str]:
+    """What becomes of the engine, and with `Prefer: wait=N` the state that it has come to."""
+    patience_s = prefer.wait_s(request.headers.get("prefer", ""), default=0.0)
+    if not patience_s or done.engine not in {"restarting", "unloading"}:
+        return {"engine": done.engine}
+    state = engine_requests.at_rest(done.configuration.name, wait_s=patience_s)
+    return {"engine": done.engine, "engine_state": state}
 
 
 def _chosen(action: str, actions: dict[str, bool]) -> bool:

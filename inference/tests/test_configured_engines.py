@@ -61,6 +61,17 @@ def test_changed_options_count_after_a_drained_restart(as_alice, engines, settin
     assert Model.objects.filter(wanted_at=None, unload_asked_at=None).exists()
 
 
+def test_r34_whoever_prefers_to_wait_hears_when_it_has_started_anew(as_alice, engines):
+    pid = Engine.objects.get().pid
+    answer = as_alice("PATCH", CONFIG, {"options": {"max_num_seqs": 9}}, prefer="wait=30")
+
+    assert (answer.json()["engine"], answer.json()["engine_state"]) == ("restarting", "ready")
+    assert Engine.objects.get().pid != pid
+    assert "9" in words()
+    off = as_alice.put("/models/toggle-state/m/disable", prefer="wait=30")
+    assert off.json()["engine_state"] == "stopped"
+
+
 def test_r15_a_disabled_model_is_drained_and_comes_back_when_somebody_calls(
     as_alice, engines, settings
 ):

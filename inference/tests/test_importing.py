@@ -215,6 +215,71 @@ def test_r17_what_is_no_address_is_400(as_alice, home, body, said):
     assert said in answer.json()["error"]["message"]
 
 
+CONFIGURED = b"name: mine\ndescription: from elsewhere\nsource: hf:o/n\npinned: true\n"
+
+
+def test_r17_the_address_of_a_configuration_is_read(as_alice, home, server):
+    """POST /models/import-uri of a YAML file."""
+    server.serve["/m.yaml?x=1"] = says(200, CONFIGURED)
+    given = {"uri": f"{server.url}/m.yaml?x=1", "preferences": {"name": "other"}}
+
+    job = operations.find(as_alice.post("/models/import-uri", given).json()["uuid"])
+
+    assert (job.target, job.details["configuration"]["pinned"]) == ("other", True)
+    assert job.details["entry"]["files"][0]["uri"] == "hf:o/n"
+    assert AuditRecord.objects.get(action="model_imported").after == {"from": "hf:o/n"}
+
+
+def test_r07_a_configuration_in_a_file_is_read_from_below_the_models_path(as_alice, home, tmp_path):
+    (home / "drop").mkdir()
+    (home / "drop" / "m.yaml").write_bytes(CONFIGURED)
+    (tmp_path / "secret.yaml").write_bytes(CONFIGURED)
+    (home / "drop" / "link.yaml").symlink_to(tmp_path / "secret.yaml")
+    assert as_alice.post("/models/import-uri", {"uri": "file:drop/m.yaml"}).status_code == 200
+    for uri in (f"file://{tmp_path}/secret.yaml", "file:drop/link.yaml", "file:drop/none.yaml"):
+        refused = as_alice.post("/models/import-uri", {"uri": uri})
+        assert refused.status_code == 400
+        assert str(tmp_path) not in refused.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"name: mine\nsize: 1", "uri: line 2: size"),
+        (b"\xff\xfe", "it is not text"),
+        (b"x" * 300_000, "larger than"),
+        (None, "404"),
+    ],
+)
+def test_r17_a_bad_configuration_elsewhere_is_400(as_alice, home, server, body, said):
+    if body is not None:
+        server.serve["/m.yaml"] = says(200, body)
+    answer = as_alice.post("/models/import-uri", {"uri": f"{server.url}/m.yaml"})
+
+    assert answer.status_code == 400
+    assert said.removeprefix("uri: ") in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "10.0.0.1", "[::1]"])
+def test_r06_no_configuration_is_fetched_from_inside(as_alice, home, host):
+    answer = as_alice.post("/models/import-uri", {"uri": f"http://{host}/m.yaml"})
+    assert answer.status_code == 400
+
+
+def test_a_model_gets_its_aliases_with_its_installation(as_alice, home, server):
+    """POST /models/apply with aliases."""
+    given = {"name": "own", "files": [file_at(server)], "aliases": ["b", "a"]}
+    assert finished(as_alice.post("/models/apply", given)).state == OperationState.DONE
+    assert sorted(ModelAlias.objects.values_list("name", flat=True)) == ["a", "b"]
+
+    for aliases in (["own"], ["other"], ["x y"], "a", ["a"]):
+        wrong = {"name": "other", "files": [file_at(server)], "aliases": aliases}
+        answer = as_alice.post("/models/apply", wrong)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "aliases")
+    again = as_alice.post("/models/apply", {**given, "aliases": ["c"]})
+    assert again.status_code == 400
+
+
 # --- what an installation leaves as it is ------------------------------------------------------------
 
 
