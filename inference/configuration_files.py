@@ -28,8 +28,17 @@ Standing = Literal["none", "agrees", "behind", "edited"]
 def place_of(row: Model) -> Path | None:
     """Where its file is; None for a model whose folder lies elsewhere, or is not on this machine."""
     folder = Path(row.directory)
-    is_ours = folder.parent == env().models_path and folder.is_dir() and not folder.is_symlink()
-    return folder / CONFIGURATION if is_ours else None
+    if folder.parent != env().models_path or not _is_folder(folder):
+        return None
+    return folder / CONFIGURATION
+
+
+def _is_folder(path: Path) -> bool:
+    """No link to one, and one that may be looked into."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def standing(row: Model) -> Standing:
@@ -125,7 +134,7 @@ def _bytes_at(place: Path) -> bytes:
 
 def size_of(folder: Path) -> int | None:
     """The bytes of a model's files; None where its folder is not on this machine."""
-    if not folder.is_dir():
+    if not _is_folder(folder):
         return None
     total = 0
     for path, _folders, files in os.walk(folder):

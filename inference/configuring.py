@@ -150,7 +150,8 @@ def reload(*, by: Actor) -> list[str]:
             raise FaultyFilesError(faults)
         touched, _news = _apply(steps, by)
         for row in rows:
-            row.size_bytes = sizes.get(row.name, row.size_bytes)
+            if (size := sizes.get(row.name)) is not None:  # else it is on another machine
+                row.size_bytes = size
         Model.objects.bulk_update(rows, ["size_bytes"])
     _tell({row.name for row in rows})
     # who edited a file finds its text as it would be written: comments are not kept

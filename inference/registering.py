@@ -129,6 +129,9 @@ def adopt(configuration: Configuration, report: Report) -> None:
     folder = model_folder(configuration.name, env().models_path)
     if folder.is_symlink() or not folder.is_dir():
         raise InstallError(f"There is no folder {folder.name} below the models path.")
+    others = Model.objects.filter(directory=str(folder)).exclude(pk=configuration.name)
+    if others.exists():
+        raise InstallError(f"The folder {folder.name} is another model's.")
     source = f"file:{folder.name}"
     there = Installed(source, together(_digests(folder, report)))
     entry = Entry.model_validate(

@@ -160,6 +160,23 @@ def test_the_size_on_disk_is_known_after_a_reload(as_alice, home):
     assert 5000 < row.size_bytes < 8000
 
 
+def test_files_on_another_machine_are_left_to_it(as_alice, home):
+    """Several web machines may share a database and not the models path."""
+    row = make(home, size_bytes=77)
+    away = home / "little"
+    away.rename(home.parent / "elsewhere")
+
+    assert as_alice.put("/models/toggle-pinned/little/pin").status_code == 200
+    assert as_alice.post("/models/reload").json()["changed"] == []
+
+    row.refresh_from_db()
+    assert (row.pinned, row.size_bytes) == (True, 77)
+    (home.parent / "elsewhere").rename(away)
+    assert configuration_files.standing(row) == "behind"
+    assert as_alice.post("/models/reload").status_code == 200
+    assert on_disk(home)["pinned"] is True
+
+
 def test_a_reload_asks_the_database_as_often_for_many_models_as_for_few(
     as_alice, home, django_assert_num_queries
 ):

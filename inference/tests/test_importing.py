@@ -70,6 +70,31 @@ def test_an_adoption_that_fails_takes_nothing_away(as_alice, home, folder, tmp_p
     assert not Model.objects.exists()
 
 
+def test_a_folder_of_another_model_is_not_adopted(as_alice, home, folder):
+    """`a/b` and `a--b` have one folder."""
+    folder.rename(home / "a--b")
+    assert finished(yaml_to(as_alice, "name: a/b")).state == OperationState.DONE
+
+    job = finished(yaml_to(as_alice, "name: a--b"))
+
+    assert (job.state, job.message) == (
+        OperationState.FAILED, "The folder a--b is another model's.",
+    )  # fmt: skip
+    assert (home / "a--b" / "config.json").exists()
+
+
+def test_an_adoption_goes_on_after_an_interruption(as_alice, home, folder):
+    """Killed between the row and the manifest: the same operation runs again."""
+    answer = yaml_to(as_alice, "name: mine\naliases: [x]")
+    finished(answer)
+    (folder / MANIFEST).unlink()
+    Operation.objects.update(state=OperationState.QUEUED)
+
+    assert finished(answer).state == OperationState.DONE
+    assert (folder / MANIFEST).exists()
+    assert ModelAlias.objects.get().model_id == "mine"
+
+
 def test_an_adoption_that_is_killed_takes_nothing_away(as_alice, home, folder):
     (folder / MANIFEST).write_text("{}")  # of a server whose database is gone
     job = operations.find(yaml_to(as_alice, "name: mine").json()["uuid"])
