@@ -44,6 +44,8 @@ Action = Literal[
     "price_set",
     "price_withdrawn",
     "settings_changed",
+    "model_changed",
+    "model_imported",
     "traces_cleared",
 ]
 

@@ -162,6 +162,20 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("models-available", "GET"): "admin",
     ("models-galleries", "GET"): "admin",
     ("models-capabilities", "GET"): "user",
+    ("picture", "GET"): "user",
+    # what is configured of a model
+    ("model-config-json", "GET"): "admin",
+    ("model-config-json", "PATCH"): "admin",
+    ("model-config-metadata", "GET"): "admin",
+    ("model-edit", "GET"): "admin",
+    ("model-edit-save", "POST"): "admin",
+    ("model-config", "POST"): "admin",
+    ("model-aliases", "GET"): "admin",
+    ("model-import", "POST"): "admin",
+    ("model-import-uri", "POST"): "admin",
+    ("models-reload", "POST"): "admin",
+    ("model-toggle-state", "PUT"): "admin",
+    ("model-toggle-pinned", "PUT"): "admin",
     # models
     ("models", "GET"): "user",
     ("model", "GET"): "user",
@@ -262,13 +276,15 @@ def _admit_account(principal: Principal, requirement: Requirement) -> None:
         raise ForbiddenError("This address is closed.")
 
 
-def admit_model(principal: Principal | None, model: str) -> None:
+def admit_model(principal: Principal | None, model: str, *, called: str = "") -> None:
     """Return where `principal` may use `model`; else raise ModelNotAllowedError (contract 4.3).
 
     The one resolver's answer is what comes in here, so that what is judged is what is served (W-09).
+    `called` is the caller's own word for it, an alias perhaps: the error tells no other.
     """
     if principal is None or not principal.may_use(model):
-        shown = model if len(model) <= 100 else model[:100] + "…"
+        shown = called or model
+        shown = shown if len(shown) <= 100 else shown[:100] + "…"
         raise ModelNotAllowedError(f"access denied to model: {shown}", param="model")
 
 

@@ -27,21 +27,27 @@ MAX_NAME_CHARS = 100
 DATABASE_BUSY = "The database is busy."
 
 
-def read_json(request: HttpRequest, *, invalid: str = "invalid request") -> dict[str, Any]:
-    """The body as an object; `{}` for an absent one (G-02). Unknown keys are the caller's business.
-
-    Raises InvalidRequestError with the text `invalid` for anything that is not a JSON object.
-    """
+def read_body(request: HttpRequest, *, invalid: str = "invalid request") -> bytes:
+    """The whole body. Raises TooLargeError; InvalidRequestError where it broke off."""
     try:
         body = request.body
     except RequestDataTooBig as exc:
         raise TooLargeError("The request body is too large.") from exc
     except UnreadablePostError as exc:
         raise InvalidRequestError(invalid) from exc
-    if not body:
-        return {}
     if len(body) > MAX_JSON_BODY:
         raise TooLargeError("The request body is too large.")
+    return body
+
+
+def read_json(request: HttpRequest, *, invalid: str = "invalid request") -> dict[str, Any]:
+    """The body as an object; `{}` for an absent one (G-02). Unknown keys are the caller's business.
+
+    Raises InvalidRequestError with the text `invalid` for anything that is not a JSON object.
+    """
+    body = read_body(request, invalid=invalid)
+    if not body:
+        return {}
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise InvalidRequestError(invalid)
     try:

@@ -6,6 +6,8 @@
     │   └── TooLargeError        413  too_large
     ├── UnauthenticatedError     401  unauthenticated
     ├── ForbiddenError           403  forbidden
+    │   ├── ModelNotAllowedError 403  model_not_allowed
+    │   └── ModelDisabledError   403  model_disabled
     ├── NotFoundError            404  invalid_request (a route or an object)
     │   └── ModelNotFoundError   404  model_not_found
     ├── ConflictError            409  conflict
@@ -29,6 +31,7 @@ Reason = Literal[
     "forbidden",
     "feature_disabled",
     "model_not_allowed",
+    "model_disabled",
     "model_not_found",
     "model_loading",
     "not_supported",
@@ -110,6 +113,13 @@ class ForbiddenError(GatehouseError):
 
 class ModelNotAllowedError(ForbiddenError):
     reason: Reason = "model_not_allowed"
+
+
+class ModelDisabledError(ForbiddenError):
+    """An admin has switched the model off (surface, section 0)."""
+
+    reason: Reason = "model_disabled"
+    type = "model_disabled"
 
 
 class NotFoundError(GatehouseError):

@@ -47,7 +47,8 @@ def read_yaml(text: str) -> Document:
     except YamlError:
         raise
     except yaml.MarkedYAMLError as exc:
-        line = exc.problem_mark.line + 1 if exc.problem_mark else 0
+        last = text.count("\n") + 1  # libyaml names the line after it where the end came too early
+        line = min(exc.problem_mark.line + 1, last) if exc.problem_mark else 0
         raise YamlError(exc.problem or "not YAML", line) from exc
     except yaml.YAMLError as exc:  # a character that YAML does not have
         raise YamlError("not YAML: it holds a character that may not be there") from exc

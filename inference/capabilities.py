@@ -35,9 +35,9 @@ async def serve_capabilities(call: Call, answer: Answer, runtime: Runtime) -> No
 
 
 def list_capabilities(engines: EngineTable, principal: Principal) -> dict[str, Any]:
-    """Every model that `principal` may use, loading or not."""
-    found = (target for target in engines.targets.values() if principal.may_use(target.name))
-    return {"data": [_row(target) for target in found]}
+    """Every model that `principal` may use, loading or not; admins also see what is disabled."""
+    found = [target for target in engines.targets.values() if principal.may_use(target.name)]
+    return {"data": [_row(each) for each in found if principal.is_admin or not each.disabled]}
 
 
 def _row(target: Target) -> dict[str, Any]:
@@ -47,5 +47,7 @@ def _row(target: Target) -> dict[str, Any]:
         "capabilities": [flag for name, flag in FLAGS.items() if name in can],
         "backend": target.backend,
         "state": target.state,
-        "disabled": False,  # what is disabled is not in the table
+        "disabled": target.disabled,
+        "pinned": target.pinned,
+        "aliases": list(target.aliases),
     }

@@ -30,7 +30,8 @@ def delete_model(operation: Operation, report: Report) -> None:
         details["was_enabled"] = row.enabled
         operation.save(update_fields=["details"])
     was_enabled = bool(details["was_enabled"])
-    Model.objects.filter(pk=name).update(enabled=False)  # the engine process lets go of it
+    # the engine process lets go of it, at once also where it was draining it
+    Model.objects.filter(pk=name).update(enabled=False, unload_asked_at=None)
     generations().bump(ENGINES)
     report(10, "stopping its engine", phase="stopping")
     if not _is_let_go(name):

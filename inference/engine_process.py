@@ -12,10 +12,12 @@ from pathlib import Path
 from django.db import DatabaseError, close_old_connections
 from django.db.models import F
 
+from accounts.audit import CLI
 from accounts.runtime import env, generations, stored_settings
+from core.errors import GatehouseError
 from core.files import HeldLock
 from core.generations import ENGINES
-from inference import operation_work, operations
+from inference import configuring, operation_work, operations
 from inference.engine_limits import limits_in_force
 from inference.guarded import Guarded
 from inference.guardian import PR_SET_CHILD_SUBREAPER, descendants
@@ -36,6 +38,7 @@ class EngineProcess:
         self._stop = threading.Event()
         self._models: dict[str, Replicas] = {}
         self._room = Room(self._models)
+        self._met: set[str] = set()  # models that had engines since we started
         self._probes = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
         self._operation: tuple[Operation, Guarded] | None = None
         self._looked_at = self._trimmed_at = 0.0
@@ -65,6 +68,15 @@ class EngineProcess:
         Model.objects.exclude(unload_asked_at=None).update(unload_asked_at=None)
         operations.resume_interrupted()
         operation_work.ensure_configured(env().local_models)
+        self._read_files()
+
+    @staticmethod
+    def _read_files() -> None:
+        """What was changed in models' files while nobody ran counts, and lost files come back."""
+        try:
+            configuring.reload(by=CLI)
+        except GatehouseError as exc:
+            log.warning("models' configuration files were not read: %s", exc)
 
     def _guarded_tick(self) -> None:
         """A database that is busy or gone stops no engine: the next tick tries again."""
@@ -99,7 +111,9 @@ class EngineProcess:
 
     def _follow_models(self) -> None:
         """Start what should run and does not, stop what should not and does."""
-        rows = {row.name: row for row in Model.objects.filter(enabled=True)}
+        known = {row.name: row for row in Model.objects.all()}
+        self._met &= known.keys()
+        rows = {name: row for name, row in known.items() if row.enabled}
         for name in [name for name in self._models if name not in rows]:
             self._let_go(name)
         for name, row in rows.items():
@@ -110,9 +124,11 @@ class EngineProcess:
                     continue
                 engines = self._models[name] = Replicas(row, recipe, self._probes)
                 engines.limits = self._room.limits
+                is_new = name not in self._met  # one that was disabled waits for a caller
+                self._met.add(name)
                 if row.wanted_at is not None:
                     self._want(engines)
-                elif row.load_at_start:
+                elif row.load_at_start and is_new:
                     self._room.offer(engines)
                 elif row.engine is None:
                     engines.runners[0].say("not loaded yet")

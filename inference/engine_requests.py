@@ -27,6 +27,7 @@ Outcome = Literal["done", "under way"]
 HEARD_WITHIN_S = 10.0  # the engine process looks twice a second, but may be ending another engine
 LOOK_S, LOOK_AT_LEAST_S = 0.02, 1.0
 NOT_LOADED = {EngineState.STOPPED, EngineState.FAILED}
+UNDER_WAY = {EngineState.STARTING, EngineState.DRAINING, EngineState.WAITING}
 
 
 def find_model(name: str) -> Model:
@@ -101,6 +102,22 @@ def unload(name: str, *, wait_s: float) -> Outcome:
         return Engine.objects.filter(model_id=name, state=EngineState.DRAINING).exists()
 
     return _wait(name, "unload_asked_at", asked, wait_s=wait_s, look=look, was_heard=was_heard)
+
+
+def at_rest(name: str, *, wait_s: float) -> str:
+    """The state of a model's engine once everything asked of it is done, or `wait_s` later as it is."""
+    ends = time.monotonic() + wait_s
+    while True:
+        moved = generations().read(ENGINES)
+        row = Model.objects.filter(pk=name).prefetch_related("engines").first()
+        if row is None or (engine := row.engine) is None:
+            return EngineState.STOPPED.value
+        asked = row.unload_asked_at or (row.enabled and row.wanted_at)
+        if (not asked and engine.state not in UNDER_WAY) or time.monotonic() >= ends:
+            return str(engine.state)
+        until = min(ends, time.monotonic() + LOOK_AT_LEAST_S)
+        while generations().read(ENGINES) == moved and time.monotonic() < until:
+            time.sleep(LOOK_S)
 
 
 def _ask(name: str, **fields: datetime | None) -> None:

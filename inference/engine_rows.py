@@ -22,7 +22,7 @@ FIRST_LOAD_RETRY_S, LOAD_RETRY_S = 15, 3
 
 def local_targets(configured: list[str]) -> list[Target]:
     """Installed models and their engines, then the configured ones that are still to be installed."""
-    rows = Model.objects.filter(enabled=True).prefetch_related("engines").order_by("name")
+    rows = Model.objects.prefetch_related("engines", "aliases").order_by("name")
     targets = [_of_model(row) for row in rows]
     known = {target.name for target in targets}
     missing = [name for name in configured if name not in known]
@@ -49,6 +49,9 @@ def _of_model(row: Model) -> Target:
         context_length=context_length(row),
         backend=row.backend,
         addresses=_addresses(row),
+        aliases=tuple(sorted(alias.name for alias in row.aliases.all())),
+        disabled=not row.enabled,
+        pinned=row.pinned,
     )
 
 

@@ -6,7 +6,7 @@ resolver of the model's name serves gate, limits and forwarding (W-09).
 
 import asyncio
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +14,7 @@ from core.errors import (
     EngineFailedError,
     GatehouseError,
     InvalidRequestError,
+    ModelDisabledError,
     ModelLoadingError,
     ModelNotFoundError,
     UnavailableError,
@@ -37,6 +38,7 @@ class Target:
     `context_length` how many tokens prompt and completion have together, 0 where nobody says.
     `addresses` are all of several that serve it, the first among them, and empty where there is
     one; `names` what those engines call it that do not call it `served_model`.
+    `aliases` are its other names; one that is `disabled` serves nobody, and admins still see it.
     """
 
     name: str
@@ -54,10 +56,18 @@ class Target:
     backend: str = ""
     addresses: tuple[str, ...] = ()
     names: dict[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    disabled: bool = False
+    pinned: bool = False
 
     def name_at(self, address: str) -> str:
         """What the engine at one of the addresses calls it."""
         return self.names.get(address, self.served_model)
+
+
+def names_of(targets: Iterable[Target]) -> set[str]:
+    """Every name that means one of them."""
+    return {name for target in targets for name in (target.name, *target.aliases)}
 
 
 class Desk:
@@ -99,6 +109,7 @@ class EngineTable:
     workers: int = 1
     by_user: bool = True
     targets: dict[str, Target] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
     _desks: dict[str, Desk] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _turn: int = 0
@@ -109,6 +120,7 @@ class EngineTable:
         Who waits at an engine that is no longer ready is sent away, to learn why (`why_not`).
         """
         self.targets = {target.name: target for target in targets}
+        self.aliases = {alias: target.name for target in targets for alias in target.aliases}
         addresses = {address for target in targets for address in all_of(target)}
         for address in [a for a in self._desks if a not in addresses]:
             self._desks.pop(address).close()
@@ -126,28 +138,37 @@ class EngineTable:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def own_name(self, name: str) -> str:
+        """What the model is called by which rights, quotas and books know it: `name`, or whose alias
+        that is (W-09). A model's own name comes first.
+        """
+        return name if name in self.targets else self.aliases.get(name, name)
+
     def find(self, name: str | None, capability: str) -> Target:
         """The model that a caller means; without a name the default, then the first that fits.
 
-        Raises ModelNotFoundError or InvalidRequestError.
+        Raises ModelNotFoundError, ModelDisabledError or InvalidRequestError.
         """
         if name is None:
             return self._default(capability)
-        target = self.targets.get(name)
+        target = self.targets.get(name) or self.targets.get(self.aliases.get(name, ""))
         if target is None:
             shown = name if len(name) <= 100 else name[:100] + "…"
             raise ModelNotFoundError(
                 f'model "{shown}" not found. To see available models, call GET /v1/models',
                 param="model",
             )
+        if target.disabled:
+            raise ModelDisabledError(f"model {name} is disabled", param="model")
         return target
 
     def _default(self, capability: str) -> Target:
-        fitting = [t for t in self.targets.values() if capability in t.capabilities]
+        enabled = [t for t in self.targets.values() if not t.disabled]
+        fitting = [t for t in enabled if capability in t.capabilities]
         for target in fitting:
             if target.is_default:
                 return target
-        for target in fitting or (t for t in self.targets.values() if t.remote):
+        for target in fitting or (t for t in enabled if t.remote):
             return target
         raise InvalidRequestError(
             "No model is named, and none is installed for this.", param="model"

@@ -48,14 +48,15 @@ async def infer(call: Call, answer: Answer, runtime: Runtime, endpoint: Endpoint
             call.content = BodyKeeper(traces, raw)
         data = parse(raw)
         name = model_name(call, data)
-        named = name or ""
         if name is not None:
-            admit_model(call.principal, name)  # before it is looked for: names tell nothing
+            named = runtime.engines.own_name(name)
+            # before it is looked for: names tell nothing
+            admit_model(call.principal, named, called=name)
         target = runtime.engines.find(name, endpoint.capability)
         named = target.name
         if name is None:
             admit_model(call.principal, named)
-        asked = Asked(data, named, target.served_model, stream=bool(data.get("stream")))
+        asked = Asked(data, name or named, target.served_model, stream=bool(data.get("stream")))
         if endpoint.rules == "responses":
             await load_earlier(call, runtime, asked)
         rules = RULES[endpoint.rules]
@@ -105,9 +106,9 @@ async def _admitted(
     assert call.principal is not None  # noqa: S101  # the gate came first
     allowance = None
     limiter = runtime.limiter
-    if limiter is not None and (rules := limiter.rules_for(call.principal, asked.model)):
+    if limiter is not None and (rules := limiter.rules_for(call.principal, target.name)):
         wanted = token_limits.wanted(endpoint.rules, asked, target.context_length)
-        allowance = await limiter.reserve(rules, asked.model, wanted)
+        allowance = await limiter.reserve(rules, target.name, wanted)
     try:
         if allowance is not None:
             answer.add_headers(allowance.headers)
@@ -116,7 +117,7 @@ async def _admitted(
         event = runtime.meter.admit(
             call,
             endpoint=call.endpoint,
-            model=asked.model,
+            model=target.name,
             served_model=target.served_model,
             backend="remote" if target.remote else target.backend,
         )
@@ -307,13 +308,16 @@ def _store(exchange: Exchange, runtime: Runtime, body: dict[str, Any] | None) ->
 
 def list_models(engines: EngineTable, principal: Principal) -> dict[str, Any]:
     """`GET /v1/models`: everything that `principal` may name, loading or not."""
-    found = (target for target in engines.targets.values() if principal.may_use(target.name))
-    data = [model_object(target) for target in found]
-    return {"object": "list", "data": data}
+    enabled = [target for target in engines.targets.values() if not target.disabled]
+    found = [target for target in enabled if principal.may_use(target.name)]
+    names = [(name, target) for target in found for name in (target.name, *target.aliases)]
+    return {"object": "list", "data": [model_object(name, target) for name, target in names]}
 
 
-def model_object(target: Target) -> dict[str, Any]:
-    return {"id": target.name, "object": "model", "created": 0, "owned_by": "gatehouse"}
+def model_object(name: str, target: Target) -> dict[str, Any]:
+    """One name that callers may use; of an alias, `root` is the model that it stands for."""
+    listed = {"id": name, "object": "model", "created": 0, "owned_by": "gatehouse"}
+    return listed if name == target.name else {**listed, "root": target.name}
 
 
 async def serve_models(call: Call, answer: Answer, runtime: Runtime) -> None:
@@ -323,9 +327,10 @@ async def serve_models(call: Call, answer: Answer, runtime: Runtime) -> None:
 
 
 async def serve_model(call: Call, answer: Answer, runtime: Runtime) -> None:
-    admit_model(call.principal, call.kwargs["model"])
-    target = runtime.engines.find(call.kwargs["model"], "")
-    await answer.json(200, orjson.dumps(model_object(target)), [forwarding.overhead(call)])
+    name = call.kwargs["model"]
+    admit_model(call.principal, runtime.engines.own_name(name), called=name)
+    body = orjson.dumps(model_object(name, runtime.engines.find(name, "")))
+    await answer.json(200, body, [forwarding.overhead(call)])
 
 
 __all__ = ["ClientGoneError", "infer", "serve_model", "serve_models"]

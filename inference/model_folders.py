@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 MANIFEST = "gatehouse.json"
+CONFIGURATION = "gatehouse.yaml"
 GONE = ".gone-"  # what is being removed; no model's name begins with a dot
 MAX_NAME_CHARS = 200
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")

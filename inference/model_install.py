@@ -106,15 +106,15 @@ def _bring(
         return f"pypi:{source.requirement}", first.sha256 or ""
     if isinstance(source, HubSource):
         commit, of_hub = hub.download(source, fetched, raw, report)
-        return f"hf:{source.repository}@{commit}", _together(of_hub)
+        return f"hf:{source.repository}@{commit}", together(of_hub)
     digests: dict[str, str] = {}
     for i, file in enumerate(entry.files):
         share = (i, len(entry.files))
         digests |= _one_file(file, fetched, raw, report, share=share, allowed=allowed)
-    return first.uri.partition("?")[0][:500], _together(digests)  # a query may hold a secret
+    return first.uri.partition("?")[0][:500], together(digests)  # a query may hold a secret
 
 
-def _together(digests: dict[str, str]) -> str:
+def together(digests: dict[str, str]) -> str:
     """One checksum of several: the file's own where there is one."""
     if len(digests) == 1:
         return next(iter(digests.values()))

@@ -16,6 +16,9 @@ class Model(models.Model):
     `unload_asked_at` ask the engine process to load or unload it, which empties them when it did.
     `memory_bytes` is what one engine of it was measured to take, on its card or of the RAM.
     A `pinned` model is never unloaded to make room for another; `replicas` engines serve it.
+
+    `size_bytes` are its files on disk, None where nobody looked. `file_digest` is that of its
+    configuration file when row and file last agreed (inference/configuration_files.py).
     """
 
     name = models.CharField(max_length=255, primary_key=True)
@@ -36,6 +39,8 @@ class Model(models.Model):
     wanted_at = models.DateTimeField(null=True, blank=True)
     unload_asked_at = models.DateTimeField(null=True, blank=True)
     installed_at = models.DateTimeField(default=timezone.now)
+    size_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    file_digest = models.CharField(max_length=64, blank=True)
 
     class Meta:
         constraints: ClassVar = [
@@ -58,6 +63,19 @@ class Model(models.Model):
         """
         engines = self.engines.all()
         return min(engines, key=lambda each: (says_most(each.state), each.replica), default=None)
+
+
+class ModelAlias(models.Model):
+    """Another name that callers may use for a model: nobody else's alias, and no model's name.
+
+    The first is the key's doing, the second that of `inference.model_names`, which holds the lock.
+    """
+
+    name = models.CharField(max_length=255, primary_key=True)
+    model = models.ForeignKey(Model, models.CASCADE, related_name="aliases")
+
+    def __str__(self) -> str:
+        return f"{self.name} -> {self.model_id}"
 
 
 class EngineState(models.TextChoices):

@@ -13,14 +13,14 @@ from core.errors import ConflictError
 from core.generations import ENGINES
 from inference.deleting import delete_model
 from inference.gallery import Found, find
-from inference.gallery_schema import Entry
 from inference.installing import InstallError, install_backend
-from inference.model_abilities import of_folder
+from inference.model_configuration import Configuration
 from inference.model_folders import model_folder
 from inference.model_install import Installed, install_model, installed
 from inference.models import Model, Operation, OperationState
 from inference.operations import Action, Kind, Wish, end, enqueue
 from inference.recipes import RecipeError, check_options, recipes
+from inference.registering import adopt, find_again, refuse_taken, register_model
 from inference.wanted_models import wanted
 
 log = logging.getLogger("gatehouse.operations")
@@ -78,7 +78,7 @@ def work_off(operation: Operation) -> None:
         elif operation.action == Action.DELETE:
             delete_model(operation, report)
         else:
-            _install_model(wanted(operation), report)
+            _install(operation, report)
     except KeyError:
         end(operation.pk, OperationState.FAILED, f"There is no {operation.target} to install.")
     except (InstallError, RecipeError) as exc:
@@ -94,30 +94,6 @@ def work_off(operation: Operation) -> None:
         report.keep_tail()
 
 
-def register_model(entry: Entry, there: Installed) -> None:
-    """The row of a model whose directory is whole."""
-    first = not Model.objects.filter(is_default=True).exists()
-    folder = model_folder(entry.name, env().models_path)
-    abilities = of_folder(folder)
-    capabilities = entry.capabilities or abilities.capabilities
-    described = {
-        "description": entry.description[:500],
-        "source": there.source,
-        "checksum": there.checksum,
-        "backend": entry.recipe_name,
-        "directory": str(folder),
-        "options": {**abilities.options, **entry.options},
-        "capabilities": sorted(capabilities),
-    }
-    is_default = first and "chat" in capabilities
-    Model.objects.update_or_create(
-        name=entry.name,
-        defaults=described,
-        create_defaults={**described, "is_default": is_default},
-    )
-    generations().bump(ENGINES)
-
-
 def ensure_configured(names: list[str]) -> None:
     """Queue what the configured models still need; register what is here already."""
     for name in names:
@@ -130,7 +106,10 @@ def ensure_configured(names: list[str]) -> None:
         if recipe is not None and not recipe.is_installed(env().backends_path):
             _enqueue(Wish(Kind.BACKEND, Action.INSTALL, recipe.name))
         there = installed(entry, env().models_path)
-        if there is not None:
+        row = Model.objects.filter(pk=entry.name).first() if there is not None else None
+        if row is not None:
+            find_again(row, entry)
+        elif there is not None:
             register_model(entry, there)
         else:
             _enqueue(Wish(Kind.MODEL, Action.INSTALL, entry.name, found.id))
@@ -141,7 +120,24 @@ def _enqueue(wish: Wish) -> None:
         enqueue(wish)
 
 
-def _install_model(found: Found, report: Progress) -> None:
+def _install(operation: Operation, report: Progress) -> None:
+    details = operation.details
+    configuration = None
+    if "configuration" in details:
+        configuration = Configuration.model_validate(details["configuration"])
+        if "entry" not in details:
+            refuse_taken(configuration.name, configuration.aliases)
+            adopt(configuration, report)
+            return
+    found = wanted(operation)
+    aliases = configuration.aliases if configuration else details.get("aliases", [])
+    refuse_taken(found.entry.name, aliases)
+    there = _install_model(found, report)
+    asked = bool(details.get("overrides")) or "entry" in details
+    register_model(found.entry, there, configuration=configuration, aliases=aliases, asked=asked)
+
+
+def _install_model(found: Found, report: Progress) -> Installed:
     entry = found.entry
     recipe = recipes().get(entry.recipe_name)
     if recipe is not None:
@@ -156,14 +152,13 @@ def _install_model(found: Found, report: Progress) -> None:
     is_other = installed(entry, env().models_path) is None
     if same_folder.exists() or (is_other and Model.objects.filter(pk=entry.name).exists()):
         raise InstallError(f"There is another model {entry.name} already; delete it first.")
-    there = install_model(
+    return install_model(
         entry,
         folder=found.folder,
         models_path=env().models_path,
         python=python,
         report=report,
     )
-    register_model(entry, there)
 
 
 def _os_error(exc: OSError) -> str:

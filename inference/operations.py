@@ -204,7 +204,9 @@ def end(operation_id: UUID, state: str, message: str) -> bool:
 def clean_up(operation: Operation) -> None:
     """After one that was ended by force: what it put in place, and was to have a row, goes too."""
     is_installation = (operation.kind, operation.action) == (Kind.MODEL, Action.INSTALL)
-    if is_installation and is_model_name(operation.target):
+    # an adopted folder was not put there by us
+    is_adoption = "configuration" in operation.details and "entry" not in operation.details
+    if is_installation and not is_adoption and is_model_name(operation.target):
         folder = model_folder(operation.target, env().models_path)
         is_kept = Model.objects.filter(directory=str(folder)).exists()
         if not is_kept and (folder / MANIFEST).exists():

@@ -158,7 +158,8 @@ def _flags(recipe: Recipe, options: dict[str, Any]) -> list[str]:
         value = options.get(name, option.default)
         if value is None:
             continue
-        if not isinstance(value, _TYPES[option.type]):
+        is_truth = isinstance(value, bool)  # which counts as a whole number in Python
+        if not isinstance(value, _TYPES[option.type]) or is_truth != (option.type == "boolean"):
             raise RecipeError(f"{name} wants a {option.type}")
         if name == "dtype" and value == "auto" and "cpu" in recipe.hardware:
             value = cpu_dtype()

@@ -10,7 +10,7 @@ from core.generations import ENGINES
 from inference.engine_limits import Limits
 from inference.log_files import LogWriter, log_folder
 from inference.models import Engine, EngineState, Model, says_most
-from inference.recipes import Recipe
+from inference.recipes import Recipe, recipes
 from inference.supervisor import Runner
 
 log = logging.getLogger("gatehouse.engine")
@@ -49,6 +49,7 @@ class Replicas:
         self.model = model
         for runner in self.runners:
             runner.follow(model)
+        self._recipe = recipes().get(model.backend, self._recipe)
         for replica in range(len(self.runners), model.replicas):
             self.runners.append(
                 Runner(model, self._recipe, self._probes, replica=replica, writer=self._writer)

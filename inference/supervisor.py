@@ -26,7 +26,7 @@ from inference.hardware import host_environment
 from inference.log_files import LogWriter, log_folder
 from inference.memory_need import needed_bytes
 from inference.models import Engine, EngineState, Model
-from inference.recipes import Recipe, RecipeError, command_line, engine_environment
+from inference.recipes import Recipe, RecipeError, command_line, engine_environment, recipes
 from inference.sockets import answers, read_metrics, socket_for
 from usage.traces.rows import keep_load
 
@@ -104,6 +104,8 @@ class Runner:
     def follow(self, model: Model) -> None:
         """Take over what an admin changed about the model; a running engine keeps its options."""
         self._model = model
+        if self._engine is None:
+            self._recipe = recipes().get(model.backend, self._recipe)
 
     @property
     def state(self) -> str:

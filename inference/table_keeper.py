@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from core.generations import ENGINES, Generations
-from inference.engine_table import EngineTable, Target
+from inference.engine_table import EngineTable, Target, names_of
 from inference.remote_engines import ASK_EVERY_S, RemoteEngine, all_targets
 
 log = logging.getLogger("gatehouse.engines")
@@ -50,7 +50,7 @@ class TableKeeper:
             self._publish()
 
     def _publish(self) -> None:
-        known = {target.name for target in self._local}
+        known = names_of(self._local)
         self._table.replace([*self._local, *all_targets(self._remote, known=known)])
 
     async def follow_local(self) -> None:

@@ -6,12 +6,14 @@ from rest_framework.views import APIView
 from inference import pages
 from inference.api import (
     accounts,
+    configuration,
     gallery,
     health,
     logs,
     machine,
     metrics,
     operations,
+    pictures,
     server,
     views,
 )
@@ -55,6 +57,7 @@ MACHINE: list[URLPattern] = [
     path("ws/backend-logs/<path:model>", logs.LogSocketView.as_view(), name="backend-log-socket"),
     path("api/resources", machine.ResourcesView.as_view(), name="resources"),
     path("api/engines", machine.EnginesView.as_view(), name="engines"),
+    path("pictures/<str:name>", pictures.PictureView.as_view(), name="picture"),
     path("system", machine.SystemView.as_view(), name="machine"),
     *[
         path(f"{prefix}backend/{step}", view.as_view(), name=f"backend-{step}")
@@ -102,6 +105,35 @@ MODELS: list[URLPattern] = [
     path("models/delete/<path:model_id>", gallery.RemoveView.as_view(), name="models-delete"),
     path("models/available", gallery.AvailableView.as_view(), name="models-available"),
     path("models/galleries", gallery.GalleriesView.as_view(), name="models-galleries"),
+    path(
+        "api/models/config-json/<path:model>",
+        configuration.ConfigJsonView.as_view(),
+        name="model-config-json",
+    ),
+    path(
+        "api/models/config-metadata",
+        configuration.ConfigMetadataView.as_view(),
+        name="model-config-metadata",
+    ),
+    path("api/models/edit/<path:model>", configuration.EditView.as_view(), name="model-edit"),
+    path("api/models/config/<path:model>", configuration.SaveView.as_view(), name="model-config"),
+    path("api/aliases", configuration.AliasesView.as_view(), name="model-aliases"),
+    path(
+        "models/edit/<path:model>", configuration.SaveEditedView.as_view(), name="model-edit-save"
+    ),
+    path("models/import", configuration.ImportView.as_view(), name="model-import"),
+    path("models/import-uri", configuration.ImportUriView.as_view(), name="model-import-uri"),
+    path("models/reload", configuration.ReloadView.as_view(), name="models-reload"),
+    path(
+        "models/toggle-state/<path:model>/<str:action>",
+        configuration.ToggleStateView.as_view(),
+        name="model-toggle-state",
+    ),
+    path(
+        "models/toggle-pinned/<path:model>/<str:action>",
+        configuration.TogglePinnedView.as_view(),
+        name="model-toggle-pinned",
+    ),
     path("models/jobs", operations.JobsView.as_view(), name="models-jobs"),
     path("models/jobs/<str:job_id>", operations.JobStatusView.as_view(), name="models-job-status"),
 ]

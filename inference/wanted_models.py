@@ -8,13 +8,16 @@ from core.errors import InvalidRequestError
 from inference.gallery import Found, find, local_name
 from inference.gallery_schema import Entry, Overrides, first_fault
 from inference.installing import InstallError
+from inference.model_configuration import ConfigurationFaultError, checked_aliases
 from inference.model_folders import is_model_name
+from inference.model_names import taken
 from inference.model_sources import HubSource, WebSource, WheelSource, read_source
 from inference.models import Operation
 from inference.operations import Action, Kind, Wish
+from inference.registering import refuse_taken
 
 _DESCRIBED = ("description", "license", "icon", "urls", "tags", "backend", "overrides")
-_KNOWN = {"id", "url", "name", "files", *_DESCRIBED}
+_KNOWN = {"id", "url", "name", "files", "aliases", *_DESCRIBED}
 
 
 def wish_for_id(asked_for: str, asked_by: str) -> Wish:
@@ -31,7 +34,7 @@ def wish_in(data: dict[str, Any], asked_by: str) -> Wish:
 
     Raises InvalidRequestError that names what is wrong.
     """
-    if _holds_nul(data):
+    if holds_nul(data):
         raise InvalidRequestError("a text holds a character that may not be there")
     if unknown := sorted(set(data) - _KNOWN):
         raise InvalidRequestError(f"unknown key {unknown[0][:60]}", param=unknown[0][:60])
@@ -39,19 +42,38 @@ def wish_in(data: dict[str, Any], asked_by: str) -> Wish:
         if not isinstance(data.get(key, ""), str) or len(data.get(key, "")) > 2000:
             raise InvalidRequestError(f"{key} has to be a text", param=key)
     if data.get("id"):
-        return _changed_entry(data, asked_by)
-    if not data.get("url") and not data.get("files"):
+        wish = _changed_entry(data, asked_by)
+    elif data.get("url") or data.get("files"):
+        wish = _described(data, asked_by)
+    else:
         raise InvalidRequestError("id or url is required", param="id")
-    return _described(data, asked_by)
+    if data.get("aliases"):
+        wish.details["aliases"] = _free_aliases(wish.target, data["aliases"])
+    return wish
 
 
-def _holds_nul(value: Any) -> bool:
+def _free_aliases(name: str, given: Any) -> list[str]:
+    """Raises InvalidRequestError; they may be gone when its turn comes, then it fails saying the same."""
+    if taken([name]):
+        raise InvalidRequestError(
+            f"aliases: {name} is there already; PATCH /api/models/config-json/{name} sets them",
+            param="aliases",
+        )
+    try:
+        aliases = checked_aliases(name, given)
+        refuse_taken(name, aliases)
+    except (ConfigurationFaultError, InstallError) as exc:
+        raise InvalidRequestError(f"aliases: {exc}", param="aliases") from exc
+    return aliases
+
+
+def holds_nul(value: Any) -> bool:
     """PostgreSQL takes no text with one."""
     if isinstance(value, str):
         return "\0" in value
     if isinstance(value, dict):
-        return any(_holds_nul(each) for pair in value.items() for each in pair)
-    return isinstance(value, list) and any(map(_holds_nul, value))
+        return any(holds_nul(each) for pair in value.items() for each in pair)
+    return isinstance(value, list) and any(map(holds_nul, value))
 
 
 def wanted(operation: Operation) -> Found:

@@ -23,7 +23,7 @@ from core.envelopes import Family
 from core.errors import GatehouseError
 from core.http import GatedRequest
 from inference.engine_rows import local_targets
-from inference.engine_table import EngineTable
+from inference.engine_table import EngineTable, names_of
 from inference.models import Model
 from inference.remote_engines import RemoteEngine, all_targets
 from inference.runtime import Runtime
@@ -72,7 +72,7 @@ async def _make_runtime() -> Runtime:
     local = await asyncio.to_thread(with_database, local_targets, env().local_models)
     limiter = Limiter(counters(), away=env().quota_when_away, currency=env().currency)
     limiter.terms = await asyncio.to_thread(with_database, terms_in_force)
-    table.replace([*local, *all_targets(remote, known={target.name for target in local})])
+    table.replace([*local, *all_targets(remote, known=names_of(local))])
     meter = _meter()
     meter.traces = trace_terms_in_force()
     return Runtime(

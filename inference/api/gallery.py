@@ -21,6 +21,7 @@ from inference.api import answers
 from inference.gallery import Found, Shelf, every, shelves
 from inference.gallery_listing import MAX_ITEMS, MAX_PAGE, SORTS, Query, fits, search
 from inference.models import Model, Operation
+from inference.pictures import icon_here, pictures
 from inference.recipes import recipes
 from inference.wanted_models import wish_for_deletion, wish_for_id, wish_in
 
@@ -41,13 +42,14 @@ class GalleryView(AccountView):
         query = _query(request)
         read = _readable()
         entries = every(read)
-        here = set(Model.objects.values_list("name", flat=True))
+        here = dict(Model.objects.values_list("name", "size_bytes"))
         going = _under_way()
-        page = search(entries, query, installed=here)
+        page = search(entries, query, installed=set(here))
+        known, base = pictures().names(), base_url(request._request)  # noqa: SLF001
         memory = psutil.virtual_memory()
         ids = {each.id: going[each.entry.name] for each in entries if each.entry.name in going}
         body: dict[str, Any] = {
-            "models": [_row(each, here, going) for each in page.found],
+            "models": [_row(each, here, going) | _icons(each, known, base) for each in page.found],
             "repositories": [{"url": each.gallery.url, "name": each.gallery.name} for each in read],
             "allTags": sorted({tag for each in entries for tag in each.entry.tags}),
             "allBackends": sorted({each.entry.recipe_name for each in entries}),
@@ -72,8 +74,8 @@ class InstallView(AccountView):
 
     @declares("Install a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
-        wish = wish_for_id(_id(model_id), _asker(request))
-        job = operations.enqueue_once(wish, key=_key(request))
+        wish = wish_for_id(_id(model_id), asker(request))
+        job = operations.enqueue_once(wish, key=request_key(request))
         return Response({"jobID": str(job.pk), "message": "Installation started"})
 
 
@@ -82,8 +84,8 @@ class DeleteView(AccountView):
 
     @declares("Delete a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
-        wish = wish_for_deletion(_id(model_id), _asker(request))
-        job = operations.enqueue_once(wish, key=_key(request))
+        wish = wish_for_deletion(_id(model_id), asker(request))
+        job = operations.enqueue_once(wish, key=request_key(request))
         return Response({"jobID": str(job.pk), "message": "Deletion started"})
 
 
@@ -101,8 +103,8 @@ class ApplyView(AccountView):
         errors=(404, 409),
     )
     def post(self, request: Request) -> Response:
-        wish = wish_in(read_json(request._request), _asker(request))  # noqa: SLF001
-        return _started(request, operations.enqueue_once(wish, key=_key(request)))
+        wish = wish_in(read_json(request._request), asker(request))  # noqa: SLF001
+        return Response(started(request, operations.enqueue_once(wish, key=request_key(request))))
 
 
 class RemoveView(AccountView):
@@ -114,8 +116,8 @@ class RemoveView(AccountView):
         "Delete a model, by curl", headers=answers.Once, answer=answers.Applied, errors=(409,)
     )
     def post(self, request: Request, model_id: str) -> Response:
-        wish = wish_for_deletion(_id(model_id), _asker(request))
-        return _started(request, operations.enqueue_once(wish, key=_key(request)))
+        wish = wish_for_deletion(_id(model_id), asker(request))
+        return Response(started(request, operations.enqueue_once(wish, key=request_key(request))))
 
 
 class AvailableView(AccountView):
@@ -124,11 +126,16 @@ class AvailableView(AccountView):
     family: Family = "openai"
 
     @declares("Every entry of the galleries", answer=list[answers.Available])
-    def get(self, _request: Request) -> Response:
+    def get(self, request: Request) -> Response:
         read = _readable()
         urls = {each.gallery.name: each.gallery.url for each in read}
         here = set(Model.objects.values_list("name", flat=True))
-        return Response([_metadata(each, urls, here) for each in every(read)])
+        known, base = pictures().names(), base_url(request._request)  # noqa: SLF001
+        rows = []
+        for each in every(read):
+            row = _metadata(each, urls, here) | _icons(each, known, base)
+            rows.append({key: value for key, value in row.items() if value})
+        return Response(rows)
 
 
 class GalleriesView(AccountView):
@@ -186,25 +193,21 @@ def _id(model_id: str) -> str:
     return model_id
 
 
-def _asker(request: Request) -> str:
+def asker(request: Request) -> str:
     return actor_of(request._request).name  # noqa: SLF001  # DRF's own name
 
 
-def _key(request: Request) -> str:
+def request_key(request: Request) -> str:
     return request.headers.get("Idempotency-Key", "")
 
 
-def _started(request: Request, job: Operation) -> Response:
+def started(request: Request, job: Operation) -> dict[str, Any]:
     """LocalAI's answer: the job, and where to ask about it (R-37)."""
-    return Response(
-        {
-            "uuid": str(job.pk),
-            "status": f"{_base(request._request)}/models/jobs/{job.pk}",  # noqa: SLF001
-        }
-    )
+    status = f"{base_url(request._request)}/models/jobs/{job.pk}"  # noqa: SLF001  # DRF's own name
+    return {"uuid": str(job.pk), "status": status}
 
 
-def _base(request: HttpRequest) -> str:
+def base_url(request: HttpRequest) -> str:
     """LOCALAI_BASE_URL where set; else the host asked for, which the front has allowed (R-37)."""
     if env().base_url:
         return env().base_url
@@ -218,14 +221,13 @@ def _under_way() -> dict[str, Operation]:
     return {row.target: row for row in rows.order_by("created_at")}
 
 
-def _row(each: Found, here: set[str], going: dict[str, Operation]) -> dict[str, Any]:
+def _row(each: Found, here: dict[str, int | None], going: dict[str, Operation]) -> dict[str, Any]:
     entry = each.entry
     job = going.get(entry.name)
     row: dict[str, Any] = {
         "id": each.id,
         "name": entry.name,
         "description": entry.description,
-        "icon": entry.icon,
         "license": entry.license,
         "urls": entry.urls,
         "tags": entry.tags,
@@ -242,6 +244,10 @@ def _row(each: Found, here: set[str], going: dict[str, Operation]) -> dict[str, 
         "fits": fits(each),
         "checked": entry.checked.model_dump() if entry.checked else None,
     }
+    on_disk = here.get(entry.name)
+    if on_disk is not None:
+        row["size_on_disk"] = on_disk
+        row["size_on_disk_display"] = shown_size(on_disk)
     size = entry.checked.size if entry.checked else None
     if size is not None:
         row["estimated_size_bytes"] = size
@@ -264,12 +270,11 @@ def _has_backend(name: str) -> bool:
 def _metadata(each: Found, urls: dict[str, str], here: set[str]) -> dict[str, Any]:
     entry = each.entry
     size = entry.checked.size if entry.checked else None
-    found: dict[str, Any] = {
+    return {
         "name": entry.name,
         "description": entry.description,
         "license": entry.license,
         "urls": entry.urls,
-        "icon": entry.icon,
         "tags": entry.tags,
         "files": _files(each),
         "size": shown_size(size),
@@ -277,4 +282,9 @@ def _metadata(each: Found, urls: dict[str, str], here: set[str]) -> dict[str, An
         "installed": entry.name in here,
         "backend": entry.recipe_name,
     }
-    return {key: value for key, value in found.items() if value}
+
+
+def _icons(each: Found, known: set[str], base: str) -> dict[str, str]:
+    """`icon` from us, where it is here; `icon_source` is what the gallery says (R-38)."""
+    icon = each.entry.icon
+    return {"icon": icon_here(icon, known=known, base=base), "icon_source": icon}

@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
     """A model may have several engines. Their key changes, so they move to a table of that form."""
 
     dependencies = [
-        ("inference", "0004_pinned_replicas"),
+        ("inference", "0005_configurations"),
     ]
 
     operations = [

@@ -19,7 +19,7 @@ from inference.engine_rows import context_length
 from inference.installing import InstallError
 from inference.log_files import LogWriter, log_folder, logged_models
 from inference.model_abilities import of_folder
-from inference.model_folders import MANIFEST, model_folder
+from inference.model_folders import CONFIGURATION, MANIFEST, model_folder
 from inference.model_install import install_model, installed
 from inference.models import Engine, EngineState, Model, Operation, OperationState
 from inference.operations import Action, Kind, Wish
@@ -39,7 +39,12 @@ def test_files_at_addresses_become_a_model(home, server):
     row = Model.objects.get()
     assert (row.name, row.backend, row.description) == ("own", "vllm-cpu", "mine")
     assert row.capabilities == ["chat", "completions", "tokenize"]  # from its config.json
-    assert files_in(home) == ["own/config.json", f"own/{MANIFEST}", "own/model.bin"]
+    assert files_in(home) == [
+        "own/config.json",
+        f"own/{MANIFEST}",
+        f"own/{CONFIGURATION}",
+        "own/model.bin",
+    ]
     assert (home / "own" / "model.bin").read_bytes() == BODY
 
 
@@ -102,7 +107,7 @@ def test_an_archive_is_unpacked(home, server):
     body = archive_of(**{"a__config.json": b"{}", "b.bin": b"1"})
 
     assert run(name="own", files=[file_at(server, body, "x.zip")]).state == OperationState.DONE
-    assert files_in(home / "own") == ["a/config.json", "b.bin", MANIFEST]
+    assert files_in(home / "own") == ["a/config.json", "b.bin", MANIFEST, CONFIGURATION]
 
 
 @pytest.mark.parametrize(

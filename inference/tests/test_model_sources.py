@@ -8,7 +8,7 @@ import pytest
 from accounts.runtime import env
 from core.gallery_list import GalleryAt
 from core.tests.hostile_server import BODY, says
-from inference.model_folders import MANIFEST
+from inference.model_folders import CONFIGURATION, MANIFEST
 from inference.models import Model, OperationState
 from inference.tests.installs import file_at, files_in, is_untouched, run
 
@@ -56,7 +56,7 @@ def test_r19_a_repository_of_the_hub_brings_what_is_needed_and_no_code(home, ser
 
     assert job.state == OperationState.DONE, job.message
     assert files_in(home / "o--n") == [
-        "1_Pooling/config.json", "LICENSE", "config.json", MANIFEST, "model.safetensors", "tokenizer.json"
+        "1_Pooling/config.json", "LICENSE", "config.json", MANIFEST, CONFIGURATION, "model.safetensors", "tokenizer.json"
     ]  # fmt: skip
     row = Model.objects.get()
     assert (row.name, row.source) == ("o/n", "hf:o/n@c0ffee")
@@ -98,7 +98,7 @@ def test_r07_a_folder_below_the_models_path_is_copied(home):
     (home / "drop" / "model.safetensors").write_bytes(BODY)
 
     assert run(url="file:drop", name="own").state == OperationState.DONE
-    assert files_in(home / "own") == [MANIFEST, "model.safetensors", "sub/x.json"]
+    assert files_in(home / "own") == [MANIFEST, CONFIGURATION, "model.safetensors", "sub/x.json"]
     assert run(url=f"file://{home}/drop/model.safetensors", name="two").state == OperationState.DONE
     assert files_in(home / "drop") == ["model.safetensors", "sub/x.json"]
 

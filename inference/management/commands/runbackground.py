@@ -20,6 +20,7 @@ from accounts.people import expire_group_admins
 from accounts.social.availability import keep_fresh
 from core.files import AlreadyHeldError, HeldLock
 from inference import operations, stored_responses
+from inference.pictures import keep_pictures
 from usage.drain import background_lock, drain_quietly
 from usage.upkeep import Upkeep
 
@@ -74,6 +75,7 @@ class Command(BaseCommand):
             hear.start()
         letters = threading.Thread(target=run_tasks, args=(stop,), name="tasks", daemon=True)
         letters.start()
+        threading.Thread(target=keep_pictures, args=(stop,), name="pictures", daemon=True).start()
         swept_at = float("-inf")
         while not stop.is_set():
             drained = drain_quietly()

@@ -1,0 +1,28 @@
+"""No name means two models: models and aliases are named under one lock (R-19)."""
+
+from collections.abc import Iterable
+
+from django.db import connection
+
+from inference.models import Model, ModelAlias
+
+
+def one_at_a_time() -> None:
+    """Hold, for the running transaction, what every change of names holds. SQLite's do so anyway."""
+    if connection.vendor == "postgresql":
+        table = connection.ops.quote_name(ModelAlias._meta.db_table)  # noqa: SLF001  # Django's API
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '10s'")  # then the database is busy: 503
+            cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+
+
+def taken(names: Iterable[str], *, apart_from: Iterable[str] = ()) -> dict[str, str]:
+    """Which of `names` mean a model already, and what they are: two queries.
+
+    Aliases of the models `apart_from` do not count: they are about to be set anew.
+    """
+    wanted = list(names)
+    aliases = ModelAlias.objects.filter(pk__in=wanted).exclude(model__in=list(apart_from))
+    found = {each.name: f"an alias of {each.model_id}" for each in aliases}
+    models = Model.objects.filter(pk__in=wanted).values_list("name", flat=True)
+    return found | dict.fromkeys(models, "a model")

@@ -1,0 +1,369 @@
+"""Importing models: by a configuration, from an address, or from a folder that is there (R-17, R-19)."""
+
+import json
+
+import pytest
+
+from accounts.models import AuditRecord
+from core.tests.hostile_server import BODY, says
+from inference import operations
+from inference.gallery import built_in_gallery
+from inference.model_folders import CONFIGURATION, MANIFEST
+from inference.model_install import Installed
+from inference.models import Model, ModelAlias, Operation, OperationState
+from inference.operation_work import ensure_configured
+from inference.registering import register_model
+from inference.tests.installs import DIGEST, file_at, files_in, finish, run
+
+pytestmark = pytest.mark.django_db
+
+
+def yaml_to(api, text, **headers):
+    return api.client.generic(
+        "POST", "/models/import", data=text, content_type="application/yaml",
+        headers={**api.headers, **headers},
+    )  # fmt: skip
+
+
+def finished(answer):
+    assert answer.status_code == 200, answer.content
+    return finish(operations.find(answer.json()["uuid"]))
+
+
+@pytest.fixture
+def folder(home):
+    (home / "mine" / "sub").mkdir(parents=True)
+    (home / "mine" / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    (home / "mine" / "sub" / "model.safetensors").write_bytes(BODY)
+    return home / "mine"
+
+
+def test_r19_a_folder_that_is_there_is_taken_as_it_is(as_alice, home, folder):
+    """POST /models/import of a model whose files are below the models path."""
+    before = {path: (folder / path).stat().st_ino for path in files_in(folder)}
+
+    job = finished(
+        yaml_to(as_alice, "name: mine\naliases: [gpt-4o]\npinned: true\nidle_timeout: 1h")
+    )
+
+    assert job.state == OperationState.DONE, job.message
+    row = Model.objects.get()
+    assert (row.source, row.directory, row.pinned) == ("file:mine", str(folder), True)
+    assert (row.idle_timeout_s, row.capabilities) == (3600, ["chat", "completions", "tokenize"])
+    assert row.is_default  # the first that can chat
+    assert row.size_bytes > len(BODY)
+    assert ModelAlias.objects.get().name == "gpt-4o"
+    assert {path: (folder / path).stat().st_ino for path in before} == before
+    assert set(files_in(folder)) - set(before) == {MANIFEST, CONFIGURATION}
+    record = AuditRecord.objects.get(action="model_imported")
+    assert (record.subject_name, record.actor_name) == ("mine", "alice@example.org")
+
+
+def test_an_adoption_that_fails_takes_nothing_away(as_alice, home, folder, tmp_path):
+    (folder / "out").symlink_to(tmp_path)
+    before = files_in(folder)
+
+    job = finished(yaml_to(as_alice, "name: mine"))
+
+    assert (job.state, job.message) == (OperationState.FAILED, "out is not a plain file.")
+    assert files_in(folder) == before
+    assert not Model.objects.exists()
+
+
+def test_a_folder_of_another_model_is_not_adopted(as_alice, home, folder):
+    """`a/b` and `a--b` have one folder."""
+    folder.rename(home / "a--b")
+    assert finished(yaml_to(as_alice, "name: a/b")).state == OperationState.DONE
+
+    job = finished(yaml_to(as_alice, "name: a--b"))
+
+    assert (job.state, job.message) == (
+        OperationState.FAILED, "The folder a--b is another model's.",
+    )  # fmt: skip
+    assert (home / "a--b" / "config.json").exists()
+
+
+def test_an_adoption_goes_on_after_an_interruption(as_alice, home, folder):
+    """Killed between the row and the manifest: the same operation runs again."""
+    answer = yaml_to(as_alice, "name: mine\naliases: [x]")
+    finished(answer)
+    (folder / MANIFEST).unlink()
+    Operation.objects.update(state=OperationState.QUEUED)
+
+    assert finished(answer).state == OperationState.DONE
+    assert (folder / MANIFEST).exists()
+    assert ModelAlias.objects.get().model_id == "mine"
+
+
+def test_an_adoption_that_is_killed_takes_nothing_away(as_alice, home, folder):
+    (folder / MANIFEST).write_text("{}")  # of a server whose database is gone
+    job = operations.find(yaml_to(as_alice, "name: mine").json()["uuid"])
+    before = files_in(folder)
+
+    operations.clean_up(job)
+
+    assert files_in(folder) == before
+
+
+def test_r19_a_configuration_with_files_fetches_them(as_alice, home, server):
+    """POST /models/import with `files`, as JSON."""
+    server.serve["/m.bin"] = says(200, BODY)
+    given = {
+        "name": "owner/own",
+        "description": "mine",
+        "capabilities": ["chat"],
+        "options": {"max_model_len": 512},
+        "replicas": 2,
+        "enabled": False,
+        "files": [{"filename": "m.bin", "uri": f"{server.url}/m.bin", "sha256": DIGEST}],
+    }
+
+    answer = as_alice.post("/models/import", given)
+
+    assert answer.json()["success"] is True
+    assert answer.json()["status"].endswith(f"/models/jobs/{answer.json()['uuid']}")
+    assert finished(answer).state == OperationState.DONE
+    row = Model.objects.get()
+    assert (row.name, row.replicas, row.enabled) == ("owner/own", 2, False)
+    assert (row.options, row.checksum) == ({"max_model_len": 512}, DIGEST)
+
+
+def test_r19_a_configuration_with_a_source_fetches_it(as_alice, home, server):
+    server.serve["/m.bin"] = says(200, BODY)
+    text = f"name: own\nsource: {server.url}/m.bin\nchecksum: {DIGEST}\n"
+    assert finished(yaml_to(as_alice, text)).state == OperationState.DONE
+    assert Model.objects.get().checksum == DIGEST
+
+    wrong = f"name: other\nsource: {server.url}/m.bin\nchecksum: {'a' * 64}\n"
+    assert finished(yaml_to(as_alice, wrong)).state == OperationState.FAILED
+    assert Model.objects.count() == 1
+
+
+def test_the_first_default_gives_way_to_an_imported_one(as_alice, home, folder):
+    (home / "first").mkdir()
+    (home / "first" / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    finished(yaml_to(as_alice, "name: first"))
+    finished(yaml_to(as_alice, "name: mine\ndefault: true"))
+
+    assert Model.objects.get(is_default=True).name == "mine"
+    assert "default: false" in (home / "first" / CONFIGURATION).read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: mine\nparameters: {}", "line 2: parameters: is not a key"),
+        ("name: nothing-there", "source: wants an address"),
+        ("name: ../mine", "line 1: name:"),
+        ("source: hf:o/n", "name:"),
+        ("name: mine\nsource: /etc/passwd", "source: wants hf:"),
+        ("name: mine\nsource: hf:o/n\nchecksum: ab", "checksum: only of one file"),
+        ("name: mine\nsource: hf:o/n\nfiles: []", "files and source do not go together"),
+        ("name: mine\nfiles: []", "line 2: files"),
+        ("name: mine\nfiles:\n- {filename: ../x, uri: 'hf:o/n'}", "line 3: files.0.filename"),
+        ("name: mine\naliases: [mine]", "aliases: mine is its own name already"),
+        ("name: mine\naliases: [there]", "aliases: there is a model already"),
+        ("name: there", "name: there is a model already"),
+        ("name: mine\noptions: {colour: red}", "options: vllm-cpu has no option colour"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_r10_what_cannot_be_imported_is_400(as_alice, home, monkeypatch, text, said):
+    monkeypatch.setattr("inference.model_configuration.recipe_name", lambda _name: "vllm-cpu")
+    Model.objects.create(name="there", source="x", backend="vllm-cpu", directory="/x")
+
+    answer = yaml_to(as_alice, text)
+
+    assert answer.status_code == 400, answer.content
+    assert said in answer.json()["error"]["message"]
+    assert str(home) not in answer.content.decode()
+    assert not Operation.objects.exists()
+    assert not AuditRecord.objects.filter(action="model_imported").exists()
+
+
+def test_r35_a_repeated_import_is_one_operation(as_alice, home, folder):
+    first, second = (yaml_to(as_alice, "name: mine", idempotency_key="k") for _ in range(2))
+    assert first.json()["uuid"] == second.json()["uuid"]
+    other = yaml_to(as_alice, "name: mine\npinned: true", idempotency_key="k")
+    assert other.status_code == 409
+
+
+# --- by an address ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("uri", "preferences", "means"),
+    [
+        ("hf:o/n", None, ("o/n", "hf:o/n")),
+        ("huggingface://o/n", {}, ("o/n", "huggingface://o/n")),
+        ("https://huggingface.co/o/n", {"name": "mine"}, ("mine", "hf:o/n")),
+        ("https://huggingface.co/o/n/", {"backend": ""}, ("o/n", "hf:o/n")),
+        ("https://example.org/m.bin", {"name": "m", "backend": "other"}, ("m", None)),
+    ],
+)
+def test_r17_an_address_is_imported(as_alice, home, uri, preferences, means):
+    """POST /models/import-uri."""
+    answer = as_alice.post("/models/import-uri", {"uri": uri, "preferences": preferences})
+
+    assert answer.status_code == 200, answer.content
+    assert set(answer.json()) == {"uuid", "status"}
+    job = operations.find(answer.json()["uuid"])
+    name, file = means
+    assert job.target == name
+    assert job.details["entry"]["files"][0]["uri"] == (file or uri)
+    assert job.details["entry"].get("backend", "vllm") == (
+        (preferences or {}).get("backend") or "vllm"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({}, "uri is required"),
+        ({"uri": " "}, "uri is required"),
+        ({"uri": 3}, "uri is required"),
+        ({"uri": "hf:o/n", "preferences": []}, None),
+        ({"uri": "hf:o/n", "preferences": [1]}, "preferences has to be an object"),
+        ({"uri": "hf:o/n", "preferences": {"quantization": "q4"}}, "preferences take"),
+        ({"uri": "hf:o/n", "preferences": {"name": 1}}, "are texts"),
+        ({"uri": "hf:o/n", "more": 1}, "unknown key more"),
+        ({"uri": "https://example.org/m.bin"}, "name is required"),
+        ({"uri": "ollama://x", "preferences": {"name": "x"}}, "ollama"),
+    ],
+)
+def test_r17_what_is_no_address_is_400(as_alice, home, body, said):
+    answer = as_alice.post("/models/import-uri", body)
+    if said is None:
+        assert answer.status_code == 200
+        return
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]["message"]
+
+
+CONFIGURED = b"name: mine\ndescription: from elsewhere\nsource: hf:o/n\npinned: true\n"
+
+
+def test_r17_the_address_of_a_configuration_is_read(as_alice, home, server):
+    """POST /models/import-uri of a YAML file."""
+    server.serve["/m.yaml?x=1"] = says(200, CONFIGURED)
+    given = {"uri": f"{server.url}/m.yaml?x=1", "preferences": {"name": "other"}}
+
+    job = operations.find(as_alice.post("/models/import-uri", given).json()["uuid"])
+
+    assert (job.target, job.details["configuration"]["pinned"]) == ("other", True)
+    assert job.details["entry"]["files"][0]["uri"] == "hf:o/n"
+    assert AuditRecord.objects.get(action="model_imported").after == {"from": "hf:o/n"}
+
+
+def test_r07_a_configuration_in_a_file_is_read_from_below_the_models_path(as_alice, home, tmp_path):
+    (home / "drop").mkdir()
+    (home / "drop" / "m.yaml").write_bytes(CONFIGURED)
+    (tmp_path / "secret.yaml").write_bytes(CONFIGURED)
+    (home / "drop" / "link.yaml").symlink_to(tmp_path / "secret.yaml")
+    assert as_alice.post("/models/import-uri", {"uri": "file:drop/m.yaml"}).status_code == 200
+    for uri in (f"file://{tmp_path}/secret.yaml", "file:drop/link.yaml", "file:drop/none.yaml"):
+        refused = as_alice.post("/models/import-uri", {"uri": uri})
+        assert refused.status_code == 400
+        assert str(tmp_path) not in refused.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"name: mine\nsize: 1", "uri: line 2: size"),
+        (b"\xff\xfe", "it is not text"),
+        (b"x" * 300_000, "larger than"),
+        (None, "404"),
+    ],
+)
+def test_r17_a_bad_configuration_elsewhere_is_400(as_alice, home, server, body, said):
+    if body is not None:
+        server.serve["/m.yaml"] = says(200, body)
+    answer = as_alice.post("/models/import-uri", {"uri": f"{server.url}/m.yaml"})
+
+    assert answer.status_code == 400
+    assert said.removeprefix("uri: ") in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "10.0.0.1", "[::1]"])
+def test_r06_no_configuration_is_fetched_from_inside(as_alice, home, host):
+    answer = as_alice.post("/models/import-uri", {"uri": f"http://{host}/m.yaml"})
+    assert answer.status_code == 400
+
+
+def test_a_model_gets_its_aliases_with_its_installation(as_alice, home, server):
+    """POST /models/apply with aliases."""
+    given = {"name": "own", "files": [file_at(server)], "aliases": ["b", "a"]}
+    assert finished(as_alice.post("/models/apply", given)).state == OperationState.DONE
+    assert sorted(ModelAlias.objects.values_list("name", flat=True)) == ["a", "b"]
+
+    for aliases in (["own"], ["other"], ["x y"], "a", ["a"]):
+        wrong = {"name": "other", "files": [file_at(server)], "aliases": aliases}
+        answer = as_alice.post("/models/apply", wrong)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "aliases")
+    again = as_alice.post("/models/apply", {**given, "aliases": ["c"]})
+    assert again.status_code == 400
+
+
+# --- what an installation leaves as it is ------------------------------------------------------------
+
+
+def test_what_an_admin_changed_stays_over_starts(as_alice, home, monkeypatch):
+    """A model of LOCALAI_MODELS is looked at again at every start."""
+    entry = next(iter(built_in_gallery().values()))
+    there = Installed("pypi:x==1", "ab")
+    monkeypatch.setattr("inference.operation_work.installed", lambda *_: there)
+    (home / entry.name).mkdir()
+    register_model(entry, there)
+    path = f"/api/models/config-json/{entry.name}"
+    as_alice("PATCH", path, {"options": {"max_model_len": 77}, "description": "mine"})
+
+    ensure_configured([entry.name])
+
+    row = Model.objects.get()
+    assert (row.options["max_model_len"], row.description) == (77, "mine")
+
+
+def test_overrides_of_a_second_request_count(home, server):
+    file = file_at(server)
+    run(name="own", files=[file])
+    run(name="own", files=[file], overrides={"options": {"max_model_len": 99}})
+
+    assert Model.objects.get().options == {"max_model_len": 99}
+    assert "max_model_len: 99" in (home / "own" / CONFIGURATION).read_text()
+
+
+def test_a_model_whose_name_is_somebodys_alias_is_not_installed(home, server):
+    file = file_at(server)
+    run(name="own", files=[file])
+    ModelAlias.objects.create(name="other", model_id="own")
+
+    job = run(name="other", files=[file])
+
+    assert (job.state, job.message) == (
+        OperationState.FAILED, "other is an alias of own already.",
+    )  # fmt: skip
+    assert not (home / "other").exists()
+
+
+def test_a_hostile_archive_brings_no_configuration_of_its_own(home, server):
+    body = b"name: own\npinned: true\n"
+    run(name="own", files=[file_at(server, body, CONFIGURATION)])
+
+    assert not Model.objects.get().pinned
+    assert "pinned: false" in (home / "own" / CONFIGURATION).read_text()
+
+
+def test_the_listing_has_the_size_on_disk(as_alice, home, django_assert_num_queries):
+    """GET /api/models: size on disk of what is installed, in the same number of queries."""
+    entry = next(iter(built_in_gallery().values()))
+    Model.objects.create(
+        name=entry.name, source="x", backend="vllm-cpu", directory="/x", size_bytes=2048
+    )
+
+    rows = as_alice.get("/api/models?items=100").json()["models"]
+
+    sizes = {row["name"]: row.get("size_on_disk") for row in rows}
+    assert sizes.pop(entry.name) == 2048
+    assert set(sizes.values()) == {None}
+    assert json.dumps(rows)
