@@ -1,8 +1,8 @@
 """A model's configuration as a file: `gatehouse.yaml` in its folder, kept in step with its row.
 
 The row is what counts; the file is its copy, and a way in: `POST /models/reload` reads what somebody
-changed in it. `Model.file_digest` is that of the file when both last agreed, so that a file that we
-could not write any more (a crash) is told from one that somebody edited.
+changed in it. `Model.file_digest` notes what we wrote last and what we were about to write, so that a
+file that we could not write any more (a crash) is told from one that somebody edited.
 """
 
 import hashlib
@@ -54,15 +54,16 @@ def standing(row: Model) -> Standing:
         return "edited"
     if found == _digest(_text(row)):
         return "agrees"
-    return "behind" if found == row.file_digest else "edited"
+    return "behind" if found in row.file_digest.split() else "edited"
 
 
-def agreed_digest(row: Model) -> str:
-    """What to keep as `file_digest` with a change of the row: that of the file as it is, where it agrees.
-
-    The note of it may have been lost in a crash; the file would be taken for one edited by hand.
+def agreed(row: Model) -> dict[str, str]:
+    """What to write with a change of the row, which is locked: `file_digest`, where the file agrees
+    with it and that is not noted. It would be taken for one edited by hand once the row changed.
     """
-    return _digest(_text(row)) if standing(row) == "agrees" else row.file_digest
+    digest = _digest(_text(row))
+    is_noted = digest in row.file_digest.split()
+    return {"file_digest": digest} if not is_noted and standing(row) == "agrees" else {}
 
 
 def text_at(row: Model) -> str:
@@ -86,30 +87,47 @@ def keep(*names: str, anew: bool = False) -> None:
             for row in Model.objects.filter(pk__in=names).prefetch_related("aliases"):
                 if standing(row) == "behind" or (anew and place_of(row) is not None):
                     _write(row)
-                _note(row)
+                elif noted := agreed(row):
+                    Model.objects.filter(pk=row.pk).update(**noted)
     except (OSError, AlreadyHeldError) as exc:
         log.warning("a model's configuration file was not written: %s", type(exc).__name__)
 
 
 def _write(row: Model) -> None:
+    """Note first what is there and what is to be there, then put it there: both are ours.
+
+    The note waits for whoever changes the row, who so finds no file that is not noted.
+    """
     place = place_of(row)
     assert place is not None  # noqa: S101  # its standing said so
+    text = _text(row)
+    _note(row, found_digest(place), _digest(text))
+    _put(place, text)
+
+
+def _note(row: Model, *digests: str) -> None:
+    noted = " ".join(dict.fromkeys(each for each in digests if each))
+    Model.objects.filter(pk=row.pk).update(file_digest=noted)
+
+
+def found_digest(place: Path) -> str:
+    """That of the file as it is; empty where there is none that can be read."""
+    try:
+        return _digest(_bytes_at(place))
+    except (OSError, ConfigurationFaultError):
+        return ""
+
+
+def _put(place: Path, text: bytes) -> None:
     draft = place.with_name(f".{CONFIGURATION}.{secrets.token_hex(8)}")
     try:
         with draft.open("xb") as file:
-            file.write(_text(row))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(place)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _note(row: Model) -> None:
-    """Row and file agree: that is what the next look goes by."""
-    digest = _digest(_text(row))
-    if standing(row) == "agrees" and row.file_digest != digest:
-        Model.objects.filter(pk=row.pk).update(file_digest=digest)
 
 
 def _text(row: Model) -> bytes:

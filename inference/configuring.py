@@ -230,8 +230,8 @@ def _apply(steps: list[_Step], by: Actor) -> tuple[set[str], dict[str, EngineNew
     for step in steps:
         fields = _fields(step.after)
         asked, news[step.row.name] = _asked_of(step, engines.get(step.row.name))
-        fields["file_digest"] = configuration_files.agreed_digest(step.row)
-        Model.objects.filter(pk=step.row.pk).update(**fields, **asked)
+        noted = configuration_files.agreed(step.row)
+        Model.objects.filter(pk=step.row.pk).update(**fields, **asked, **noted)
         old, new = as_data(step.before), as_data(step.after)
         record(
             "model_changed",
@@ -255,13 +255,14 @@ def _move_default(steps: list[_Step], by: Actor) -> set[str]:
     if not wanted:
         return set()
     ours = {step.row.name for step in steps}
-    losing = Model.objects.filter(is_default=True).prefetch_related("aliases").first()
+    rows = Model.objects.select_for_update().prefetch_related("aliases")
+    losing = rows.filter(is_default=True).first()
     if losing is None:
         return set()
     fields: dict[str, Any] = {"is_default": False}
     if losing.name not in ours:
         _refuse_edited(losing)
-        fields["file_digest"] = configuration_files.agreed_digest(losing)
+        fields |= configuration_files.agreed(losing)
         change = ({"default": True}, {"default": False})
         record("model_changed", by, Subject("", losing.name), before=change[0], after=change[1])
     Model.objects.filter(pk=losing.pk).update(**fields)

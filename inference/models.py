@@ -17,8 +17,8 @@ class Model(models.Model):
     `memory_bytes` is what one engine of it was measured to take, on its card or of the RAM.
     A `pinned` model is never unloaded to make room for another; `replicas` engines serve it.
 
-    `size_bytes` are its files on disk, None where nobody looked. `file_digest` is that of its
-    configuration file when row and file last agreed (inference/configuration_files.py).
+    `size_bytes` are its files on disk, None where nobody looked. `file_digest` notes
+    which texts of its configuration file are ours (inference/configuration_files.py).
     """
 
     name = models.CharField(max_length=255, primary_key=True)
@@ -40,7 +40,7 @@ class Model(models.Model):
     unload_asked_at = models.DateTimeField(null=True, blank=True)
     installed_at = models.DateTimeField(default=timezone.now)
     size_bytes = models.PositiveBigIntegerField(null=True, blank=True)
-    file_digest = models.CharField(max_length=64, blank=True)
+    file_digest = models.CharField(max_length=130, blank=True)
 
     class Meta:
         constraints: ClassVar = [

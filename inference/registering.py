@@ -51,10 +51,10 @@ def register_model(
     with transaction.atomic():
         one_at_a_time()
         refuse_taken(entry.name, aliases)
-        row = Model.objects.filter(pk=entry.name).prefetch_related("aliases").first()
+        rows = Model.objects.select_for_update().prefetch_related("aliases")
+        row = rows.filter(pk=entry.name).first()
         if row is not None:
-            facts["file_digest"] = configuration_files.agreed_digest(row)
-            changed = facts | (wished if asked else {})
+            changed = facts | (wished if asked else {}) | configuration_files.agreed(row)
             Model.objects.filter(pk=row.pk).update(**changed)
         else:
             others = _create(entry.name, facts | wished, configuration)

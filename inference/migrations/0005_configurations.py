@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="model",
             name="file_digest",
-            field=models.CharField(blank=True, max_length=64),
+            field=models.CharField(blank=True, max_length=130),
         ),
         migrations.AddField(
             model_name="model",

@@ -90,14 +90,19 @@ def test_an_edit_over_one_by_hand_is_409(as_alice, home):
     assert file_of(home).read_text().endswith("# mine\n")
 
 
-def test_a_crash_before_the_file_was_written_loses_nothing(as_alice, home, monkeypatch):
+def pin(pinned):
+    return configuring.change(
+        "little", lambda before: before.model_copy(update={"pinned": pinned}), by=CLI
+    )
+
+
+@pytest.mark.parametrize("step", ["_write", "_note", "_put"])
+def test_a_crash_before_the_file_was_written_loses_nothing(as_alice, home, monkeypatch, step):
     """Killed between the commit and the file: the row counts, and the file follows."""
     row = make(home)
-    monkeypatch.setattr(configuration_files, "_write", lambda row: 1 / 0)
+    monkeypatch.setattr(configuration_files, step, lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        configuring.change(
-            "little", lambda before: before.model_copy(update={"pinned": True}), by=CLI
-        )
+        pin(pinned=True)
     monkeypatch.undo()
     row.refresh_from_db()
     assert (row.pinned, configuration_files.standing(row)) == (True, "behind")
@@ -107,16 +112,28 @@ def test_a_crash_before_the_file_was_written_loses_nothing(as_alice, home, monke
     assert on_disk(home)["pinned"] is True
 
 
-def test_a_crash_after_the_file_was_written_is_no_edit_by_hand(home, db, monkeypatch):
+def test_a_crash_in_the_middle_is_no_edit_by_hand(home, db, monkeypatch):
+    """Killed once it was noted, and then another change: the file is still one of ours."""
     row = make(home)
-    monkeypatch.setattr(configuration_files, "_note", lambda row: None)
-    configuring.change("little", lambda before: before.model_copy(update={"pinned": True}), by=CLI)
+    with monkeypatch.context() as patch:
+        patch.setattr(configuration_files, "_put", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pin(pinned=True)
+    pin(pinned=False)
+    pin(pinned=True)
 
     row.refresh_from_db()
     assert configuration_files.standing(row) == "agrees"
-    monkeypatch.undo()
-    configuring.change("little", lambda before: before.model_copy(update={"pinned": False}), by=CLI)
-    assert on_disk(home)["pinned"] is False
+    assert on_disk(home)["pinned"] is True
+
+
+def test_a_file_that_says_the_same_is_ours_though_nobody_noted_it(home, db):
+    make(home)
+    Model.objects.update(file_digest="")
+
+    pin(pinned=True)
+
+    assert on_disk(home)["pinned"] is True
 
 
 def test_a_file_that_went_comes_back(as_alice, home):
@@ -142,10 +159,10 @@ def test_a_link_is_no_file_of_ours(as_alice, home, tmp_path):
 def test_a_disk_that_takes_nothing_leaves_the_row(as_alice, home, monkeypatch, caplog):
     row = make(home)
 
-    def full(_row):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(configuration_files, "_write", full)
+    monkeypatch.setattr(configuration_files, "_put", full)
     assert as_alice.put("/models/toggle-pinned/little/pin").status_code == 200
     row.refresh_from_db()
     assert row.pinned

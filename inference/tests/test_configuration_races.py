@@ -1,10 +1,13 @@
 """Several admins change configurations at once: on SQLite and on PostgreSQL."""
 
+import random
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 
 import pytest
 from django.db import connections
+from pydantic import BaseModel
 
 from accounts.audit import CLI
 from core.errors import GatehouseError
@@ -91,5 +94,33 @@ def test_r19_of_several_defaults_one_is_left_and_all_files_say_so(home):
     chosen = Model.objects.get(is_default=True).name
     said = [f"m{i}" for i in range(8) if on_disk(home, f"m{i}")["default"]]
     assert said == [chosen]
+    rows = Model.objects.prefetch_related("aliases")
+    assert {configuration_files.standing(row) for row in rows} == {"agrees"}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("seed", range(3))
+def test_r19_whatever_admins_do_at_once_row_and_file_agree(home, seed):
+    """And nobody's change is taken for one by hand because another one is just being written."""
+    for i in range(4):
+        make(home, f"m{i}")
+
+    def work(i):
+        rng = random.Random(seed * 100 + i)  # choices, no secrets
+        refused = []
+        for _ in range(6):
+            aliases = {"aliases": rng.choice([[], ["x"], ["y"]])}
+            replicas = {"replicas": rng.randint(1, 9)}
+            update = rng.choice([{"default": True}, {"pinned": True}, replicas, aliases])
+            name = f"m{rng.randint(0, 3)}"
+            try:
+                configuring.change(name, partial(BaseModel.model_copy, update=update), by=CLI)
+            except GatehouseError as exc:
+                refused.append(exc.message)
+        return refused
+
+    refused = [each for one in together(8, work) for each in one]
+
+    assert all("already" in each for each in refused), refused  # an alias that another one has
     rows = Model.objects.prefetch_related("aliases")
     assert {configuration_files.standing(row) for row in rows} == {"agrees"}
