@@ -6,7 +6,7 @@ resolver of the model's name serves gate, limits and forwarding (W-09).
 
 import asyncio
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -174,9 +174,12 @@ class EngineTable:
             "No model is named, and none is installed for this.", param="model"
         )
 
-    async def ready(self, target: Target, wait_s: float) -> Target:
+    async def ready(
+        self, target: Target, wait_s: float, want: Callable[[str], None] | None = None
+    ) -> Target:
         """`target` once it serves; waits up to `wait_s` for one that loads (R-34).
 
+        One that turns out not to be loaded meanwhile is asked for by `want`.
         Raises ModelLoadingError with the loading object, EngineFailedError for one that gave up.
         """
         deadline = asyncio.get_running_loop().time() + wait_s
@@ -193,7 +196,9 @@ class EngineTable:
                     await self._changed.wait()
             except TimeoutError:
                 continue
-            target = self.targets.get(target.name, target)
+            before, target = target.state, self.targets.get(target.name, target)
+            if want is not None and target.state == "stopped" and before != "stopped":
+                want(target.name)
         return target
 
     @staticmethod

@@ -86,7 +86,7 @@ async def _ready(target: Target, call: Call, runtime: Runtime) -> Target:
     if target.state == "stopped":
         runtime.want_model(target.name)
     if target.state != "ready":
-        target = await runtime.engines.ready(target, wait_s(call))
+        target = await runtime.engines.ready(target, wait_s(call), runtime.want_model)
     return target
 
 

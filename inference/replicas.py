@@ -36,6 +36,7 @@ class Replicas:
         self._writer = LogWriter(log_folder(env().data_path, model.name), model.name)
         self._is_wanted = False
         self._held_for = ""
+        self._told: set[int] = set()
         self._admits: Admits = lambda _: True
         self.limits = Limits()  # set anew by the owner whenever the settings may have changed
         self.runners: list[Runner] = []
@@ -134,6 +135,7 @@ class Replicas:
         One that `admits` has no room for is started when there is.
         """
         self._is_wanted, self._admits = True, admits
+        self._told.clear()
         for runner in self.runners[: self.model.replicas]:
             if runner.takes_memory or admits(runner):
                 runner.want()
@@ -157,8 +159,17 @@ class Replicas:
             generations().bump(ENGINES)
         if self._is_wanted:
             for runner in self.runners[: self.model.replicas]:
-                if runner.state == EngineState.STOPPED and self._admits(runner):
-                    runner.start_anew()
+                if runner.state == EngineState.STOPPED:
+                    self._start_if_admitted(runner)
+
+    def _start_if_admitted(self, runner: Runner) -> None:
+        """A replica without room says so once, and starts when there is."""
+        if self._admits(runner):
+            self._told.discard(runner.replica)
+            runner.start_anew()
+        elif runner.replica not in self._told:
+            self._told.add(runner.replica)
+            runner.say("there is no room for this replica")
 
     def _watch_idle(self, now: float) -> None:
         """Unload a model that was told to leave when idle; it comes back on first use.

@@ -1,6 +1,7 @@
 """Several engines for one model, through the whole inference path: who gets which, and fail-over."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 from collections import Counter
@@ -209,3 +210,20 @@ async def test_a_large_request_that_broke_off_before_it_was_sent_cannot_have_beg
 
     server.close()
     client.close()
+
+
+async def test_who_waits_for_a_model_that_then_is_not_loaded_asks_for_it(tmp_path, stubs):
+    """As at a server's start: until the engine process has looked, nobody knows that it is not loaded."""
+    rig = Rig(tmp_path, stubs[0].url, state="loading")
+    table, loading = rig.runtime.engines, rig.runtime.engines.targets["m"]
+    task = asyncio.create_task(rig.ask("chat-completions", CHAT, prefer="wait=5"))
+    await asyncio.sleep(0.05)
+    assert rig.wanted == []
+
+    for state in ("stopped", "stopped", "loading", "ready"):
+        table.replace([dataclasses.replace(loading, state=state)])
+        await asyncio.sleep(0.02)
+
+    assert (await task)[0] == 200
+    assert rig.wanted == ["m"]
+    await rig.runtime.finish()

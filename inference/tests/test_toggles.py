@@ -97,7 +97,7 @@ def test_the_admin_site_switches_a_model_off_as_the_api_does(as_alice, home):
         {
             "csrfmiddlewaretoken": token,
             "load_at_start": "on",
-            "replicas": "2",
+            "replicas": "1",
             "idle_timeout_s": "",
         },
     )
