@@ -20,6 +20,7 @@ from inference.guardian import PR_SET_CHILD_SUBREAPER, descendants
 from inference.models import Engine, EngineState, Model, Operation, OperationState
 from inference.recipes import recipes
 from inference.supervisor import Runner
+from inference.switching import Switches
 
 log = logging.getLogger("gatehouse.engine")
 TICK_S, LOOK_S, TRIM_S = 0.1, 0.5, 60.0
@@ -32,6 +33,7 @@ class EngineProcess:
         self._stop = threading.Event()
         self._runners: dict[str, Runner] = {}
         self._probes = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
+        self._switches = Switches(self._probes)
         self._operation: tuple[Operation, Guarded] | None = None
         self._looked_at = self._trimmed_at = 0.0
 
@@ -73,6 +75,7 @@ class EngineProcess:
         now = time.monotonic()
         for runner in self._runners.values():
             runner.tick()
+        self._switches.tick(self._runners)
         self._end_strays()
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
@@ -83,6 +86,7 @@ class EngineProcess:
             self._trimmed_at = now
             if self._operation is not None:  # an engine's own log is kept short by its writer
                 self._operation[1].trim_log()
+            self._switches.tidy(self._runners)
 
     def _follow_models(self) -> None:
         """Start what should run and does not, stop what should not and does."""
@@ -91,10 +95,14 @@ class EngineProcess:
             self._runners.pop(name).stop()
             Model.objects.filter(pk=name).update(unload_asked_at=None)
         for name, row in rows.items():
+            recipe = recipes().get(row.backend)
+            if recipe is not None and not recipe.is_installed(env().backends_path):
+                recipe = None
+            if name in self._runners:
+                self._switches.follow(self._runners, row, recipe)
             runner = self._runners.get(name)
             if runner is None:
-                recipe = recipes().get(row.backend)
-                if recipe is None or not recipe.is_installed(env().backends_path):
+                if recipe is None:
                     continue
                 runner = self._runners[name] = Runner(row, recipe, self._probes)
                 if row.load_at_start or row.wanted_at is not None:
@@ -132,7 +140,7 @@ class EngineProcess:
                 work.stop()
                 operations.end(row.pk, OperationState.CANCELLED, "cancelled")
             elif work.exit_status() is not None:
-                operations.end(row.pk, OperationState.FAILED, "The installer ended unexpectedly.")
+                operations.end_unexpectedly(row)
             else:
                 return
             operations.clean_up(row)
@@ -143,7 +151,7 @@ class EngineProcess:
 
     def _end_strays(self) -> None:
         """Processes that lost their guardian come to us, as the next subreaper: end them."""
-        known = {runner.pid for runner in self._runners.values()}
+        known = {runner.pid for runner in self._runners.values()} | self._switches.pids()
         if self._operation is not None:
             known.add(self._operation[1].pid)
         for pid in children():
@@ -158,10 +166,12 @@ class EngineProcess:
     def _end_all(self) -> None:
         for runner in self._runners.values():
             runner.ask_to_stop()
+        self._switches.ask_to_stop()
         if self._operation is not None:
             self._operation[1].stop()
         for runner in self._runners.values():
             runner.stop()
+        self._switches.stop()
         self._probes.shutdown(wait=False, cancel_futures=True)
 
 

@@ -3,11 +3,12 @@
 from functools import lru_cache
 from pathlib import Path
 
+from accounts.runtime import env
 from inference.engine_table import Target
 from inference.gallery import built_in_gallery, find
 from inference.model_abilities import read_config
-from inference.models import Engine, EngineState, Model, Operation, OperationState
-from inference.recipes import concurrency
+from inference.models import SWITCHING, Engine, EngineState, Model, Operation, OperationState
+from inference.recipes import concurrency, recipes
 
 _STATES = {
     EngineState.STARTING: "loading",
@@ -18,6 +19,7 @@ _STATES = {
     EngineState.STOPPED: "stopped",
 }
 FIRST_LOAD_RETRY_S, LOAD_RETRY_S = 15, 3
+HOLD_S = 30.0  # how long callers wait for an engine that is upgraded in its place
 
 
 def local_targets(configured: list[str]) -> list[Target]:
@@ -36,6 +38,11 @@ def local_targets(configured: list[str]) -> list[Target]:
 def _of_model(row: Model) -> Target:
     engine: Engine | None = getattr(row, "engine", None)
     state = _STATES[EngineState(engine.state)] if engine else "loading"
+    message = engine.message if engine else "waiting for the engine process"
+    if engine is None or engine.state == EngineState.STOPPED:
+        recipe = recipes().get(row.backend)
+        if recipe is None or not recipe.is_installed(env().backends_path):
+            state, message = "failed", f"its backend {row.backend} is not installed"
     return Target(
         name=row.name,
         served_model=row.name,
@@ -43,11 +50,12 @@ def _of_model(row: Model) -> Target:
         state=state,  # type: ignore[arg-type]
         capabilities=frozenset(row.capabilities),
         is_default=row.is_default,
-        message=engine.message if engine else "waiting for the engine process",
+        message=message,
         retry_after_s=LOAD_RETRY_S,
         concurrency=concurrency(row.backend, row.options),
         context_length=context_length(row),
         backend=row.backend,
+        hold_s=HOLD_S if message == SWITCHING else 0.0,
     )
 
 

@@ -5,6 +5,7 @@ resolver of the model's name serves gate, limits and forwarding (W-09).
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -32,6 +33,7 @@ class Target:
     `served_model` is what the engine calls it; `progress` 0 to 100; `retry_after_s` when to ask
     again while it loads; `concurrency` how many requests its engine works on at once and
     `context_length` how many tokens prompt and completion have together, 0 where nobody says.
+    Callers wait `hold_s` for it at least, while its backend is upgraded in its place (R-33).
     """
 
     name: str
@@ -47,6 +49,7 @@ class Target:
     concurrency: int = 0
     context_length: int = 0
     backend: str = ""
+    hold_s: float = 0.0
 
 
 class Desk:
@@ -130,7 +133,7 @@ class EngineTable:
 
         Raises ModelLoadingError with the loading object, EngineFailedError for one that gave up.
         """
-        deadline = asyncio.get_running_loop().time() + wait_s
+        deadline = asyncio.get_running_loop().time() + max(wait_s, target.hold_s)
         while target.state != "ready":
             left_s = deadline - asyncio.get_running_loop().time()
             if target.state == "failed":
@@ -160,6 +163,19 @@ class EngineTable:
             retry_after_s=target.retry_after_s,
             extra={"loading": loading},
         )
+
+    async def taken_over(self, target: Target) -> Target | None:
+        """Where the model of `target` is served now that its engine was replaced; None where nothing
+        took over. An upgrade of its backend sends nobody away who stood in line (R-33).
+        """
+        now = self.targets.get(target.name)
+        if now is None:
+            return None
+        is_held = now.hold_s > 0
+        if is_held:
+            with suppress(GatehouseError):
+                now = await self.ready(now, 0.0)
+        return now if now.state == "ready" and (is_held or now.address != target.address) else None
 
     async def why_not(self, name: str) -> GatehouseError:
         """The error of a caller who was sent away from the engine of `name`: what it would get now."""

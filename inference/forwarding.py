@@ -33,6 +33,7 @@ STREAM_HEADERS: Headers = [
 ]
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 MAX_MESSAGE_CHARS = 2000
+MAX_MOVES = 3  # how often one request that stands in line goes over to another engine
 
 
 @dataclass(slots=True)
@@ -56,18 +57,27 @@ class Exchange:
             self.places = None
 
 
-async def stand_in_line(exchange: Exchange, desk: Desk, engines: EngineTable) -> None:
-    """Wait for a place at a busy engine. Raises what `FairQueue.wait` and `why_not` say."""
+async def stand_in_line(exchange: Exchange, desk: Desk, engines: EngineTable) -> Desk:
+    """Wait for a place at a busy engine; the desk that has it, another one after an upgrade.
+
+    Raises what `FairQueue.wait` and `why_not` say.
+    """
     call = exchange.call
     assert call.principal is not None  # noqa: S101  # the gate came first
     began = time.perf_counter()
     try:
-        has_place = await desk.places.wait(call.principal.user_id)
+        for _ in range(MAX_MOVES):
+            if await desk.places.wait(call.principal.user_id):
+                return desk
+            if (target := await engines.taken_over(exchange.target)) is None:
+                break
+            exchange.target, desk = target, engines.desk(target)
+            if desk.places.enter():
+                return desk
     finally:
         call.queue_s = time.perf_counter() - began
         call.engine_wait_s += call.queue_s
-    if not has_place:
-        raise await engines.why_not(exchange.target.name)
+    raise await engines.why_not(exchange.target.name)
 
 
 async def send(exchange: Exchange, desk: Desk) -> EngineResponse:

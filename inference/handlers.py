@@ -143,7 +143,7 @@ async def _serve(exchange: Exchange, runtime: Runtime, desk: Desk) -> None:
     editor = exchange.rules.editor(exchange.asked) if exchange.asked.stream else None
     try:
         if not desk.places.enter():
-            await forwarding.stand_in_line(exchange, desk, runtime.engines)
+            desk = await forwarding.stand_in_line(exchange, desk, runtime.engines)
         exchange.places = desk.places
         response = await forwarding.send(exchange, desk)
         if response.status != 200:

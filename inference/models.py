@@ -58,6 +58,10 @@ class EngineState(models.TextChoices):
     STOPPED = "stopped", "Stopped"
 
 
+# What an engine's row says while its backend is upgraded in its place: callers are held meanwhile (R-33).
+SWITCHING = "its backend is being upgraded"
+
+
 class Engine(models.Model):
     """One engine process of this machine, as its supervisor last saw it."""
 

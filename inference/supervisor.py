@@ -22,8 +22,8 @@ from inference.engine_output import EngineOutput
 from inference.guarded import Guarded
 from inference.hardware import host_environment
 from inference.log_files import LogWriter, log_folder
-from inference.models import Engine, EngineState, Model
-from inference.recipes import Recipe, RecipeError, command_line, engine_environment
+from inference.models import SWITCHING, Engine, EngineState, Model
+from inference.recipes import Recipe, RecipeError, command_line, engine_environment, placeholders
 from inference.sockets import answers, read_metrics, socket_for
 
 log = logging.getLogger("gatehouse.engine")
@@ -61,14 +61,28 @@ def busy(path: Path) -> float | None:
 
 
 class Runner:
-    """One model's engine. `tick` is called several times a second; `stop` ends it for good."""
+    """One model's engine. `tick` is called several times a second; `stop` ends it for good.
 
-    def __init__(self, model: Model, recipe: Recipe, probes: ThreadPoolExecutor) -> None:
+    One that is made `beside` another (an upgrade of its backend: `switching`) says nothing of itself
+    in the table until it takes over.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        recipe: Recipe,
+        probes: ThreadPoolExecutor,
+        *,
+        beside: "Runner | None" = None,
+    ) -> None:
         self.name = model.name
         self._model = model
         self._recipe = recipe
         self._probes = probes
-        self._socket = socket_for(model.name, env().data_path)
+        own = model.name if beside is None else f"{model.name} {recipe.digest}"
+        self._socket = socket_for(own, env().data_path)
+        self._speaks = beside is None
+        self._drain_limit_s = DRAIN_LIMIT_S
         self._engine: Guarded | None = None
         self._state = EngineState.STOPPED
         self._tries = 0
@@ -77,7 +91,11 @@ class Runner:
         self._misses = 0
         self._used = -1.0
         self._used_at = self._looked_at = 0.0
-        self._log = LogWriter(log_folder(env().data_path, model.name), model.name)
+        self._log: LogWriter = (
+            beside._log  # noqa: SLF001  # a log has one writer
+            if beside is not None
+            else LogWriter(log_folder(env().data_path, model.name), model.name)
+        )
         self._drain: Future[float | None] | None = None
         self._drain_ends = self._drained_at = 0.0
         self._drain_message = ""
@@ -85,6 +103,10 @@ class Runner:
     def follow(self, model: Model) -> None:
         """Take over what an admin changed about the model; a running engine keeps its options."""
         self._model = model
+
+    @property
+    def recipe(self) -> Recipe:
+        return self._recipe
 
     @property
     def state(self) -> str:
@@ -95,22 +117,23 @@ class Runner:
         """The guardian's, while there is one."""
         return self._engine.pid if self._engine is not None else None
 
-    def start(self) -> None:
+    def start(self, message: str = "starting") -> None:
         """Start the engine; one that its recipe has no command line for has failed at once."""
         private = self._socket.parent
         try:
             for folder in (private / "home", private / "tmp"):
                 folder.mkdir(exist_ok=True, mode=0o700)
             self._socket.unlink(missing_ok=True)
-            line = command_line(
-                self._recipe,
-                python=self._recipe.python(env().backends_path),
-                model=Path(self._model.directory),
-                name=self.name,
-                socket=self._socket,
-                options=self._model.options,
-            )
-            environment = engine_environment(self._recipe, host_environment(), private)
+            given: dict[str, Any] = {
+                "python": self._recipe.python(env().backends_path),
+                "model": Path(self._model.directory),
+                "name": self.name,
+                "socket": self._socket,
+                "options": self._model.options,
+            }
+            line = command_line(self._recipe, **given)
+            values = placeholders(self._recipe, **given)
+            environment = engine_environment(self._recipe, host_environment(), private, values)
             output = EngineOutput(self._log, keeps=lambda: bool(value("enable_backend_logging")))
             self._engine = Guarded(line, environment=environment, log=output)
         except (RecipeError, OSError, ValueError) as exc:  # such as an argument that is too long
@@ -120,7 +143,7 @@ class Runner:
         self._since, self._misses, self._probe = time.monotonic(), 0, None
         self._go(
             EngineState.STARTING,
-            message="starting",
+            message=message,
             address=f"unix:{self._socket}",
             pid=self._engine.pid,
             tries=self._tries,
@@ -133,9 +156,30 @@ class Runner:
         self._tries = 0
         self.start()
 
+    def take_over(self) -> None:
+        """It is this one's turn: from now on the table has its address, and callers come here."""
+        self._speaks = True
+        moment = timezone.now()
+        self._go(
+            EngineState.READY,
+            message="",
+            address=f"unix:{self._socket}",
+            pid=self.pid,
+            tries=0,
+            started_at=moment,
+            ready_at=moment,
+            next_try_at=None,
+        )
+
+    def retire(self, *, limit_s: float) -> None:
+        """Another one has taken over: end quietly once the callers it has are served."""
+        self._speaks, self._drain_limit_s = False, limit_s
+        self.drain("another version has taken over")
+
     def _go(self, state: EngineState, **fields: Any) -> None:
         self._state = state
-        publish(self.name, state=state, **fields)
+        if self._speaks:
+            publish(self.name, state=state, **fields)
 
     def tick(self) -> None:
         now = time.monotonic()
@@ -180,7 +224,7 @@ class Runner:
             log.info("%s is ready after %.0f s", self.name, now - self._since)
         elif self._tries and now - self._ready_at > STEADY_S:
             self._tries = 0
-            publish(self.name, tries=0)
+            self._go(EngineState.READY, tries=0)
 
     def _fell(self, why: str) -> None:
         """Count a failed try: start again after a while, or give up."""
@@ -227,9 +271,10 @@ class Runner:
             self.stop(message)
             return
         now = time.monotonic()
-        self._since, self._drain_ends, self._drained_at = now, now + DRAIN_LIMIT_S, 0.0
+        self._since, self._drain_ends, self._drained_at = now, now + self._drain_limit_s, 0.0
         self._drain, self._drain_message = None, message
-        self._go(EngineState.DRAINING, message="stopping once its callers are served")
+        shown = message if message == SWITCHING else "stopping once its callers are served"
+        self._go(EngineState.DRAINING, message=shown)
 
     def _watch_drain(self, now: float) -> None:
         """Look whether it is idle, ask it to end, and wait for that without holding up the others."""

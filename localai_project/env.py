@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from core.addresses import engine_item, is_address, is_private, own_addresses, split_address
 from core.attempts import Rate
 from core.durations import parse_duration
-from core.gallery_list import Galleries
+from core.gallery_list import Galleries, Pinned
 from core.keyring import MIN_SECRET_CHARS
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -106,6 +106,8 @@ class Env(BaseSettings):
     fairness: Literal["user", "arrival"] = "user"
     models: CommaList | None = None
     galleries: Galleries = None
+    backend_galleries: Galleries = None
+    external_backends: Pinned = {}
     fetch_allow: CommaList = []
     hf_endpoint: str = Field("https://huggingface.co", validation_alias="HF_ENDPOINT")
     hf_token: str = Field("", validation_alias="HF_TOKEN")

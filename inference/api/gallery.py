@@ -3,39 +3,37 @@
 from typing import Any
 
 import psutil
-from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.audit import page_number
 from accounts.api.base import AccountView
-from accounts.audit import actor_of
 from accounts.runtime import env
 from core.drf import read_json
 from core.envelopes import Family
-from core.errors import GatehouseError, InvalidRequestError
 from core.sizes import shown_size
 from inference import operations
-from inference.gallery import Found, Shelf, every, shelves
-from inference.gallery_listing import MAX_ITEMS, MAX_PAGE, SORTS, Query, fits, search
+from inference.api.gallery_requests import (
+    asker,
+    base_url,
+    element_id,
+    gallery_query,
+    idempotency_key,
+    readable,
+)
+from inference.gallery import Found, every, shelves
+from inference.gallery_listing import fits, search
+from inference.gallery_schema import Entry
 from inference.models import Model, Operation
 from inference.recipes import recipes
+from inference.shelves import Shelf
 from inference.wanted_models import wish_for_deletion, wish_for_id, wish_in
-
-MAX_ID_CHARS, MAX_TERM_CHARS = 500, 200
-
-
-class GalleriesUnreadableError(GatehouseError):
-    """None of the galleries can be read (R-04)."""
-
-    status = 500
 
 
 class GalleryView(AccountView):
     """`GET /api/models`: three queries, whatever the gallery's size."""
 
     def get(self, request: Request) -> Response:
-        query = _query(request)
+        query = gallery_query(request)
         read = _readable()
         entries = every(read)
         here = set(Model.objects.values_list("name", flat=True))
@@ -68,8 +66,8 @@ class InstallView(AccountView):
     """`POST /api/models/install/:id`: an unknown id is taken too; its job says so (surface)."""
 
     def post(self, request: Request, model_id: str) -> Response:
-        wish = wish_for_id(_id(model_id), _asker(request))
-        job = operations.enqueue_once(wish, key=_key(request))
+        wish = wish_for_id(element_id(model_id), asker(request))
+        job = operations.enqueue_once(wish, key=idempotency_key(request))
         return Response({"jobID": str(job.pk), "message": "Installation started"})
 
 
@@ -77,8 +75,8 @@ class DeleteView(AccountView):
     """`POST /api/models/delete/:id`."""
 
     def post(self, request: Request, model_id: str) -> Response:
-        wish = wish_for_deletion(_id(model_id), _asker(request))
-        job = operations.enqueue_once(wish, key=_key(request))
+        wish = wish_for_deletion(element_id(model_id), asker(request))
+        job = operations.enqueue_once(wish, key=idempotency_key(request))
         return Response({"jobID": str(job.pk), "message": "Deletion started"})
 
 
@@ -88,8 +86,8 @@ class ApplyView(AccountView):
     family: Family = "openai"
 
     def post(self, request: Request) -> Response:
-        wish = wish_in(read_json(request._request), _asker(request))  # noqa: SLF001
-        return _started(request, operations.enqueue_once(wish, key=_key(request)))
+        wish = wish_in(read_json(request._request), asker(request))  # noqa: SLF001
+        return _started(request, operations.enqueue_once(wish, key=idempotency_key(request)))
 
 
 class RemoveView(AccountView):
@@ -98,8 +96,8 @@ class RemoveView(AccountView):
     family: Family = "openai"
 
     def post(self, request: Request, model_id: str) -> Response:
-        wish = wish_for_deletion(_id(model_id), _asker(request))
-        return _started(request, operations.enqueue_once(wish, key=_key(request)))
+        wish = wish_for_deletion(element_id(model_id), asker(request))
+        return _started(request, operations.enqueue_once(wish, key=idempotency_key(request)))
 
 
 class AvailableView(AccountView):
@@ -127,71 +125,14 @@ class GalleriesView(AccountView):
         return Response(listed)
 
 
-def _readable() -> list[Shelf]:
-    read = shelves()
-    if read and all(each.fault and not each.entries for each in read):
-        raise GalleriesUnreadableError("; ".join(each.fault for each in read)[:1000])
-    return read
-
-
-def _query(request: Request) -> Query:
-    """Raises InvalidRequestError that names the parameter."""
-    given = request.query_params
-    term = given.get("term", "").strip()
-    if len(term) > MAX_TERM_CHARS:
-        raise InvalidRequestError(f"term: at most {MAX_TERM_CHARS} characters", param="term")
-    tags = tuple(tag.strip() for tag in given.get("tag", "").split(",") if tag.strip())
-    return Query(
-        term=term,
-        tags=tags[:20],
-        backend=given.get("backend", ""),
-        fits={"true": True, "false": False, "": None}[
-            _one_of(given.get("fits", ""), "fits", ("", "true", "false"))
-        ],
-        sort=_one_of(given.get("sort") or "name", "sort", SORTS),
-        descending=_one_of(given.get("order") or "asc", "order", ("asc", "desc")) == "desc",
-        page=page_number(given.get("page", ""), "page", 1, 1, MAX_PAGE),
-        items=page_number(given.get("items", ""), "items", 9, 1, MAX_ITEMS),
-    )
-
-
-def _one_of(value: str, name: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        words = ", ".join(word for word in allowed if word)
-        raise InvalidRequestError(f"{name} must be one of {words}", param=name)
-    return value
-
-
-def _id(model_id: str) -> str:
-    if not model_id.strip() or len(model_id) > MAX_ID_CHARS:
-        raise InvalidRequestError("invalid model ID")
-    return model_id
-
-
-def _asker(request: Request) -> str:
-    return actor_of(request._request).name  # noqa: SLF001  # DRF's own name
-
-
-def _key(request: Request) -> str:
-    return request.headers.get("Idempotency-Key", "")
+def _readable() -> list[Shelf[Entry]]:
+    return readable(shelves())
 
 
 def _started(request: Request, job: Operation) -> Response:
     """LocalAI's answer: the job, and where to ask about it (R-37)."""
-    return Response(
-        {
-            "uuid": str(job.pk),
-            "status": f"{_base(request._request)}/models/jobs/{job.pk}",  # noqa: SLF001
-        }
-    )
-
-
-def _base(request: HttpRequest) -> str:
-    """LOCALAI_BASE_URL where set; else the host asked for, which the front has allowed (R-37)."""
-    if env().base_url:
-        return env().base_url
-    host = request.headers.get("host", "")
-    return f"{request.scheme}://{host}" if host else env().public_url
+    status = f"{base_url(request)}/models/jobs/{job.pk}"
+    return Response({"uuid": str(job.pk), "status": status})
 
 
 def _under_way() -> dict[str, Operation]:

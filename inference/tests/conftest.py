@@ -7,7 +7,7 @@ import pytest
 from accounts.runtime import env
 from core import fetcher as fetcher_module
 from core.tests.hostile_server import Hostile
-from inference import model_install
+from inference import model_install, operation_work
 from inference.tests.rig import Rig
 from usage.quotas.limiter import Limiter, Terms
 from usage.quotas.local_counters import LocalCounters
@@ -46,6 +46,7 @@ def home(settings, tmp_path, server, monkeypatch):
     """An empty models path, with `server` as the hub and the one address inside that is let through."""
     monkeypatch.setattr(fetcher_module, "PAUSE_S", 0.01)
     monkeypatch.setattr(model_install, "MAX_BYTES", 16 * 1024 * 1024)
+    monkeypatch.setattr(operation_work, "value", lambda _name: False)  # no backend comes with it
     changed = {
         "models_path": tmp_path / "models",
         "backends_path": tmp_path / "backends",
