@@ -11,6 +11,7 @@ import logging
 import shutil
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -136,15 +137,20 @@ def remove(folders: list[Path], *, wait: bool = True) -> None:
     gone = []
     for folder in folders:
         aside = env().backends_path / f"{GONE}{uuid4().hex}"
-        folder.rename(aside)
-        gone.append(aside)
-        for left in (CURRENT, ".lock"):
-            if not _environments(folder.parent):
-                (folder.parent / left).unlink(missing_ok=True)
-        if not any(folder.parent.iterdir()):
-            folder.parent.rmdir()
+        with suppress(OSError):  # somebody else was first
+            folder.rename(aside)
+            gone.append(aside)
+            _remove_empty(folder.parent)
     forget()
     _delete(gone, wait=wait)
+
+
+def _remove_empty(folder: Path) -> None:
+    """A backend without a version is none."""
+    if not _environments(folder):
+        for left in (CURRENT, ".lock"):
+            (folder / left).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def clear_away(is_over: dict[str, bool]) -> None:

@@ -8,6 +8,7 @@ from inference.engine_table import Target
 from inference.gallery import built_in_gallery, find
 from inference.model_abilities import read_config
 from inference.models import SWITCHING, Engine, EngineState, Model, Operation, OperationState
+from inference.operations import WAITS_FOR
 from inference.recipes import concurrency, recipes
 
 _STATES = {
@@ -85,7 +86,9 @@ def _of_missing(name: str, operations: list[Operation], *, first: bool) -> Targe
     mine = [op for op in operations if (op.kind, op.target) in wanted]
     now = next((op for op in mine if op.state == OperationState.RUNNING), None)
     bad = next((op for op in reversed(mine) if op.state == OperationState.FAILED), None)
-    failed = now is None and bad is not None and not any(op.state == "queued" for op in mine)
+    queued = [op for op in mine if op.state == OperationState.QUEUED]
+    to_come = [op for op in queued if WAITS_FOR not in op.details]  # else it waits for what failed
+    failed = now is None and bad is not None and not to_come
     message = (now or bad).message if (now or bad) else "waiting to be installed"  # type: ignore[union-attr]
     installs = [op for op in mine if op.kind == Operation.Kind.MODEL]
     if installs and installs[-1].state == OperationState.DONE:

@@ -8,7 +8,7 @@ from pathlib import Path
 from django.db import DatabaseError
 from django.utils import timezone
 
-from accounts.runtime import env, generations
+from accounts.runtime import env, generations, stored_settings
 from accounts.runtime_settings.in_force import value
 from core.errors import ConflictError
 from core.generations import ENGINES
@@ -126,6 +126,8 @@ def register_model(entry: Entry, there: Installed) -> None:
 
 def ensure_configured(names: list[str]) -> None:
     """Queue what the configured models still need; register what is here already."""
+    if names:
+        backend_galleries.shelves()  # what is elsewhere is known from now on
     for name in names:
         found = find(name)
         if found is None:
@@ -133,7 +135,11 @@ def ensure_configured(names: list[str]) -> None:
             continue
         entry = found.entry
         offer = backend_galleries.find(entry.recipe_name, offline=True)
-        if offer is not None and not offer.recipe.is_installed(env().backends_path):
+        if (
+            offer is not None
+            and offer.is_allowed
+            and not offer.recipe.is_installed(env().backends_path)
+        ):
             _enqueue(Wish(Kind.BACKEND, Action.INSTALL, offer.recipe.name))
         there = installed(entry, env().models_path)
         if there is not None:
@@ -149,6 +155,7 @@ def _enqueue(wish: Wish) -> None:
 
 def bring_backend(name: str, *, asked_by: str) -> None:
     """Have a model's backend installed, where one is offered and an admin has not said otherwise."""
+    stored_settings().fresh()
     if not value("autoload_backend_galleries") or name in installed_backends():
         return
     offer = backend_galleries.find(name)
@@ -157,6 +164,7 @@ def bring_backend(name: str, *, asked_by: str) -> None:
 
 
 def _install_model(found: Found, report: Progress, *, asked_by: str) -> None:
+    backend_galleries.shelves()  # what is elsewhere is known from now on
     entry = found.entry
     recipe = recipes().get(entry.recipe_name)
     if recipe is not None:

@@ -52,7 +52,8 @@ def read_shelf(gallery: GalleryAt, reader: Reader[E], *, offline: bool) -> Shelf
     except Exception as exc:  # whatever a stranger's file does, the other galleries are read
         log.exception("%s cannot be read", called)
         said = f"{called}: it cannot be read ({type(exc).__name__})"
-    log.warning("%s", said)
+    if not offline:  # else it is looked at all the time
+        log.warning("%s", said)
     return Shelf(gallery, fault=said)
 
 

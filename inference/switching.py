@@ -40,6 +40,7 @@ class Switches:
         if recipe is None:
             if runner.state in _DOWN:  # its backend was deleted
                 runners.pop(row.name).stop()
+                Model.objects.filter(pk=row.name).update(unload_asked_at=None)
         elif recipe == runner.recipe or (row.name, recipe.digest) in self._refused:
             self._give_up_beside(row.name, recipe)
         elif runner.state in _DOWN:
@@ -84,6 +85,7 @@ class Switches:
             runner.tick()
             if runner.state in _DOWN:
                 self._leaving.remove(runner)
+                self.tidy(runners)
 
     def _take_over(self, runners: Runners, name: str) -> None:
         old, new = runners[name], self._beside.pop(name)

@@ -10,9 +10,11 @@ import pytest
 
 from accounts.runtime import env
 from core.gallery_list import GalleryAt
+from core.tests.hostile_server import says
 from inference import backend_work, backends_here, model_install, operation_work, operations
+from inference.backend_galleries import find
 from inference.engine_rows import local_targets
-from inference.installing import tool_environment
+from inference.installing import install_backend, tool_environment
 from inference.models import Engine, EngineState, Model, Operation, OperationState
 from inference.operations import Action, Kind, Wish
 from inference.recipes import recipes
@@ -135,8 +137,6 @@ def test_r16_nothing_is_left_of_an_installation_that_failed(index, offer, change
 
 def test_r20_only_wheels_are_installed_from_elsewhere(index, offer):
     """A source package would run its own code while it is built."""
-    from core.tests.hostile_server import says
-
     page = b'<a href="/wheels/evil-1.0.tar.gz">evil-1.0.tar.gz</a>'
     index.serve["/simple/evil/"] = says(200, page, content_type="text/html")
     offer(recipe("1.0", install='[{requirements: ["evil==1.0"]}]'))
@@ -285,7 +285,9 @@ def fake_backend():
     python.parent.mkdir(parents=True)
     python.write_text(CONVERTED)
     python.chmod(0o700)
-    (found.folder(env().backends_path) / "installed").write_text("1.0")
+    folder = found.folder(env().backends_path)
+    (folder / "backend.json").write_text(json.dumps(backends_here.note_of(find("own@stub"))))
+    (folder / "installed").write_text("1.0")
     backends_here.make_current(found)
 
 
@@ -367,9 +369,6 @@ def test_r19_the_child_that_went_back_into_the_queue_did_not_fail(offer, home, s
 
 def test_two_at_once_make_one_environment(index, offer):
     """Another server may have the same backends path: the second finds what the first made."""
-    from inference.backend_galleries import find
-    from inference.installing import install_backend
-
     offer(recipe("1.0"))
     found = find("own@stub").recipe
     folder = env().backends_path
