@@ -5,6 +5,7 @@ address with the sha256 of what has to be there (`LOCALAI_EXTERNAL_BACKENDS`): r
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -120,11 +121,15 @@ def offers_at(uri: str, *, offline: bool = False) -> list[Offer]:
     return found
 
 
-def look_again() -> None:
-    """Have what is elsewhere fetched anew at the next look."""
+def look_again() -> list[Shelf[Offer]]:
+    """Every gallery, and every recipe that the environment lets in, fetched anew where they can be."""
     for url in (*(each.url for each in configured()), *env().external_backends):
         if not url.startswith(("file:", BUILT_IN_AT.url)):
             expire(url)
+    for uri in env().external_backends:
+        with suppress(InvalidRequestError, ForbiddenError):
+            offers_at(uri)
+    return shelves()
 
 
 def _read(gallery: GalleryAt, *, offline: bool) -> Shelf[Offer]:

@@ -14,7 +14,7 @@ from inference.strict_entries import Address, Short, Strict, Text, Word, read_li
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,48}[a-z0-9])?")
 PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
-PLACEHOLDERS = frozenset({"model", "name", "socket", "python", "threads", "dtype"})
+PLACEHOLDERS = frozenset({"model", "name", "socket", "port", "python", "threads", "dtype"})
 OPTIONS = "{options}"
 # name, extras, versions, digests: no `@ address`, no option, no path, nothing behind a space
 _REQUIREMENT = re.compile(
@@ -180,8 +180,8 @@ class RecipeFile(Strict):
                 _with_placeholders(word)
         if value[0] != "{python}":
             raise ValueError("begins with {python}, the one of its own environment")
-        if not any("{socket}" in word for word in value):
-            raise ValueError("wants {socket}, where its engine is to listen")
+        if not any("{socket}" in word or "{port}" in word for word in value):
+            raise ValueError("wants {socket} (or {port}), where its engine is to listen")
         return value
 
     @field_validator("environment")

@@ -73,6 +73,11 @@ class Recipe:
     def python(self, backends_path: Path) -> Path:
         return self.folder(backends_path) / "bin" / "python"
 
+    @property
+    def wants_port(self) -> bool:
+        """Whether its engine listens on a loopback port instead of a Unix socket."""
+        return any("{port}" in word for word in self.command)
+
     def is_installed(self, backends_path: Path) -> bool:
         return (self.folder(backends_path) / "installed").exists()
 
@@ -156,14 +161,22 @@ def recipe_for(backend: str) -> Recipe:
 
 
 def placeholders(
-    recipe: Recipe, *, python: Path, model: Path, name: str, socket: Path, options: dict[str, Any]
+    recipe: Recipe,
+    *,
+    python: Path,
+    model: Path,
+    name: str,
+    socket: Path,
+    options: dict[str, Any],
+    port: int = 0,
 ) -> dict[str, str]:
-    """What a command and an environment may name (R-02)."""
+    """What a command and an environment may name (R-02); `port` is for those that want one."""
     return {
         "python": str(python),
         "model": str(model),
         "name": name,
         "socket": str(socket),
+        "port": str(port),
         **_of_machine(recipe, options),
     }
 
@@ -180,10 +193,11 @@ def command_line(
     name: str,
     socket: Path,
     options: dict[str, Any],
+    port: int = 0,
 ) -> list[str]:
     """The argument list that starts an engine. Raises RecipeError for an option it does not know."""
     values = placeholders(
-        recipe, python=python, model=model, name=name, socket=socket, options=options
+        recipe, python=python, model=model, name=name, socket=socket, options=options, port=port
     )
     line: list[str] = []
     for word in recipe.command:

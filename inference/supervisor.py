@@ -24,7 +24,7 @@ from inference.hardware import host_environment
 from inference.log_files import LogWriter, log_folder
 from inference.models import SWITCHING, Engine, EngineState, Model
 from inference.recipes import Recipe, RecipeError, command_line, engine_environment, placeholders
-from inference.sockets import answers, read_metrics, socket_for
+from inference.sockets import At, address_of, answers, free_port, read_metrics, socket_for
 
 log = logging.getLogger("gatehouse.engine")
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -52,7 +52,7 @@ def fault_in(lines: list[str]) -> str:
     return _PATHS.sub("…", redacted(found)).strip()[-300:]  # callers see it
 
 
-def busy(path: Path) -> float | None:
+def busy(path: At) -> float | None:
     """How many requests an engine works on or has waiting; None where it does not answer."""
     found = read_metrics(path, timeout_s=2)
     if found is None:
@@ -64,7 +64,7 @@ class Runner:
     """One model's engine. `tick` is called several times a second; `stop` ends it for good.
 
     One that is made `beside` another (an upgrade of its backend: `switching`) says nothing of itself
-    in the table until it takes over.
+    in the table until it takes over, and has a socket by another name.
     """
 
     def __init__(
@@ -74,13 +74,14 @@ class Runner:
         probes: ThreadPoolExecutor,
         *,
         beside: "Runner | None" = None,
+        socket_name: str = "",
     ) -> None:
         self.name = model.name
         self._model = model
         self._recipe = recipe
         self._probes = probes
-        own = model.name if beside is None else f"{model.name} {recipe.digest}"
-        self._socket = socket_for(own, env().data_path)
+        self._socket = socket_for(socket_name or model.name, env().data_path)
+        self._at: At = self._socket
         self._speaks = beside is None
         self._drain_limit_s = DRAIN_LIMIT_S
         self._engine: Guarded | None = None
@@ -124,11 +125,13 @@ class Runner:
             for folder in (private / "home", private / "tmp"):
                 folder.mkdir(exist_ok=True, mode=0o700)
             self._socket.unlink(missing_ok=True)
+            self._at = free_port() if self._recipe.wants_port else self._socket
             given: dict[str, Any] = {
                 "python": self._recipe.python(env().backends_path),
                 "model": Path(self._model.directory),
                 "name": self.name,
                 "socket": self._socket,
+                "port": self._at if isinstance(self._at, int) else 0,
                 "options": self._model.options,
             }
             line = command_line(self._recipe, **given)
@@ -144,7 +147,7 @@ class Runner:
         self._go(
             EngineState.STARTING,
             message=message,
-            address=f"unix:{self._socket}",
+            address=address_of(self._at),
             pid=self._engine.pid,
             tries=self._tries,
             started_at=timezone.now(),
@@ -163,7 +166,7 @@ class Runner:
         self._go(
             EngineState.READY,
             message="",
-            address=f"unix:{self._socket}",
+            address=address_of(self._at),
             pid=self.pid,
             tries=0,
             started_at=moment,
@@ -211,7 +214,7 @@ class Runner:
         if self._probe is None and now - self._probed_at >= every:
             self._probed_at = now
             self._probe = self._probes.submit(
-                answers, self._socket, self._recipe.health, timeout_s=PROBE_TIMEOUT_S
+                answers, self._at, self._recipe.health, timeout_s=PROBE_TIMEOUT_S
             )
         if self._state == EngineState.STARTING and now - self._since > START_TIMEOUT_S:
             self._fell("the engine did not become ready in time")
@@ -253,7 +256,7 @@ class Runner:
         if timeout_s is None or now - self._looked_at < min(IDLE_LOOK_S, timeout_s / 2):
             return
         self._looked_at = now
-        found = read_metrics(self._socket, timeout_s=2)
+        found = read_metrics(self._at, timeout_s=2)
         if found is None:
             return
         done = found.get("vllm:request_success_total", 0.0)
@@ -296,7 +299,7 @@ class Runner:
         if self._drain is None:
             if now - self._probed_at >= DRAIN_LOOK_S:
                 self._probed_at = now
-                self._drain = self._probes.submit(busy, self._socket)
+                self._drain = self._probes.submit(busy, self._at)
             return False
         if not self._drain.done():
             return False

@@ -8,8 +8,9 @@ version that does not start leaves the old one serving.
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
-from inference.backends_here import remove_replaced
+from inference.backends_here import make_current, remove_replaced
 from inference.engine_facts import memory_of
 from inference.machine import gpu_memory_by_pid, gpus, memory
 from inference.models import SWITCHING, EngineState, Model
@@ -33,6 +34,7 @@ class Switches:
         self._leaving: list[Runner] = []
         self._awaited: dict[str, Recipe] = {}
         self._refused: set[tuple[str, str]] = set()
+        self._numbers = count(1)
 
     def follow(self, runners: Runners, row: Model, recipe: Recipe | None) -> None:
         """Look whether the version that counts is another one than the engine's own."""
@@ -41,8 +43,11 @@ class Switches:
             if runner.state in _DOWN:  # its backend was deleted (R-05)
                 runners.pop(row.name).stop()
                 Model.objects.filter(pk=row.name).update(unload_asked_at=None)
-        elif recipe == runner.recipe or (row.name, recipe.digest) in self._refused:
+        elif recipe == runner.recipe:
             self._give_up_beside(row.name, recipe)
+            self._refused = {each for each in self._refused if each[0] != row.name}
+        elif (row.name, recipe.digest) in self._refused:
+            return
         elif runner.state in _DOWN:
             self._replace(runners, row, recipe)
         elif row.name in self._beside or runner.state == EngineState.DRAINING:
@@ -52,7 +57,9 @@ class Switches:
             self._replace(runners, row, recipe).start()
         elif has_room_beside(runner):
             log.info("%s: version %s starts beside the old one", row.name, recipe.version)
-            self._beside[row.name] = Runner(row, recipe, self._probes, beside=runner)
+            self._beside[row.name] = Runner(
+                row, recipe, self._probes, beside=runner, socket_name=self._another(row.name)
+            )
             self._beside[row.name].start()
         else:
             log.info("%s: stops, to start again with version %s", row.name, recipe.version)
@@ -60,10 +67,16 @@ class Switches:
             runner.drain(SWITCHING)
 
     def _replace(self, runners: Runners, row: Model, recipe: Recipe) -> Runner:
-        runner = runners[row.name] = Runner(row, recipe, self._probes)
+        has_usual = any(each.name == row.name for each in self._leaving)
+        name = self._another(row.name) if has_usual else ""
+        runner = runners[row.name] = Runner(row, recipe, self._probes, socket_name=name)
         if self._awaited.pop(row.name, None) is not None:
             runner.start(SWITCHING)
         return runner
+
+    def _another(self, name: str) -> str:
+        """A name of a socket that no engine of this process has or had."""
+        return f"{name} {next(self._numbers)}"
 
     def _give_up_beside(self, name: str, recipe: Recipe) -> None:
         """One that starts for a version that does not count any more is not wanted."""
@@ -80,9 +93,11 @@ class Switches:
             if new.state == EngineState.READY:
                 self._take_over(runners, name)
             elif new.state != EngineState.STARTING:
-                self._refuse(name, new)
+                self._refuse(runners, name, new)
         for runner in list(self._leaving):
             runner.tick()
+            if runner.name not in runners:  # its model was deleted or disabled
+                runner.stop()
             if runner.state in _DOWN:
                 self._leaving.remove(runner)
                 self.tidy(runners)
@@ -95,12 +110,13 @@ class Switches:
         self._leaving.append(old)
         log.info("%s: version %s has taken over", name, new.recipe.version)
 
-    def _refuse(self, name: str, new: Runner) -> None:
+    def _refuse(self, runners: Runners, name: str, new: Runner) -> None:
+        """The version before serves on, and counts again where no other engine has the new one."""
         self._beside.pop(name).stop()
         self._refused.add((name, new.recipe.digest))
-        why = (
-            f"version {new.recipe.version} of its backend does not start; the one before serves on"
-        )
+        if not any(each.recipe == new.recipe for each in runners.values()):
+            make_current(runners[name].recipe)
+        why = f"version {new.recipe.version} of its backend does not start; this is the one before"
         log.error("%s: %s", name, why)
         publish(name, message=why)
 

@@ -127,8 +127,7 @@ class CheckUpgradesView(AccountView):
     http_method_names = ["post"]
 
     def post(self, _request: Request) -> Response:
-        backend_galleries.look_again()
-        readable(shelves())
+        readable(backend_galleries.look_again())
         return Response(backend_work.upgrades())
 
 

@@ -386,6 +386,14 @@ def test_checking_reads_the_galleries_anew(as_alice, own, server, settings):
     found = as_alice.post("/api/backends/upgrades/check").json()
 
     assert found["stub"]["available_version"] == "1.1"
+    ten = recipe("10").encode()
+    server.serve["/pinned.yaml"] = says(200, ten)
+    pin = {f"{server.url}/pinned.yaml": frozenset({hashlib.sha256(ten).hexdigest()})}
+    use(settings, backend_galleries=[], external_backends=pin)
+    assert as_alice.get("/api/backends/upgrades").json() == {}  # nobody outside is asked
+    by_pin = as_alice.post("/api/backends/upgrades/check").json()
+    assert by_pin["stub"]["available_version"] == "10"
+    use(settings, backend_galleries=[GalleryAt(name="far", url=f"{server.url}/g.yaml")])
     server.serve["/g.yaml"] = says(500)
     assert as_alice.post("/api/backends/upgrades/check").json() == found  # the older one serves
     assert len(as_alice.get("/api/backends").json()["galleryErrors"]) == 1

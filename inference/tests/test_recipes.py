@@ -24,6 +24,7 @@ GIVEN = {
     "name": "owner/{socket}",
     "socket": Path("/run/x.sock"),
     "options": {},
+    "port": 4711,
 }
 
 
@@ -89,7 +90,6 @@ BAD = [
     ("command", '["{python}", "{python.__class__}", "{socket}"]', "command"),
     ("command", '["{python}", "{python!r}", "{socket}"]', "command"),
     ("command", '["{python}", "{0}", "{socket}"]', "command"),
-    ("command", '["{python}", "{port}", "{socket}"]', "command"),
     ("command", '["{python}", "{home}", "{socket}"]', "command"),
     ("command", '["{python}", "{{python}}", "{socket}"]', "command"),
     ("command", '["{python}", "x{options}", "{socket}"]', "command"),
@@ -152,9 +152,7 @@ def test_r02_what_is_needed_is_missed(key):
 
 
 def test_r02_every_placeholder_is_filled_once_and_nothing_else():
-    words = (
-        '["{python}", "--at={socket}", "{model}", "{name}", "{threads}", "{dtype}", "{options}"]'
-    )
+    words = '["{python}", "--at={socket}", "{model}", "{name}", "{threads}", "{dtype}", "{port}", "{options}"]'
     found = the(recipe("1.0", command=words, environment='{A: "{name} {socket} {dtype}"}'))
 
     line = command_line(found, **GIVEN)
@@ -164,7 +162,7 @@ def test_r02_every_placeholder_is_filled_once_and_nothing_else():
     assert line[:4] == ["/b/bin/python", "--at=/run/x.sock", "/models/{python}", "owner/{socket}"]
     assert line[4].replace(",", "").isdigit()
     assert line[5] in {"float32", "bfloat16"}
-    assert line[6:] == ["--seats", "4"]
+    assert line[6:] == ["4711", "--seats", "4"]
     assert environment["A"] == f"owner/{{socket}} /run/x.sock {line[5]}"
 
 

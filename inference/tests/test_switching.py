@@ -4,15 +4,17 @@ import asyncio
 import json
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 import httpx
 import psutil
 import pytest
 
+from accounts.runtime import env
 from core.errors import EngineFailedError, ModelLoadingError
 from inference import engine_process, engine_rows, switching
+from inference.engine_facts import facts_of
 from inference.engine_rows import local_targets
 from inference.engine_table import EngineTable, Target
 from inference.models import SWITCHING, Engine, EngineState, Model
@@ -72,6 +74,7 @@ def streaming(address, **stub):
     def read():
         body = {**CHAT, "stream": True, "stub": stub}
         with (
+            suppress(httpx.HTTPError),
             engine(address) as client,
             client.stream("POST", "/v1/chat/completions", json=body) as answer,
         ):
@@ -133,6 +136,8 @@ def test_r33_a_version_that_does_not_start_leaves_the_old_one_serving(upgrade):
             EngineState.READY,
         )
         assert process._switches.pids() == set()
+        counts = process._runners["m"].recipe.folder(env().backends_path).parent / "current"
+        assert counts.read_text() == backend().digest  # also after a restart
         with engine(before.address) as client:
             assert client.post("/v1/chat/completions", json=CHAT).status_code == 200
 
@@ -189,6 +194,62 @@ def test_r05_a_model_whose_backend_went_is_not_started_and_comes_back_with_it(up
 
         upgrade(backend())
         until(lambda: row().state == EngineState.READY)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+def test_r33_upgrades_one_after_the_other_cut_no_stream_of_any_version(upgrade, monkeypatch):
+    """Each engine has a socket of its own, also where a version comes back or memory gets short."""
+    with loaded() as process:
+        streams, pids = [], set()
+        with ExitStack() as stack:
+            for i, digest in enumerate(("e", "d", "e", "f")):
+                before = row()
+                pids.add(before.pid)
+                streams.append(stack.enter_context(streaming(before.address, tokens=25, tick=0.2)))
+                time.sleep(0.2)
+                if i == 3:
+                    monkeypatch.setattr(switching, "has_room_beside", lambda _runner: False)
+                upgrade(replace(backend(), version=f"{i}{digest}", digest=digest))
+                until(lambda before=before: row().state == "ready" and row().pid != before.pid)
+        assert all("data: [DONE]" in got for got in streams)
+        until(lambda: not any(map(psutil.pid_exists, pids)))
+        until(lambda: process._switches.pids() == set())
+        with engine(row().address) as client:
+            assert client.post("/v1/chat/completions", json=CHAT).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+def test_r02_an_engine_may_listen_on_a_loopback_port_instead(upgrade):
+    with loaded():
+        before = row()
+        at_a_port = tuple("{port}" if word == "{socket}" else word for word in backend().command)
+        upgrade(replace(backend(), version="2", digest="e", command=at_a_port))
+        until(lambda: row().pid != before.pid)
+
+        after = row()
+        assert after.address.startswith("http://127.0.0.1:")
+        answer = httpx.post(f"{after.address}/v1/chat/completions", json=CHAT)
+        assert answer.status_code == 200
+        assert facts_of([after])["m"].running == 0
+        upgrade(replace(backend(), version="3", digest="f"))
+        until(lambda: not psutil.pid_exists(after.pid))  # drained: its counters are read there
+        assert row().address.startswith("unix:")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+def test_a_model_that_is_disabled_takes_its_leaving_engine_along(upgrade):
+    with loaded() as process:
+        before = row()
+        with streaming(before.address, tokens=100, tick=0.2, die_after=500):
+            time.sleep(0.3)
+            upgrade(replace(backend(), version="2", digest="e"))
+            until(lambda: row().pid != before.pid)
+            Model.objects.update(enabled=False)
+            until(lambda: not psutil.pid_exists(before.pid))
+        assert process._switches.pids() == set()
 
 
 def test_a_second_engine_wants_as_much_as_the_first_has(monkeypatch):
