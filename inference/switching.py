@@ -8,6 +8,7 @@ version that does not start leaves the old one serving.
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count
 
 from inference.backends_here import make_current, remove_replaced
@@ -115,7 +116,8 @@ class Switches:
         self._beside.pop(name).stop()
         self._refused.add((name, new.recipe.digest))
         if not any(each.recipe == new.recipe for each in runners.values()):
-            make_current(runners[name].recipe)
+            with suppress(OSError):  # a full disk is no reason to end the engines
+                make_current(runners[name].recipe)
         why = f"version {new.recipe.version} of its backend does not start; this is the one before"
         log.error("%s: %s", name, why)
         publish(name, message=why)

@@ -12,8 +12,10 @@ from accounts.runtime_settings import store
 from core.gallery_list import GalleryAt
 from core.tests.hostile_server import says
 from inference import backend_galleries, backends_here, fetched_galleries, operations
+from inference.engine_rows import local_targets
 from inference.gallery_schema import Entry
 from inference.models import Engine, EngineState, Model, Operation, OperationState
+from inference.operation_work import ensure_configured
 from inference.recipes import recipe_for, recipes
 from tests.stub_backend import recipe
 
@@ -550,3 +552,37 @@ def test_only_admins_see_and_change_backends(as_bob, anonymous, own, method, pat
     assert as_bob(method, path, body).status_code == 403
     assert anonymous(method, path, body).status_code == 401
     assert not Operation.objects.exists()
+
+
+# --- the models that LOCALAI_MODELS names ----------------------------------------------------------
+
+CHAT_MODEL = "smollm2-135m-instruct"
+
+
+def test_r33_a_release_with_another_version_installs_it_while_the_old_one_serves(own, db, settings):
+    use(settings, backend_galleries=None, models_path=own / "models")
+    put("vllm-cpu", version="0.1", tags="[vllm]")
+
+    ensure_configured([CHAT_MODEL])
+
+    wanted = set(Operation.objects.values_list("kind", "action", "target"))
+    assert ("backend", "install", "vllm-cpu") in wanted
+    assert recipes()["vllm-cpu"].version == "0.1"
+    assert recipes()["vllm-cpu"].is_installed(env().backends_path)
+
+
+@pytest.mark.parametrize(
+    ("details", "state"),
+    [({}, "loading"), ({operations.WAITS_FOR: "vllm-cpu"}, "failed")],
+)
+def test_r19_a_model_that_waits_for_a_backend_which_failed_says_why(
+    own, db, settings, details, state
+):
+    use(settings, backend_galleries=None)
+    failed = {"state": OperationState.FAILED, "message": "the disk is full"}
+    Operation.objects.create(kind="backend", target="vllm-cpu", **failed)
+    Operation.objects.create(kind="model", target=CHAT_MODEL, details=details, message="waiting")
+
+    (target,) = local_targets([CHAT_MODEL])
+
+    assert (target.state, target.message) == (state, "the disk is full")
