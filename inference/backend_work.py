@@ -42,7 +42,8 @@ def install(operation: Operation, report: Report) -> None:
         made_by=str(operation.pk),
         only_wheels=bool(offer.uri),
     )
-    backends_here.make_current(recipe)
+    # what a new release installs by itself removes nothing (`asked_by` is nobody then)
+    backends_here.make_current(recipe, replaces=bool(operation.asked_by))
     generations().bump(ENGINES)
 
 

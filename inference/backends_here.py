@@ -90,16 +90,19 @@ def note_of(offer: Offer, *, alias: str = "") -> dict[str, Any]:
     }
 
 
-def make_current(recipe: Recipe) -> None:
-    """From now on this version counts; the others are let go."""
+def make_current(recipe: Recipe, *, replaces: bool = False) -> None:
+    """From now on this version counts; `replaces`: the one before is let go.
+
+    Others stay: another release of this server, with the same backends path, may want them.
+    """
     folder = recipe.folder(env().backends_path)
+    before = _here(folder.parent)
     draft = folder.parent / f".{CURRENT}-{uuid4().hex}"
     draft.write_text(recipe.digest)
     (folder / REPLACED).unlink(missing_ok=True)
     draft.replace(folder.parent / CURRENT)
-    for other in _whole(folder.parent):
-        if other.name != recipe.digest:
-            (other / REPLACED).touch()
+    if replaces and before is not None and before.folder != folder:
+        (before.folder / REPLACED).touch()
     forget()
 
 

@@ -105,6 +105,21 @@ def test_going_back_to_the_version_before_makes_it_count_again(index, offer):
     assert folders() == [recipes()["stub"].digest]
 
 
+def test_what_a_release_installs_by_itself_leaves_the_version_before(index, offer):
+    """Another server with the same backends path may be of the release before."""
+    offer(recipe("1.0"))
+    install()
+    offer(recipe("2.0"))
+    finish(operations.enqueue(Wish(Kind.BACKEND, Action.INSTALL, "stub")))
+    assert recipes()["stub"].version == "2.0"
+
+    backends_here.remove_replaced(set())
+
+    assert len(folders()) == 2
+    assert delete().state == OperationState.DONE
+    assert folders() == []
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
