@@ -145,12 +145,12 @@ def recipes() -> dict[str, Recipe]:
     return in_force()
 
 
-def recipe_for(backend: str) -> Recipe:
+def recipe_for(backend: str, among: dict[str, Recipe] | None = None) -> Recipe:
     """The recipe of that name for this machine, or the one with that tag that fits it best.
 
     Raises RecipeError where none does.
     """
-    known = recipes()
+    known = recipes() if among is None else among
     if (named := known.get(backend)) is not None and set(hardware()) & set(named.hardware):
         return named
     for kind in hardware():

@@ -6,17 +6,13 @@ import uuid
 
 import pytest
 
-from accounts.audit import CLI
 from accounts.runtime import env
-from accounts.runtime_settings import store
 from core.gallery_list import GalleryAt
 from core.tests.hostile_server import says
-from inference import backend_galleries, backends_here, fetched_galleries, operations
-from inference.engine_rows import local_targets
-from inference.gallery_schema import Entry
+from inference import backends_here, operations
 from inference.models import Engine, EngineState, Model, Operation, OperationState
-from inference.operation_work import ensure_configured
-from inference.recipes import recipe_for, recipes
+from inference.recipes import recipes
+from inference.tests.offered_backends import names, put, use
 from tests.stub_backend import recipe
 
 KEYS = {
@@ -29,54 +25,9 @@ ROW = {
     "processing", "jobID", "isDeletion", "version", "isMeta", "isAlias", "isDevelopment",
     "capabilities", "metaBackendFor", "nodes",
 }  # fmt: skip
-GALLERY = "".join(
-    [
-        recipe("1.0"),
-        recipe("2.0", name="big", license="Apache-2.0", hardware="[nvidia]", tags="[vllm]"),
-        recipe("3.0", name="ears", license="BSD", serves="[audio-transcriptions]", tags="[]"),
-    ]
-)
 
 
-@pytest.fixture
-def own(settings, tmp_path, monkeypatch):
-    """Three recipes in a `file://` gallery that the environment lets in, and an empty backends path."""
-    file = tmp_path / "own.yaml"
-    file.write_text(GALLERY)
-    digest = hashlib.sha256(GALLERY.encode()).hexdigest()
-    changed = {
-        "backend_galleries": [GalleryAt(name="own", url=f"file://{file}")],
-        "external_backends": {f"file://{file}": frozenset({digest})},
-        "backends_path": tmp_path / "backends",
-        "data_path": tmp_path / "data",
-        "fetch_allow": ["127.0.0.0/8"],
-    }
-    settings.GATEHOUSE = env().model_copy(update=changed)
-    monkeypatch.setattr(backends_here, "REMEMBERED_S", 0)
-    fetched_galleries._failed.clear()
-    return tmp_path
-
-
-def use(settings, **changed):
-    settings.GATEHOUSE = env().model_copy(update=changed)
-
-
-def put(name="stub", version="1.0", **changes):
-    """An installed backend, as an installation leaves it, without what is in its environment."""
-    (found,) = backend_galleries._offers(recipe(version, name=name, **changes), "here", "")
-    folder = found.recipe.folder(env().backends_path)
-    folder.mkdir(parents=True)
-    (folder / backends_here.NOTE).write_text(json.dumps(backends_here.note_of(found)))
-    (folder / backends_here.MARK).write_text(version)
-    backends_here.make_current(found.recipe)
-    return folder
-
-
-def names(api, query=""):
-    return [row["name"] for row in api.get(f"/api/backends?{query}").json()["backends"]]
-
-
-def test_the_list_has_every_key_that_clients_read(as_alice, own):
+def test_the_list_has_every_key_that_clients_read(as_alice, own_backends):
     """GET /api/backends: all keys of the surface; what is installed and under way is said."""
     put()
     job = as_alice.post("/api/backends/install/own@ears").json()["jobID"]
@@ -116,21 +67,21 @@ def test_the_list_has_every_key_that_clients_read(as_alice, own):
         ("items=2&page=2", ["stub"]),
     ],
 )
-def test_searching_filtering_sorting_and_paging(as_alice, own, query, expected):
+def test_searching_filtering_sorting_and_paging(as_alice, own_backends, query, expected):
     """GET /api/backends: the query of GET /api/models."""
     put()
     assert names(as_alice, query) == expected
 
 
 @pytest.mark.parametrize("query", ["page=0", "items=x", "sort=id", "order=up", "fits=maybe"])
-def test_r27_a_bad_query_is_a_400_that_names_it(as_alice, own, query):
+def test_r27_a_bad_query_is_a_400_that_names_it(as_alice, own_backends, query):
     answer = as_alice.get(f"/api/backends?{query}")
 
     assert answer.status_code == 400
     assert query.partition("=")[0] in answer.json()["error"]
 
 
-def test_the_list_costs_the_same_few_queries(as_alice, own, django_assert_num_queries):
+def test_the_list_costs_the_same_few_queries(as_alice, own_backends, django_assert_num_queries):
     with django_assert_num_queries(3):  # two for who asks
         as_alice.get("/api/backends")
     for i in range(5):
@@ -139,9 +90,9 @@ def test_the_list_costs_the_same_few_queries(as_alice, own, django_assert_num_qu
         as_alice.get("/api/backends?items=9999")
 
 
-def test_r04_one_unreadable_gallery_leaves_the_others(as_alice, own, settings):
-    (own / "bad.yaml").write_text(recipe("1.0", environment="{LD_PRELOAD: x}"))
-    good, bad = (GalleryAt(name=n, url=f"file://{own}/{n}.yaml") for n in ("own", "bad"))
+def test_r04_one_unreadable_gallery_leaves_the_others(as_alice, own_backends, settings):
+    (own_backends / "bad.yaml").write_text(recipe("1.0", environment="{LD_PRELOAD: x}"))
+    good, bad = (GalleryAt(name=n, url=f"file://{own_backends}/{n}.yaml") for n in ("own", "bad"))
     use(settings, backend_galleries=[good, bad])
     answer = as_alice.get("/api/backends")
     assert answer.status_code == 200
@@ -154,7 +105,7 @@ def test_r04_one_unreadable_gallery_leaves_the_others(as_alice, own, settings):
     assert as_alice.get("/backends/galleries").json()[0]["error"] == fault
 
 
-def test_what_is_installed_has_capitalised_keys(as_alice, own, settings):
+def test_what_is_installed_has_capitalised_keys(as_alice, own_backends, settings):
     """GET /backends: also what no gallery has any more (R-03); no path of the machine is told."""
     put()
     use(settings, backend_galleries=[])
@@ -165,12 +116,12 @@ def test_what_is_installed_has_capitalised_keys(as_alice, own, settings):
     assert (row["Name"], row["IsMeta"], row["IsSystem"]) == ("stub", False, False)
     assert row["Metadata"]["version"] == "1.0"
     assert row["Metadata"]["installed_at"].endswith("Z")
-    assert str(own) not in json.dumps(row)
+    assert str(own_backends) not in json.dumps(row)
     assert recipes()["stub"].is_installed(env().backends_path)
     assert as_alice.get("/system").json()["backends"] == ["stub"]
 
 
-def test_what_is_available_leaves_empty_keys_out(as_alice, own):
+def test_what_is_available_leaves_empty_keys_out(as_alice, own_backends):
     """GET /backends/available, GET /backends/galleries: gallery entries; where they come from."""
     put()
 
@@ -181,11 +132,11 @@ def test_what_is_available_leaves_empty_keys_out(as_alice, own):
     assert stub["installed"] is True
     assert "installed" not in big
     assert "tags" not in ears
-    assert big["gallery"] == {"name": "own", "url": f"file://{own}/own.yaml"}
+    assert big["gallery"] == {"name": "own", "url": f"file://{own_backends}/own.yaml"}
     assert as_alice.get("/backends/galleries").json() == [big["gallery"]]
 
 
-def test_the_built_in_gallery_does_not_say_where_it_lies(as_alice, own, settings):
+def test_the_built_in_gallery_does_not_say_where_it_lies(as_alice, own_backends, settings):
     """GET /backends/galleries: without a setting, the built-in recipes."""
     use(settings, backend_galleries=None)
 
@@ -197,7 +148,7 @@ def test_the_built_in_gallery_does_not_say_where_it_lies(as_alice, own, settings
 # --- installing and deleting -----------------------------------------------------------------------
 
 
-def test_installing_answers_at_once_and_twice_is_one_job(as_alice, own):
+def test_installing_answers_at_once_and_twice_is_one_job(as_alice, own_backends):
     """POST /api/backends/install/:id: unknown ids are taken, too."""
     first = as_alice.post("/api/backends/install/own@stub")
     again = as_alice.post("/api/backends/install/own@stub")
@@ -210,7 +161,7 @@ def test_installing_answers_at_once_and_twice_is_one_job(as_alice, own):
     assert as_alice.post("/api/backends/install/no@such").status_code == 200
 
 
-def test_deleting_answers_at_once(as_alice, own):
+def test_deleting_answers_at_once(as_alice, own_backends):
     """POST /api/backends/delete/:id: the job, and LocalAI's words."""
     put()
     answer = as_alice.post("/api/backends/delete/own@stub")
@@ -222,7 +173,7 @@ def test_deleting_answers_at_once(as_alice, own):
     assert (row.kind, row.action, row.target) == ("backend", "delete", "stub")
 
 
-def test_r37_the_curl_way_has_keys_of_its_own(as_alice, own, settings):
+def test_r37_the_curl_way_has_keys_of_its_own(as_alice, own_backends, settings):
     """POST /backends/apply, POST /backends/delete/:name: `id` and an absolute `status_url`."""
     put("other")
     use(settings, base_url="https://llm.example.org")
@@ -235,7 +186,7 @@ def test_r37_the_curl_way_has_keys_of_its_own(as_alice, own, settings):
         assert body["status_url"] == f"https://llm.example.org/backends/jobs/{body['id']}"
 
 
-def test_jobs_are_asked_about_in_three_ways(as_alice, own):
+def test_jobs_are_asked_about_in_three_ways(as_alice, own_backends):
     """GET /backends/jobs/:uuid, GET /api/backends/job/:uid: as of models; unknown is 404, or queued."""
     model = as_alice.post("/api/models/install/x").json()["jobID"]
     job = as_alice.post("/backends/apply", {"id": "own@stub"}).json()["id"]
@@ -253,7 +204,7 @@ def test_jobs_are_asked_about_in_three_ways(as_alice, own):
     assert as_alice.get(f"/api/backends/job/{unknown}").json()["queued"] is True
 
 
-def test_r35_an_idempotency_key_is_heard(as_alice, own):
+def test_r35_an_idempotency_key_is_heard(as_alice, own_backends):
     first = as_alice.post("/backends/apply", {"id": "own@stub"}, Idempotency_Key="one").json()
     Operation.objects.update(state=OperationState.DONE)
 
@@ -265,7 +216,7 @@ def test_r35_an_idempotency_key_is_heard(as_alice, own):
 
 
 @pytest.mark.parametrize("spelt", ["own@some/name", "own%40some%2Fname"])
-def test_r36_a_name_with_a_slash_goes_both_ways(as_alice, own, spelt):
+def test_r36_a_name_with_a_slash_goes_both_ways(as_alice, own_backends, spelt):
     for path in ("/backends/delete", "/api/backends/delete", "/api/backends/install"):
         assert as_alice.post(f"{path}/{spelt}").status_code == 200
 
@@ -287,7 +238,7 @@ def test_r36_a_name_with_a_slash_goes_both_ways(as_alice, own, spelt):
         ([], "invalid"),
     ],
 )
-def test_r27_a_bad_request_is_a_400_that_names_what_is_wrong(as_alice, own, body, words):
+def test_r27_a_bad_request_is_a_400_that_names_what_is_wrong(as_alice, own_backends, body, words):
     answer = as_alice.post("/backends/apply", body)
 
     assert answer.status_code == 400, answer.content
@@ -295,7 +246,7 @@ def test_r27_a_bad_request_is_a_400_that_names_what_is_wrong(as_alice, own, body
     assert not Operation.objects.exists()
 
 
-def test_a_backend_is_deleted_at_once(as_alice, own, monkeypatch):
+def test_a_backend_is_deleted_at_once(as_alice, own_backends, monkeypatch):
     """POST /api/backends/system/delete/:name: done when it answers; unknown is 404 (R-27)."""
     monkeypatch.setattr("inference.backend_work.QUIET_S", 0.1)
     folder = put()
@@ -317,7 +268,7 @@ def test_a_backend_is_deleted_at_once(as_alice, own, monkeypatch):
     "path",
     ["/api/backends/system/delete/stub", "/api/backends/delete/own@stub", "/backends/delete/stub"],
 )
-def test_a_backend_that_is_in_use_is_not_deleted(as_alice, own, path):
+def test_a_backend_that_is_in_use_is_not_deleted(as_alice, own_backends, path):
     """Its engines are an admin's to stop: 409, and everything stays as it was."""
     put()
     model = Model.objects.create(name="m", source="", backend="stub", directory="/x")
@@ -331,7 +282,7 @@ def test_a_backend_that_is_in_use_is_not_deleted(as_alice, own, path):
     assert as_alice.get("/backends").json()[0]["Name"] == "stub"
 
 
-def test_a_backend_whose_engine_starts_this_moment_stays(as_alice, own, monkeypatch):
+def test_a_backend_whose_engine_starts_this_moment_stays(as_alice, own_backends, monkeypatch):
     """Between the look and the removal an engine may have begun: it wins."""
     folder = put()
     model = Model.objects.create(name="m", source="", backend="stub", directory="/x")
@@ -352,7 +303,7 @@ def test_a_backend_whose_engine_starts_this_moment_stays(as_alice, own, monkeypa
 # --- upgrades --------------------------------------------------------------------------------------
 
 
-def test_upgrades_are_listed_and_asked_for(as_alice, own):
+def test_upgrades_are_listed_and_asked_for(as_alice, own_backends):
     """Another version that is offered is an upgrade; of what is up to date there is none."""
     put(version="0.9")
     put("ears", "3.0", license="BSD", serves="[audio-transcriptions]", tags="[]")
@@ -376,7 +327,7 @@ def test_upgrades_are_listed_and_asked_for(as_alice, own):
     assert Operation.objects.get().target == "stub"
 
 
-def test_checking_reads_the_galleries_anew(as_alice, own, server, settings):
+def test_checking_reads_the_galleries_anew(as_alice, own_backends, server, settings):
     """A gallery elsewhere is kept for ten minutes; a check does not wait for that."""
     put()
     server.serve["/g.yaml"] = says(200, recipe("1.0").encode())
@@ -401,131 +352,6 @@ def test_checking_reads_the_galleries_anew(as_alice, own, server, settings):
     assert len(as_alice.get("/api/backends").json()["galleryErrors"]) == 1
 
 
-# --- recipes from elsewhere ------------------------------------------------------------------------
-
-EXTERNAL = "/api/backends/install-external"
-
-
-def test_r20_what_the_environment_does_not_name_is_listed_and_not_installed(
-    as_alice, own, settings
-):
-    use(settings, external_backends={})
-
-    assert names(as_alice) == ["big", "ears", "stub"]
-    assert not any(row["allowed"] for row in as_alice.get("/api/backends").json()["backends"])
-    for path, body in (
-        ("/api/backends/install/own@stub", {}),
-        ("/backends/apply", {"id": "stub"}),
-        (EXTERNAL, {"uri": f"file://{own}/own.yaml", "name": "stub"}),
-    ):
-        answer = as_alice.post(path, body)
-        assert answer.status_code == 403
-        assert "LOCALAI_EXTERNAL_BACKENDS" in json.dumps(answer.json())
-    assert not Operation.objects.exists()
-
-
-def test_r20_a_file_that_changed_is_not_the_one_that_was_let_in(as_alice, own):
-    (own / "own.yaml").write_text(GALLERY + "# one word more\n")
-
-    assert as_alice.post("/api/backends/install/own@stub").status_code == 403
-    answer = as_alice.post(EXTERNAL, {"uri": f"file://{own}/own.yaml", "name": "stub"})
-    assert answer.status_code == 403
-    assert "sha256" in answer.json()["error"]
-
-
-def test_r20_an_external_recipe_is_asked_for_by_its_address(as_alice, own, server, settings):
-    """POST /api/backends/install-external: `uri is required`; the address has to be let in."""
-    assert as_alice.post(EXTERNAL, {}).json() == {"error": "uri is required"}
-    uri, text = f"{server.url}/r.yaml", recipe("5.0", name="far")
-    server.serve["/r.yaml"] = says(200, text.encode())
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    use(settings, external_backends={uri: frozenset({digest})})
-
-    answer = as_alice.post(EXTERNAL, {"uri": uri, "name": "", "alias": "near"})
-
-    assert answer.json()["message"] == "External backend installation started"
-    row = Operation.objects.get()
-    assert (row.target, row.details) == ("far", {"uri": uri, "alias": "near"})
-    assert as_alice.post(EXTERNAL, {"uri": uri, "name": "other"}).status_code == 400
-    assert as_alice.post(EXTERNAL, {"uri": uri, "alias": "../x"}).status_code == 400
-
-
-@pytest.mark.parametrize(
-    "uri", ["file:///etc/passwd", "file:../x", "oci://quay.io/x", "/etc/x", "x"]
-)
-def test_r07_r20_no_other_address_is_read(as_alice, own, server, uri):
-    answer = as_alice.post(EXTERNAL, {"uri": uri})
-
-    assert answer.status_code == 403
-    assert "root:" not in answer.json()["error"]
-
-
-def test_r07_a_recipe_of_this_machine_lies_below_the_backends_path_and_is_no_link(
-    as_alice, own, settings, tmp_path_factory
-):
-    text = recipe("1.0")
-    digest = frozenset({hashlib.sha256(text.encode()).hexdigest()})
-    outside = tmp_path_factory.mktemp("elsewhere") / "r.yaml"
-    outside.write_text(text)
-    env().backends_path.mkdir()
-    inside, link = env().backends_path / "r.yaml", env().backends_path / "l.yaml"
-    inside.write_text(text)
-    link.symlink_to(outside)
-    pins = {f"file://{path}": digest for path in (inside, link, outside)}
-    use(settings, external_backends=pins)
-
-    assert as_alice.post(EXTERNAL, {"uri": f"file://{inside}"}).status_code == 200
-    for refused in (link, outside):
-        answer = as_alice.post(EXTERNAL, {"uri": f"file://{refused}"})
-        assert answer.status_code == 400
-        assert str(tmp_path_factory.getbasetemp()) not in answer.json()["error"]
-
-
-# --- which recipe counts, and who may --------------------------------------------------------------
-
-
-def test_r03_galleries_of_backends_while_the_server_runs(as_alice, own, server, settings):
-    """SET:backend_galleries: in force at once; installed backends stay."""
-    use(settings, backend_galleries=None)
-    settings.GATEHOUSE.model_fields_set.discard("backend_galleries")  # nothing is set there
-    put()
-    server.serve["/g.yaml"] = says(200, recipe("1.0", name="far").encode())
-    named = [{"url": f"{server.url}/g.yaml", "name": "mine"}]
-    assert as_alice.post("/api/settings", {"backend_galleries": named}).status_code == 200
-
-    assert names(as_alice) == ["far"]
-    assert as_alice.get("/backends").json()[0]["Name"] == "stub"
-    store.change({"backend_galleries": []}, by=CLI)
-    assert names(as_alice) == ["vllm", "vllm-cpu"]
-
-
-def test_a_model_may_name_a_backend_by_its_tag_or_alias(own):
-    put()
-    assert recipe_for("stubs").name == "stub"
-    (folder,) = (env().backends_path / "stub").glob("*/backend.json")
-    note = json.loads(folder.read_text())
-    folder.write_text(json.dumps({**note, "alias": "mine"}))
-
-    assert recipe_for("mine").name == "stub"
-    entry = Entry.model_validate(
-        {"name": "m", "files": [{"filename": "a", "uri": "hf:o/m"}], "backend": "mine"},
-        strict=False,
-    )
-    assert entry.recipe_name == "stub"
-
-
-def test_r16_no_half_made_environment_is_listed(as_alice, own):
-    folder = env().backends_path / "stub" / "abc"
-    (folder / "bin").mkdir(parents=True)
-    (folder / "making").write_text(str(uuid.uuid4()))
-    (env().backends_path / "junk.txt").write_text("x")
-    (env().backends_path / "Not A Name" / "x").mkdir(parents=True)
-    (env().backends_path / "Not A Name" / "x" / "installed").touch()
-
-    assert as_alice.get("/backends").json() == []
-    assert as_alice.get("/api/backends").json()["installedBackends"] == 0
-
-
 ROUTES = [
     ("GET", "/api/backends"),
     ("POST", "/api/backends/install/x"),
@@ -547,42 +373,8 @@ ROUTES = [
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_only_admins_see_and_change_backends(as_bob, anonymous, own, method, path):
+def test_only_admins_see_and_change_backends(as_bob, anonymous, own_backends, method, path):
     body = {} if method == "POST" else None
     assert as_bob(method, path, body).status_code == 403
     assert anonymous(method, path, body).status_code == 401
     assert not Operation.objects.exists()
-
-
-# --- the models that LOCALAI_MODELS names ----------------------------------------------------------
-
-CHAT_MODEL = "smollm2-135m-instruct"
-
-
-def test_r33_a_release_with_another_version_installs_it_while_the_old_one_serves(own, db, settings):
-    use(settings, backend_galleries=None, models_path=own / "models")
-    put("vllm-cpu", version="0.1", tags="[vllm]")
-
-    ensure_configured([CHAT_MODEL])
-
-    wanted = set(Operation.objects.values_list("kind", "action", "target"))
-    assert ("backend", "install", "vllm-cpu") in wanted
-    assert recipes()["vllm-cpu"].version == "0.1"
-    assert recipes()["vllm-cpu"].is_installed(env().backends_path)
-
-
-@pytest.mark.parametrize(
-    ("details", "state"),
-    [({}, "loading"), ({operations.WAITS_FOR: "vllm-cpu"}, "failed")],
-)
-def test_r19_a_model_that_waits_for_a_backend_which_failed_says_why(
-    own, db, settings, details, state
-):
-    use(settings, backend_galleries=None)
-    failed = {"state": OperationState.FAILED, "message": "the disk is full"}
-    Operation.objects.create(kind="backend", target="vllm-cpu", **failed)
-    Operation.objects.create(kind="model", target=CHAT_MODEL, details=details, message="waiting")
-
-    (target,) = local_targets([CHAT_MODEL])
-
-    assert (target.state, target.message) == (state, "the disk is full")
