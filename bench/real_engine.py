@@ -17,9 +17,9 @@ PAIRS = 7
 
 def start_engine() -> tuple[Process, str]:
     """vLLM with the default model, by the recipe's own words, on a loopback port."""
-    from inference.recipes import command_line, engine_environment, recipe_for
+    from inference.recipes import built_in, command_line, engine_environment, recipe_for
 
-    recipe = recipe_for("vllm")
+    recipe = recipe_for("vllm", built_in())
     port = free_port()
     line = command_line(
         recipe,

@@ -1,4 +1,4 @@
-"""The setting that lists galleries: a JSON list of `{"name", "url"}` (surface, R-03)."""
+"""The settings that list galleries, as JSON (surface, R-03), and the recipes that are let in (R-20)."""
 
 import json
 import re
@@ -54,3 +54,25 @@ def _read(value: Any) -> Any:
 
 
 Galleries = Annotated[list[GalleryAt] | None, NoDecode, BeforeValidator(_read)]
+
+PINNED = "wants address#sha256, comma-separated, such as https://example.org/recipes.yaml#0a1b…"
+
+
+def _pinned(value: Any) -> Any:
+    """Address -> sha256 of what has to be there; of one address several may be named."""
+    if not isinstance(value, str):
+        return value
+    found: dict[str, frozenset[str]] = {}
+    for item in filter(None, (part.strip() for part in value.split(","))):
+        url, _, digest = item.rpartition("#")
+        try:
+            GalleryAt(name="pinned", url=url)
+        except ValueError as exc:
+            raise ValueError(PINNED) from exc
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
+            raise ValueError(PINNED)
+        found[url] = found.get(url, frozenset()) | {digest.lower()}
+    return found
+
+
+Pinned = Annotated[dict[str, frozenset[str]], NoDecode, BeforeValidator(_pinned)]

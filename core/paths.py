@@ -15,6 +15,8 @@ _TAKES_ENCODED_SLASH = (
     "/models/",
     "/v1/engines/",
     "/api/models/",
+    "/api/backends/",
+    "/backends/",
     "/api/backend-logs/",
     "/ws/backend-logs/",
 )

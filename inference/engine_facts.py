@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 import psutil
@@ -17,7 +16,7 @@ import psutil
 from inference.guarded import GUARDIAN
 from inference.machine import gpu_memory_by_pid
 from inference.models import Engine, EngineState
-from inference.sockets import read_metrics
+from inference.sockets import place_of, read_metrics
 
 N = TypeVar("N", int, float)
 METRICS_TIMEOUT_S = 1.0
@@ -112,9 +111,9 @@ def _sum(values: Iterable[N | None]) -> N | None:
 
 def _facts(row: Engine, on_gpus: dict[int, int]) -> Facts:
     memory = memory_of(row.pid, on_gpus)
-    if row.state not in SERVING or not row.address.startswith("unix:"):
+    if row.state not in SERVING or not row.address:
         return Facts(memory)
-    socket, engine = Path(row.address.removeprefix("unix:")), (row.model_id, row.pid)
+    socket, engine = place_of(row.address), (row.model_id, row.pid)
     now = read_metrics(socket, timeout_s=METRICS_TIMEOUT_S)
     if now is None:
         return Facts(memory)

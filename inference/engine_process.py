@@ -22,9 +22,10 @@ from inference.engine_limits import limits_in_force
 from inference.guarded import Guarded
 from inference.guardian import PR_SET_CHILD_SUBREAPER, descendants
 from inference.models import Engine, EngineState, Model, Operation, OperationState
-from inference.recipes import recipes
-from inference.replicas import ENDED, Replicas
+from inference.recipes import Recipe, recipes
+from inference.replicas import Replicas
 from inference.room import Room
+from inference.switching import Switches
 
 log = logging.getLogger("gatehouse.engine")
 TICK_S, LOOK_S, TRIM_S = 0.1, 0.5, 60.0
@@ -38,6 +39,7 @@ class EngineProcess:
         self._stop = threading.Event()
         self._models: dict[str, Replicas] = {}
         self._room = Room(self._models)
+        self._switches = Switches(self._models, self._room)
         self._met: set[str] = set()  # models that had engines since we started
         self._probes = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
         self._operation: tuple[Operation, Guarded] | None = None
@@ -91,6 +93,7 @@ class EngineProcess:
         now = time.monotonic()
         for engines in self._models.values():
             engines.tick()
+        self._switches.tick()
         self._end_strays()
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
@@ -103,6 +106,7 @@ class EngineProcess:
             self._trimmed_at = now
             if self._operation is not None:  # an engine's own log is kept short by its writer
                 self._operation[1].trim_log()
+            self._switches.tidy()
 
     def _take_limits(self) -> None:
         self._room.limits = limits = limits_in_force()
@@ -117,36 +121,45 @@ class EngineProcess:
         for name in [name for name in self._models if name not in rows]:
             self._let_go(name)
         for name, row in rows.items():
-            engines = self._models.get(name)
+            engines, recipe = self._models.get(name), installed_recipe(row)
             if engines is None:
-                recipe = recipes().get(row.backend)
-                if recipe is None or not recipe.is_installed(env().backends_path):
-                    continue
-                engines = self._models[name] = Replicas(row, recipe, self._probes)
-                engines.limits = self._room.limits
-                is_new = name not in self._met  # one that was disabled waits for a caller
-                self._met.add(name)
-                if row.wanted_at is not None:
-                    self._want(engines)
-                elif row.load_at_start and is_new:
-                    self._room.offer(engines)
-                elif row.engine is None:
-                    engines.runners[0].say("not loaded yet")
-                continue
-            engines.follow(row)
-            if row.unload_asked_at is not None:
+                if recipe is not None:
+                    self._meet(row, recipe)
+            elif recipe is None and engines.has_ended:  # its backend was deleted (R-05)
+                self._drop(name)
+            elif row.unload_asked_at is not None:
+                engines.follow(row, recipe)
                 self._unload(engines)
-            elif row.wanted_at is not None and engines.state != EngineState.DRAINING:
-                self._want(engines)
+            else:
+                self._switches.follow(engines, row, recipe)
+                if row.wanted_at is not None and engines.state != EngineState.DRAINING:
+                    self._want(engines)
+
+    def _meet(self, row: Model, recipe: Recipe) -> None:
+        """A model that had no engines: it is installed, enabled again, or its backend came."""
+        engines = self._models[row.name] = Replicas(row, recipe, self._probes)
+        engines.limits = self._room.limits
+        is_new = row.name not in self._met  # one that was disabled waits for a caller
+        self._met.add(row.name)
+        if row.wanted_at is not None:
+            self._want(engines)
+        elif row.load_at_start and is_new:
+            self._room.offer(engines)
+        elif row.engine is None:
+            engines.runners[0].say("not loaded yet")
 
     def _let_go(self, name: str) -> None:
         """A model that is disabled, or about to be deleted, ends its callers first."""
         engines = self._models[name]
-        if Model.objects.filter(pk=name).exists() and engines.state not in ENDED:
+        is_there = Model.objects.filter(pk=name).exists()
+        if is_there and not engines.has_ended:
             engines.drain("the model is disabled", limit_s=LET_GO_LIMIT_S)
-        if engines.state in ENDED or not Model.objects.filter(pk=name).exists():
-            self._models.pop(name).stop()
-            Model.objects.filter(pk=name).update(unload_asked_at=None)
+        if engines.has_ended or not is_there:
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        self._models.pop(name).stop()
+        Model.objects.filter(pk=name).update(unload_asked_at=None)
 
     def _want(self, engines: Replicas) -> None:
         """Somebody wants this model; engines that are loading or loaded are not started again."""
@@ -157,9 +170,9 @@ class EngineProcess:
     @staticmethod
     def _unload(engines: Replicas) -> None:
         """An admin wants it stopped (R-14): drain it, and say when that is done."""
-        if engines.state not in ENDED:
+        if not engines.has_ended:
             engines.drain("unloaded by an admin")
-        if engines.state in ENDED:
+        if engines.has_ended:
             Model.objects.filter(pk=engines.name).update(unload_asked_at=None)
             generations().bump(ENGINES)
 
@@ -170,7 +183,7 @@ class EngineProcess:
                 work.stop()
                 operations.end(row.pk, OperationState.CANCELLED, "cancelled")
             elif work.exit_status() is not None:
-                operations.end(row.pk, OperationState.FAILED, "The installer ended unexpectedly.")
+                operations.end_unexpectedly(row)
             else:
                 return
             operations.clean_up(row)
@@ -201,6 +214,12 @@ class EngineProcess:
         for engines in self._models.values():
             engines.stop()
         self._probes.shutdown(wait=False, cancel_futures=True)
+
+
+def installed_recipe(row: Model) -> Recipe | None:
+    """The version of its backend that counts; None where none is installed."""
+    recipe = recipes().get(row.backend)
+    return recipe if recipe is not None and recipe.is_installed(env().backends_path) else None
 
 
 def children() -> list[int]:

@@ -3,11 +3,13 @@
 from functools import lru_cache
 from pathlib import Path
 
+from accounts.runtime import env
 from inference.engine_table import Target
 from inference.gallery import built_in_gallery, find
 from inference.model_abilities import read_config
-from inference.models import EngineState, Model, Operation, OperationState
-from inference.recipes import concurrency
+from inference.models import SWITCHING, EngineState, Model, Operation, OperationState
+from inference.operations import WAITS_FOR
+from inference.recipes import concurrency, recipes
 
 _STATES = {
     EngineState.STARTING: "loading",
@@ -18,6 +20,7 @@ _STATES = {
     EngineState.STOPPED: "stopped",
 }
 FIRST_LOAD_RETRY_S, LOAD_RETRY_S = 15, 3
+HOLD_S = 30.0  # how long callers wait for an engine that is upgraded in its place
 
 
 def local_targets(configured: list[str]) -> list[Target]:
@@ -36,6 +39,11 @@ def local_targets(configured: list[str]) -> list[Target]:
 def _of_model(row: Model) -> Target:
     engine = row.engine
     state = _STATES[EngineState(engine.state)] if engine else "loading"
+    message = engine.message if engine else "waiting for the engine process"
+    if engine is None or engine.state == EngineState.STOPPED:
+        recipe = recipes().get(row.backend)
+        if recipe is None or not recipe.is_installed(env().backends_path):
+            state, message = "failed", f"its backend {row.backend} is not installed"
     return Target(
         name=row.name,
         served_model=row.name,
@@ -43,7 +51,7 @@ def _of_model(row: Model) -> Target:
         state=state,  # type: ignore[arg-type]
         capabilities=frozenset(row.capabilities),
         is_default=row.is_default,
-        message=engine.message if engine else "waiting for the engine process",
+        message=message,
         retry_after_s=LOAD_RETRY_S,
         concurrency=concurrency(row.backend, row.options),
         context_length=context_length(row),
@@ -52,6 +60,7 @@ def _of_model(row: Model) -> Target:
         aliases=tuple(sorted(alias.name for alias in row.aliases.all())),
         disabled=not row.enabled,
         pinned=row.pinned,
+        hold_s=HOLD_S if message == SWITCHING else 0.0,
     )
 
 
@@ -88,7 +97,9 @@ def _of_missing(name: str, operations: list[Operation], *, first: bool) -> Targe
     mine = [op for op in operations if (op.kind, op.target) in wanted]
     now = next((op for op in mine if op.state == OperationState.RUNNING), None)
     bad = next((op for op in reversed(mine) if op.state == OperationState.FAILED), None)
-    failed = now is None and bad is not None and not any(op.state == "queued" for op in mine)
+    queued = [op for op in mine if op.state == OperationState.QUEUED]
+    to_come = [op for op in queued if WAITS_FOR not in op.details]  # else it waits for what failed
+    failed = now is None and bad is not None and not to_come
     message = (now or bad).message if (now or bad) else "waiting to be installed"  # type: ignore[union-attr]
     installs = [op for op in mine if op.kind == Operation.Kind.MODEL]
     if installs and installs[-1].state == OperationState.DONE:

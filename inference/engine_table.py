@@ -6,7 +6,8 @@ resolver of the model's name serves gate, limits and forwarding (W-09).
 
 import asyncio
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -39,6 +40,7 @@ class Target:
     `addresses` are all of several that serve it, the first among them, and empty where there is
     one; `names` what those engines call it that do not call it `served_model`.
     `aliases` are its other names; one that is `disabled` serves nobody, and admins still see it.
+    Callers wait `hold_s` for it at least, while its backend is upgraded in its place (R-33).
     """
 
     name: str
@@ -59,6 +61,7 @@ class Target:
     aliases: tuple[str, ...] = ()
     disabled: bool = False
     pinned: bool = False
+    hold_s: float = 0.0
 
     def name_at(self, address: str) -> str:
         """What the engine at one of the addresses calls it."""
@@ -182,7 +185,7 @@ class EngineTable:
         One that turns out not to be loaded meanwhile is asked for by `want`.
         Raises ModelLoadingError with the loading object, EngineFailedError for one that gave up.
         """
-        deadline = asyncio.get_running_loop().time() + wait_s
+        deadline = asyncio.get_running_loop().time() + max(wait_s, target.hold_s)
         while target.state != "ready":
             left_s = deadline - asyncio.get_running_loop().time()
             if target.state == "failed":
@@ -214,6 +217,22 @@ class EngineTable:
             retry_after_s=target.retry_after_s,
             extra={"loading": loading},
         )
+
+    async def taken_over(self, target: Target, gone: Collection[str]) -> Target | None:
+        """Where the model of `target` is served besides the addresses that are `gone`; None if nowhere.
+
+        Who stood in line at an engine that another one replaced is not sent away: an upgrade of its
+        backend drops nobody (R-33). One that is upgraded in its place is waited for.
+        """
+        now = self.targets.get(target.name)
+        if now is None:
+            return None
+        is_held = now.hold_s > 0
+        if is_held:
+            with suppress(GatehouseError):
+                now = await self.ready(now, 0.0)
+        is_there = now.state == "ready" and not now.disabled
+        return now if is_there and (is_held or set(all_of(now)) - set(gone)) else None
 
     async def why_not(self, name: str) -> GatehouseError:
         """The error of a caller who was sent away from the engine of `name`: what it would get now."""

@@ -1,11 +1,11 @@
 """When an engine was last used, as its own counters tell, and what it takes: no request pays for that."""
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 from inference.engine_facts import Memory, memory_of
 from inference.machine import gpu_memory_by_pid
-from inference.sockets import read_metrics
+from inference.sockets import At, read_metrics
 
 FIRST_S, MEASURE_S = 10.0, 30.0
 RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
@@ -20,8 +20,8 @@ class Use:
     `known_at` when it last told anything. One thread owns it; the asking is done by `probes`.
     """
 
-    def __init__(self, socket: Path, probes: ThreadPoolExecutor) -> None:
-        self._socket = socket
+    def __init__(self, where: Callable[[], At], probes: ThreadPoolExecutor) -> None:
+        self._where = where
         self._probes = probes
         self._asked: Future[dict[str, float] | None] | None = None
         self._asked_at = 0.0
@@ -43,7 +43,7 @@ class Use:
                 self._take(found)
         if self._asked is None and now - self._asked_at >= every_s:
             self._asked_at = now
-            self._asked = self._probes.submit(read_metrics, self._socket, timeout_s=TIMEOUT_S)
+            self._asked = self._probes.submit(read_metrics, self._where(), timeout_s=TIMEOUT_S)
 
     def _take(self, found: dict[str, float]) -> None:
         """As of the moment of asking: what came since is not known yet."""

@@ -1,8 +1,10 @@
 """Galleries at an address: fetched at most every ten minutes, kept on disk for when it is away."""
 
 import hashlib
+import os
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from accounts.runtime import env
@@ -61,3 +63,10 @@ def _keep(url: str, text: str) -> None:
     draft = path.with_name(f".{secrets.token_hex(8)}")
     draft.write_text(text)
     draft.replace(path)
+
+
+def expire(url: str) -> None:
+    """Have it fetched anew at the next look; until then, and where it is away, the old one serves."""
+    _failed.pop(url, None)
+    with suppress(OSError):
+        os.utime(_path(url), (0, 0))

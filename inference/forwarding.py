@@ -26,7 +26,7 @@ from inference.engine_client import (
     NoConnectionInTimeError,
     NotReachableError,
 )
-from inference.engine_table import Desk, EngineTable, Target
+from inference.engine_table import Desk, EngineTable, Target, all_of
 from inference.fair_queue import FairQueue
 from inference.families.base import Asked, Rules, StreamEditor, loads
 from usage.metering import Event, Meter
@@ -39,6 +39,7 @@ STREAM_HEADERS: Headers = [
 SERVES_NOBODY = {502, 503}
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 MAX_MESSAGE_CHARS = 2000
+MAX_MOVES = 8  # how many lines one request stands in, where engines go away
 
 
 @dataclass(slots=True)
@@ -66,34 +67,59 @@ class Exchange:
 async def reach(exchange: Exchange, engines: EngineTable) -> EngineResponse:
     """Take a place at the model's engine, send the request, wait for the head of the answer.
 
-    Raises what `FairQueue.wait`, `EngineTable.why_not` and `EngineClient.request` say.
+    Who stood in line at an engine that went away goes over to what serves the model then, such as
+    the next version of its backend (R-33). Raises what `FairQueue.wait`, `EngineTable.why_not` and
+    `EngineClient.request` say.
     """
-    if exchange.target.addresses:
-        return await _reach_one_of_several(exchange, engines)
-    desk = exchange.desk = engines.desk(exchange.target)
-    if not desk.places.enter() and not await stand_in_line(exchange, desk):
-        raise await engines.why_not(exchange.target.name)
-    exchange.places = desk.places
-    return await send(exchange, desk)
+    gone: set[str] = set()  # addresses that did not take this request
+    for _ in range(MAX_MOVES):
+        if exchange.target.addresses:
+            response = await _reach_one_of_several(exchange, engines, gone)
+            if response is not None:
+                return response
+        else:
+            desk = exchange.desk = engines.desk(exchange.target)
+            if desk.places.enter() or await stand_in_line(exchange, desk):
+                exchange.places = desk.places
+                return await send(exchange, desk)
+            gone.add(desk.client.address)
+        if not await _goes_over(exchange, engines, gone):
+            break
+    raise await engines.why_not(exchange.target.name)
 
 
-async def _reach_one_of_several(exchange: Exchange, engines: EngineTable) -> EngineResponse:
-    """The same with each engine once, the least busy first, until one takes the request.
+async def _goes_over(exchange: Exchange, engines: EngineTable, gone: set[str]) -> bool:
+    """Whether there is another engine for it, now or in a moment; counts as waiting."""
+    began = time.perf_counter()
+    try:
+        target = await engines.taken_over(exchange.target, gone)
+    finally:
+        _waited(exchange.call, began)
+    if target is None:
+        return False
+    if gone.issuperset(all_of(target)):  # upgraded in its place: it is another one there
+        gone.clear()
+    exchange.target, exchange.asked.served_model = target, target.served_model
+    return True
+
+
+async def _reach_one_of_several(
+    exchange: Exchange, engines: EngineTable, tried: set[str]
+) -> EngineResponse | None:
+    """The same with each engine once, the least busy first, until one takes the request; None where
+    the engine in whose line it stood went away, or all of them were `tried`.
 
     It goes to another only where the last one cannot have begun with it (no connection, or one that
     broke before all was sent), or said itself that it serves nobody now (502, 503). What an engine
     may have worked on is never sent again: what killed one would kill them all.
     """
-    target, tried = exchange.target, set[str]()
-    while True:
-        desk = engines.least_busy(target, tried)
-        if desk is None:  # the last one went away while this request stood in its line
-            raise await engines.why_not(target.name)
+    target = exchange.target
+    while (desk := engines.least_busy(target, tried)) is not None:
         exchange.desk = desk
         tried.add(desk.client.address)
-        is_last = len(tried) >= len(target.addresses)
+        is_last = tried.issuperset(target.addresses)
         if not desk.places.enter() and not await stand_in_line(exchange, desk):
-            continue
+            return None
         exchange.places = desk.places
         exchange.asked.served_model = target.name_at(desk.client.address)
         try:
@@ -108,6 +134,7 @@ async def _reach_one_of_several(exchange: Exchange, engines: EngineTable) -> Eng
             status = response.status
             response.close()
         _give_up(exchange, desk, status)
+    return None
 
 
 def _give_up(exchange: Exchange, desk: Desk, status: int) -> None:
@@ -126,9 +153,13 @@ async def stand_in_line(exchange: Exchange, desk: Desk) -> bool:
     try:
         return await desk.places.wait(call.principal.user_id)
     finally:
-        in_line_s = time.perf_counter() - began
-        call.queue_s += in_line_s
-        call.engine_wait_s += in_line_s
+        _waited(call, began)
+
+
+def _waited(call: Call, began: float) -> None:
+    in_line_s = time.perf_counter() - began
+    call.queue_s += in_line_s
+    call.engine_wait_s += in_line_s
 
 
 async def send(exchange: Exchange, desk: Desk) -> EngineResponse:

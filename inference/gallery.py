@@ -1,38 +1,18 @@
 """The galleries: the built-in one, or those that the environment or an admin names in its place (R-03)."""
 
-import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, partial
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from accounts.runtime import env, stored_settings
 from accounts.runtime_settings.in_force import value
-from core.fetch_addresses import FetchError
 from core.gallery_list import GalleryAt
-from core.strict_yaml import MAX_CHARS
-from inference.fetched_galleries import fetched_text
-from inference.gallery_schema import Entry, GalleryFaultError, read_entries
+from inference.gallery_schema import Entry, read_entries
+from inference.shelves import Shelf, read_shelf, read_shelves
 
-log = logging.getLogger("gatehouse.galleries")
 BUILT_IN = Path(__file__).parent / "gallery.yaml"
 BUILT_IN_NAME = "gatehouse"
 BUILT_IN_AT = GalleryAt.model_construct(name=BUILT_IN_NAME, url="built-in")
-MAX_FILES, MAX_AT_ONCE = 500, 8
-
-
-@dataclass(frozen=True, slots=True)
-class Shelf:
-    """One gallery as it was read: its entries, or the one line that says why there are none.
-
-    `folder` is where a `file://` gallery may take files from (R-07), None for the others.
-    """
-
-    gallery: GalleryAt
-    entries: tuple[Entry, ...] = ()
-    fault: str = ""
-    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +45,15 @@ def configured() -> list[GalleryAt]:
     return set_by_admins or [BUILT_IN_AT]
 
 
-def shelves(*, offline: bool = False) -> list[Shelf]:
+def shelves(*, offline: bool = False) -> list[Shelf[Entry]]:
     """Every gallery; what cannot be read is logged and said on its shelf.
 
     `offline` asks nobody: of galleries elsewhere it has what was fetched before.
     """
-    galleries = configured()
-    elsewhere = [each for each in galleries if each.url.startswith(("http:", "https:"))]
-    if offline or len(elsewhere) < 2:
-        return [_read(gallery, offline=offline) for gallery in galleries]
-    with ThreadPoolExecutor(MAX_AT_ONCE) as pool:  # one that is slow holds up none but itself
-        return list(pool.map(lambda gallery: _read(gallery, offline=False), galleries))
+    return read_shelves(configured(), partial(_read, offline=offline), offline=offline)
 
 
-def every(read: list[Shelf]) -> list[Found]:
+def every(read: list[Shelf[Entry]]) -> list[Found]:
     """All entries; of two with one id the first counts."""
     found: dict[str, Found] = {}
     for shelf in read:
@@ -101,54 +76,11 @@ def local_name(asked_for: str) -> str:
     return asked_for.rpartition("@")[2]
 
 
-def _read(gallery: GalleryAt, *, offline: bool) -> Shelf:
+def _read(gallery: GalleryAt, *, offline: bool) -> Shelf[Entry]:
     if gallery is BUILT_IN_AT:
         return Shelf(gallery, tuple(built_in_gallery().values()))
-    called = f"gallery {gallery.name}"
-    try:
-        if gallery.url.startswith("file:"):
-            return _on_disk(gallery, Path(unquote(urlsplit(gallery.url).path)), called)
-        text, problem = fetched_text(gallery.url, offline=offline)
-        entries, fault = _parsed(text, called)
-        if fault:
-            raise GalleryFaultError(fault)
-        return Shelf(gallery, entries, problem and f"{called}: {problem}")
-    except (GalleryFaultError, FetchError) as exc:
-        said = str(exc) if str(exc).startswith(called) else f"{called}: {exc}"
-    except (OSError, UnicodeDecodeError) as exc:
-        said = f"{called}: it cannot be read ({type(exc).__name__})"
-    except Exception as exc:  # whatever a stranger's file does, the other galleries are read (R-04)
-        log.exception("%s cannot be read", called)
-        said = f"{called}: it cannot be read ({type(exc).__name__})"
-    log.warning("%s", said)
-    return Shelf(gallery, fault=said)
+    return read_shelf(gallery, _entries, offline=offline)
 
 
-def _on_disk(gallery: GalleryAt, path: Path, called: str) -> Shelf:
-    """A file, or every `.yaml` of a folder; plain files only."""
-    folder = path if path.is_dir() else path.parent
-    files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
-    if len(files) > MAX_FILES:
-        raise GalleryFaultError(f"{called}: more than {MAX_FILES} files")
-    entries: list[Entry] = []
-    for file in files:
-        found = file.lstat()
-        if not file.is_file() or file.is_symlink() or found.st_size > MAX_CHARS:
-            raise GalleryFaultError(f"{called}, {file.name}: wants a plain file of at most 4 MiB")
-        shown = f"{called}, {file.name}" if path.is_dir() else called
-        entries += _of_file(file, found.st_mtime_ns, found.st_size, shown)
-    return Shelf(gallery, tuple(entries), folder=folder)
-
-
-@lru_cache(maxsize=256)
-def _of_file(file: Path, _changed_ns: int, _size: int, called: str) -> tuple[Entry, ...]:
-    return tuple(read_entries(file.read_text(), called=called))
-
-
-@lru_cache(maxsize=32)
-def _parsed(text: str, called: str) -> tuple[tuple[Entry, ...], str]:
-    """The entries, or what is wrong: a big one that is faulty is not read again and again."""
-    try:
-        return tuple(read_entries(text, called=called)), ""
-    except GalleryFaultError as exc:
-        return (), str(exc)
+def _entries(text: str, called: str, _uri: str) -> tuple[Entry, ...]:
+    return tuple(read_entries(text, called=called))

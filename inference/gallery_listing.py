@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from inference.gallery import Found
 from inference.hardware import model_memory
@@ -10,6 +10,7 @@ from inference.hardware import model_memory
 SORTS = ("name", "repository", "license", "status", "size", "newest")
 MAX_ITEMS, MAX_PAGE = 10_000, 1_000_000
 _WITH_SPACE = 1.25  # what a model needs beside its weights, at the least
+T = TypeVar("T")
 _MULTIMODAL = frozenset({"vision", "image", "video", "tts", "transcript"})
 
 
@@ -28,10 +29,10 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Page(Generic[T]):
     """One page of what was found, and where it is among the others."""
 
-    found: list[Found]
+    found: list[T]
     n_found: int
     page: int
     n_pages: int
@@ -54,7 +55,7 @@ def fits(each: Found) -> bool | None:
     return size * _WITH_SPACE <= memory
 
 
-def search(entries: list[Found], query: Query, *, installed: set[str]) -> Page:
+def search(entries: list[Found], query: Query, *, installed: set[str]) -> Page[Found]:
     """`installed` are the names of the models that are here, for `sort=status`."""
     found = [each for each in entries if _meets(each, query)]
     found.sort(key=lambda each: (each.entry.name, each.gallery))
@@ -62,17 +63,26 @@ def search(entries: list[Found], query: Query, *, installed: set[str]) -> Page:
         _sort(found, query, installed)
     elif query.descending:
         found.reverse()
+    return cut(found, query)
+
+
+def cut(found: list[T], query: Query) -> Page[T]:
+    """The page that is asked for."""
     n_pages = max(1, -(-len(found) // query.items))
     begin = (query.page - 1) * query.items
     return Page(found[begin : begin + query.items], len(found), query.page, n_pages)
 
 
+def holds(term: str, *texts: str) -> bool:
+    """Whether the texts together hold every word of `term`."""
+    whole = " ".join(texts).lower()
+    return all(word in whole for word in term.lower().split())
+
+
 def _meets(each: Found, query: Query) -> bool:
     entry = each.entry
-    if query.term:
-        text = " ".join((entry.name, entry.description, each.gallery, *entry.tags)).lower()
-        if not all(word in text for word in query.term.lower().split()):
-            return False
+    if not holds(query.term, entry.name, entry.description, each.gallery, *entry.tags):
+        return False
     if query.backend and query.backend not in {entry.backend, entry.recipe_name}:
         return False
     if query.fits is not None and fits(each) is not query.fits:

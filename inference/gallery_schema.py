@@ -2,22 +2,19 @@
 
 import re
 from datetime import date
-from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from core.strict_yaml import YamlError, read_yaml
 from inference.model_folders import is_model_name
 from inference.model_sources import HubSource, LocalSource, WheelSource, read_source
 from inference.recipes import RecipeError, recipe_for
+from inference.strict_entries import Address, Short, Strict, Text, Word, read_list
+from inference.strict_entries import GalleryFaultError as GalleryFaultError  # noqa: PLC0414  # also theirs
+from inference.strict_entries import first_fault as first_fault  # noqa: PLC0414
 
-MAX_ENTRIES = 5000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-Short: TypeAlias = Annotated[str, Field(max_length=200)]
-Text: TypeAlias = Annotated[str, Field(max_length=5000)]
-Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=60)]
 OptionText: TypeAlias = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f]*$")]
 Capability = Literal[
     "chat",
@@ -36,15 +33,7 @@ Capability = Literal[
 ]
 
 
-class GalleryFaultError(ValueError):
-    """One line that says which gallery, file and line, and what is wrong there (R-04)."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class File(_Strict):
+class File(Strict):
     """One file of a model: where it comes from, how it is called here, what arrives."""
 
     filename: Annotated[str, Field(min_length=1, max_length=300)]
@@ -73,7 +62,7 @@ class File(_Strict):
         return value.lower() if value else None
 
 
-class Overrides(_Strict):
+class Overrides(Strict):
     """What the model's row is made of, besides its files."""
 
     capabilities: list[Capability] = []
@@ -82,7 +71,7 @@ class Overrides(_Strict):
     architecture: Short = ""
 
 
-class Checked(_Strict):
+class Checked(Strict):
     """What was seen at the source, and when (R-32); None is unknown."""
 
     date: str
@@ -91,14 +80,14 @@ class Checked(_Strict):
     license: Short | None = None
 
 
-class Entry(_Strict):
+class Entry(Strict):
     """One model of a gallery, or one that somebody described in a request."""
 
     name: str
     description: Text = ""
     license: Short = ""
-    icon: Annotated[str, Field(max_length=1000)] = ""
-    urls: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=50)] = []
+    icon: Address = ""
+    urls: Annotated[list[Address], Field(max_length=50)] = []
     tags: Annotated[list[Word], Field(max_length=50)] = []
     files: Annotated[list[File], Field(min_length=1, max_length=200)]
     backend: Word = "vllm"
@@ -140,7 +129,7 @@ class Entry(_Strict):
             raise ValueError("files: two of them have the same name")
         return self
 
-    @cached_property
+    @property
     def recipe_name(self) -> str:
         """The backend that serves it on this machine; the name as it stands where none does (R-05)."""
         try:
@@ -159,32 +148,4 @@ class Entry(_Strict):
 
 def read_entries(text: str, *, called: str) -> list[Entry]:
     """The entries of one file. Raises GalleryFaultError, whose text begins with `called`."""
-    try:
-        document = read_yaml(text)
-    except YamlError as exc:
-        raise GalleryFaultError(f"{called}, line {exc.line}: {exc.message}") from exc
-    listed = document.data if document.data is not None else []
-    if isinstance(listed, dict):
-        raise GalleryFaultError(f"{called}, line 1: wants a list of entries")
-    if not isinstance(listed, list) or len(listed) > MAX_ENTRIES:
-        raise GalleryFaultError(f"{called}, line 1: wants a list of at most {MAX_ENTRIES} entries")
-    entries = []
-    for i, each in enumerate(listed):
-        try:
-            entries.append(Entry.model_validate(each))
-        except ValidationError as exc:
-            place, words = first_fault(exc)
-            line = document.line_of((i, *place))
-            raise GalleryFaultError(f"{called}, line {line}: {words}") from exc
-    return entries
-
-
-def first_fault(exc: ValidationError) -> tuple[tuple[int | str, ...], str]:
-    """Where the first fault is, and what to say of it, without the value (it may be long)."""
-    error = exc.errors(include_url=False, include_input=False)[0]
-    place = tuple(error["loc"])
-    where = ".".join(str(part) for part in place)
-    said = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        said = "is not a key of an entry"
-    return place, f"{where}: {said}" if where else said
+    return read_list(text, called=called, of=Entry)

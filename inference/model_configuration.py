@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from core.durations import parse_duration
 from core.strict_yaml import Document, YamlError, read_yaml
-from inference.gallery_schema import Capability, Word, first_fault
+from inference.gallery_schema import Capability, first_fault
 from inference.model_folders import MAX_NAME_CHARS, is_model_name
 from inference.models import Model
 from inference.recipes import RecipeError, check_options, recipe_for, recipes
+from inference.strict_entries import Word
 
 MAX_CHARS = 256 * 1024
 MAX_WHOLE = 2**53  # what JSON's readers agree on

@@ -20,13 +20,19 @@ from core.fetcher import Limits
 from inference import hub
 from inference.fetching import fetcher
 from inference.gallery_schema import Entry, File
+from inference.hardware import host_environment
 from inference.installing import InstallError, Report, run_pip
 from inference.local_files import copy_local
 from inference.model_folders import MANIFEST, model_folder, put_in_place, staging_folder
 from inference.model_sources import HubSource, LocalSource, WebSource, WheelSource, read_source
 
+BROUGHT = "brought.json"  # beside what was brought whole, in the staging folder
 MAX_BYTES = 4 * 1024**4
 UNPACKED_AT_LEAST, UNPACKED_TIMES = 64 * 1024 * 1024, 20
+
+
+class NotPreparedError(InstallError):
+    """Everything is here; what is to convert it is not (R-19)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +62,28 @@ def install_model(
     """Returns what is in place now. `folder` is that of a `file://` gallery (R-07).
 
     `python` is that of the model's backend, which converts; the web environment never parses
-    weights. Raises InstallError, OSError.
+    weights. Raises NotPreparedError where it is not there yet, InstallError, OSError.
     """
     if (there := installed(entry, models_path)) is not None:
         return there
     staging = staging_folder(entry.name, models_path)
     fetched, raw, out = staging / "fetched", staging / "raw", staging / "out"
-    for each in (raw, out):
-        shutil.rmtree(each, ignore_errors=True)
-    fetched.mkdir(parents=True, exist_ok=True)
-    raw.mkdir()
-    report(2, "downloading", phase="downloading")
-    try:
-        source, checksum = _bring(entry, fetched, raw, report, folder or models_path)
-    except (FetchError, ArchiveError) as exc:
-        raise InstallError(str(exc)) from exc
+    shutil.rmtree(out, ignore_errors=True)
+    brought = _brought(entry, staging)
+    if brought is None:
+        shutil.rmtree(raw, ignore_errors=True)
+        fetched.mkdir(parents=True, exist_ok=True)
+        raw.mkdir()
+        report(2, "downloading", phase="downloading")
+        try:
+            brought = _bring(entry, fetched, raw, report, folder or models_path)
+        except (FetchError, ArchiveError) as exc:
+            raise InstallError(str(exc)) from exc
+        (staging / BROUGHT).write_text(json.dumps([*brought, _files_digest(entry)]))
+    source, checksum = brought
     if entry.overrides.convert == "gguf":
+        if not python.is_file():
+            raise NotPreparedError(f"downloaded, not prepared: waits for backend {entry.backend}")
         report(90, "converting", phase="converting")
         out.mkdir()
         _convert(entry, raw, out, python)
@@ -86,6 +98,16 @@ def install_model(
         raise InstallError(f"A folder {entry.name} that is not ours is in the way.") from exc
     shutil.rmtree(staging, ignore_errors=True)
     return done
+
+
+def _brought(entry: Entry, staging: Path) -> tuple[str, str] | None:
+    """Source and checksum where an earlier try brought these very files whole, and they are there."""
+    try:
+        source, checksum, digest = json.loads((staging / BROUGHT).read_text())
+    except (OSError, ValueError):
+        return None
+    is_same = digest == _files_digest(entry) and (staging / "raw").is_dir()
+    return (str(source), str(checksum)) if is_same else None
 
 
 def _files_digest(entry: Entry) -> str:
@@ -200,9 +222,19 @@ def _convert(entry: Entry, raw: Path, out: Path, python: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        stdin=subprocess.DEVNULL,
+        env=_environment(out),
     )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no words"]
         if "No space left" in done.stderr:
             raise InstallError(explain_pip(done.stderr))
         raise InstallError(f"Converting {entry.name} failed: {last[0][:300]}")
+
+
+def _environment(out: Path) -> dict[str, str]:
+    """What reads weights from strangers knows no secret of ours, and asks nobody."""
+    kept = ("PATH", "LANG", "LD_LIBRARY_PATH")
+    own = {k: v for k, v in host_environment().items() if k in kept}
+    private = {"HOME": str(out.parent), "TMPDIR": str(out.parent)}
+    return {**own, **private, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}

@@ -87,6 +87,8 @@ class EngineState(models.TextChoices):
     STOPPED = "stopped", "Stopped"
 
 
+# What an engine's row says while its backend is upgraded in its place: callers are held meanwhile.
+SWITCHING = "its backend is being upgraded"
 _IN_ORDER = [
     EngineState.READY,
     EngineState.STARTING,

@@ -8,17 +8,21 @@ from pathlib import Path
 from django.db import DatabaseError
 from django.utils import timezone
 
-from accounts.runtime import env, generations
+from accounts.runtime import env, generations, stored_settings
+from accounts.runtime_settings.in_force import value
 from core.errors import ConflictError
 from core.generations import ENGINES
+from inference import backend_galleries, backend_work
+from inference.backends_here import installed_backends
 from inference.deleting import delete_model
 from inference.gallery import Found, find
-from inference.installing import InstallError, install_backend
+from inference.hardware import hardware
+from inference.installing import InstallError
 from inference.model_configuration import Configuration
 from inference.model_folders import model_folder
-from inference.model_install import Installed, install_model, installed
+from inference.model_install import Installed, NotPreparedError, install_model, installed
 from inference.models import Model, Operation, OperationState
-from inference.operations import Action, Kind, Wish, end, enqueue
+from inference.operations import Action, Kind, Wish, end, enqueue, put_back
 from inference.recipes import RecipeError, check_options, recipes
 from inference.registering import adopt, find_again, refuse_taken, register_model
 from inference.wanted_models import wanted
@@ -74,13 +78,15 @@ def work_off(operation: Operation) -> None:
     report = Progress(operation)
     try:
         if operation.kind == Kind.BACKEND:
-            install_backend(recipes()[operation.target], env().backends_path, report)
+            (backend_work.delete if operation.action == Action.DELETE else backend_work.install)(
+                operation, report
+            )
         elif operation.action == Action.DELETE:
             delete_model(operation, report)
         else:
             _install(operation, report)
-    except KeyError:
-        end(operation.pk, OperationState.FAILED, f"There is no {operation.target} to install.")
+    except NotPreparedError as exc:
+        put_back(operation, wanted(operation).entry.recipe_name, str(exc))
     except (InstallError, RecipeError) as exc:
         end(operation.pk, OperationState.FAILED, str(exc))
     except OSError as exc:
@@ -96,15 +102,21 @@ def work_off(operation: Operation) -> None:
 
 def ensure_configured(names: list[str]) -> None:
     """Queue what the configured models still need; register what is here already."""
+    if names:
+        backend_galleries.shelves()  # what is elsewhere is known from now on
     for name in names:
         found = find(name)
         if found is None:
             log.error("LOCALAI_MODELS: no model %s in the galleries", name)
             continue
         entry = found.entry
-        recipe = recipes().get(entry.recipe_name)
-        if recipe is not None and not recipe.is_installed(env().backends_path):
-            _enqueue(Wish(Kind.BACKEND, Action.INSTALL, recipe.name))
+        offer = backend_galleries.find(entry.recipe_name, offline=True)
+        if (
+            offer is not None
+            and offer.is_allowed
+            and not offer.recipe.is_installed(env().backends_path)
+        ):
+            _enqueue(Wish(Kind.BACKEND, Action.INSTALL, offer.recipe.name))
         there = installed(entry, env().models_path)
         row = Model.objects.filter(pk=entry.name).first() if there is not None else None
         if row is not None:
@@ -120,6 +132,16 @@ def _enqueue(wish: Wish) -> None:
         enqueue(wish)
 
 
+def bring_backend(name: str, *, asked_by: str) -> None:
+    """Have a model's backend installed, where one is offered and an admin has not said otherwise."""
+    stored_settings().fresh()
+    if not value("autoload_backend_galleries") or name in installed_backends():
+        return
+    offer = backend_galleries.find(name)
+    if offer is not None and offer.is_allowed and set(offer.recipe.hardware) & set(hardware()):
+        _enqueue(Wish(Kind.BACKEND, Action.INSTALL, offer.recipe.name, offer.id, asked_by))
+
+
 def _install(operation: Operation, report: Progress) -> None:
     details = operation.details
     configuration = None
@@ -132,21 +154,22 @@ def _install(operation: Operation, report: Progress) -> None:
     found = wanted(operation)
     aliases = configuration.aliases if configuration else details.get("aliases", [])
     refuse_taken(found.entry.name, aliases)
-    there = _install_model(found, report)
+    there = _install_model(found, report, asked_by=operation.asked_by)
     asked = bool(details.get("overrides")) or "entry" in details
     register_model(found.entry, there, configuration=configuration, aliases=aliases, asked=asked)
 
 
-def _install_model(found: Found, report: Progress) -> Installed:
+def _install_model(found: Found, report: Progress, *, asked_by: str) -> Installed:
+    backend_galleries.shelves()  # what is elsewhere is known from now on
     entry = found.entry
     recipe = recipes().get(entry.recipe_name)
     if recipe is not None:
         check_options(recipe, entry.options)
-    python = recipe.python(env().backends_path) if recipe is not None else Path()
-    if entry.overrides.convert and (recipe is None or not recipe.is_installed(env().backends_path)):
-        raise InstallError(
-            f"{entry.name} waits for the backend {entry.backend}, which is not here."
-        )
+    elif entry.overrides.convert:
+        raise InstallError(f"{entry.name} wants the backend {entry.backend}, which nobody offers.")
+    bring_backend(entry.recipe_name, asked_by=asked_by)
+    is_here = recipe is not None and recipe.is_installed(env().backends_path)
+    python = recipe.python(env().backends_path) if recipe is not None and is_here else Path()
     folder = model_folder(entry.name, env().models_path)
     same_folder = Model.objects.filter(directory=str(folder)).exclude(pk=entry.name)
     is_other = installed(entry, env().models_path) is None

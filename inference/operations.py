@@ -4,6 +4,7 @@ import hashlib
 import logging
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from django.utils import timezone
 from accounts.runtime import env, generations
 from core.errors import ConflictError, InvalidRequestError
 from core.generations import ENGINES
+from inference.backends_here import clear_away, installed_backends, making
 from inference.guarded import Guarded
 from inference.hardware import host_environment
 from inference.model_folders import GONE, MANIFEST, folder_name, is_model_name, model_folder
@@ -27,6 +29,7 @@ Kind, Action = Operation.Kind, Operation.Action
 OPEN = (OperationState.QUEUED, OperationState.RUNNING)
 KEY_LIFETIME, MAX_KEY_CHARS = timedelta(hours=24), 255
 KEPT = timedelta(days=30)
+WAITS_FOR = "waits_for"  # in an operation's details: the backend that has to be here first
 ALREADY_CANCELLED = "the operation was already cancelled"
 
 
@@ -73,10 +76,15 @@ def _refuse_another(found: Operation, wish: Wish) -> None:
     """Who wants another model under the same name has not got it. Raises ConflictError."""
     bare = wish.asked_for or wish.target
     same_source = bare == found.asked_for or "@" not in bare or "@" not in found.asked_for
-    if found.details != wish.details or not same_source:
+    if _asked_in(found.details) != wish.details or not same_source:
         raise ConflictError(
-            "Another model of that name is being installed; wait for it, or cancel it first."
+            f"Another {wish.kind} of that name is being installed; wait for it, or cancel it first."
         )
+
+
+def _asked_in(details: dict[str, Any]) -> dict[str, Any]:
+    """What the caller said, without what the work noted there since."""
+    return {key: value for key, value in details.items() if key not in {WAITS_FOR, "was_enabled"}}
 
 
 def enqueue_once(wish: Wish, *, key: str) -> Operation:
@@ -96,7 +104,8 @@ def enqueue_once(wish: Wish, *, key: str) -> Operation:
         operation = enqueue(wish)
         kept, _ = RequestKey.objects.get_or_create(pk=digest, defaults={"operation": operation})
     earlier = kept.operation
-    asked_before = (earlier.kind, earlier.action, earlier.target, earlier.details)
+    said = _asked_in(earlier.details)
+    asked_before = (earlier.kind, earlier.action, earlier.target, said)
     if asked_before != (wish.kind, wish.action, wish.target, wish.details):
         raise ConflictError("This Idempotency-Key was sent with another request before.")
     return earlier
@@ -128,6 +137,8 @@ def cancel(operation_id: str) -> None:
         )
         if ended:
             generations().bump(ENGINES)
+            if found.started_at is not None:  # it began once, and left something to go on with
+                clear_leftovers()
             return
         found = find(operation_id)
     if found is not None and (found.state == OperationState.CANCELLED or found.cancel_asked):
@@ -170,7 +181,23 @@ def resume_interrupted() -> None:
 
 
 def next_queued() -> Operation | None:
-    return Operation.objects.filter(state=OperationState.QUEUED).order_by("created_at").first()
+    """The oldest one that may begin; what waits for a backend does not hold up the others."""
+    for queued in Operation.objects.filter(state=OperationState.QUEUED).order_by("created_at"):
+        backend = queued.details.get(WAITS_FOR)
+        if backend is None or backend in installed_backends():
+            return queued
+    return None
+
+
+def put_back(operation: Operation, backend: str, message: str) -> None:
+    """Into the queue again, until that backend is here (R-19)."""
+    Operation.objects.filter(pk=operation.pk, state__in=OPEN).update(
+        state=OperationState.QUEUED,
+        details={**operation.details, WAITS_FOR: backend},
+        message=message[:500],
+        phase="waiting",
+    )
+    generations().bump(ENGINES)
 
 
 def start(operation: Operation) -> Guarded | None:
@@ -187,6 +214,12 @@ def start(operation: Operation) -> Guarded | None:
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "runoperation"]
     log_path = env().data_path / "logs" / "operations.log"
     return Guarded([*command, str(operation.pk)], environment=host_environment(), log=log_path)
+
+
+def end_unexpectedly(operation: Operation) -> None:
+    """Its child is gone: one that did not say how it ended, nor went back into the queue, failed."""
+    if not Operation.objects.filter(pk=operation.pk, state=OperationState.QUEUED).exists():
+        end(operation.pk, OperationState.FAILED, "The installer ended unexpectedly.")
 
 
 def end(operation_id: UUID, state: str, message: str) -> bool:
@@ -232,6 +265,7 @@ def clear_leftovers() -> None:
     known = {folder_name(name) for name in installations.values_list("target", flat=True)}
     going_on = installations.filter(state__in=OPEN)
     kept = {folder_name(name) for name in going_on.values_list("target", flat=True)}
+    _clear_backends()
     try:
         found = list((env().models_path / ".staging").iterdir())
     except OSError:  # there is none, or it is out of reach just now
@@ -239,3 +273,12 @@ def clear_leftovers() -> None:
     for folder in found:
         if folder.name in known - kept or folder.name.startswith(GONE):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_backends() -> None:
+    found = {}
+    for text in making():
+        with suppress(ValueError):
+            found[UUID(text)] = text
+    states = dict(Operation.objects.filter(pk__in=found).values_list("pk", "state"))
+    clear_away({found[pk]: state not in OPEN for pk, state in states.items()})

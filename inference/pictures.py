@@ -16,7 +16,9 @@ from core.fetch_addresses import FetchError
 from core.fetcher import Limits
 from core.pictures import MAX_BYTES, Pictures, name_of
 from inference.fetching import fetcher
-from inference.gallery import Shelf, shelves
+from inference.gallery import shelves
+from inference.gallery_schema import Entry
+from inference.shelves import Shelf
 
 log = logging.getLogger("gatehouse.pictures")
 ROUND_S, AT_ONCE = 30.0, 20
@@ -63,7 +65,7 @@ def fetch_due(stop: threading.Event | None = None) -> int:
     return len(due)
 
 
-def _named(read: list[Shelf]) -> list[str]:
+def _named(read: list[Shelf[Entry]]) -> list[str]:
     """The addresses of all icons and avatars, each once: one query."""
     icons = [entry.icon for shelf in read for entry in shelf.entries]
     avatars = User.objects.exclude(avatar_url="").values_list("avatar_url", flat=True)

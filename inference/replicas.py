@@ -4,14 +4,15 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 from accounts.runtime import env, generations
 from core.generations import ENGINES
 from inference.engine_limits import Limits
 from inference.log_files import LogWriter, log_folder
 from inference.models import Engine, EngineState, Model, says_most
-from inference.recipes import Recipe, recipes
-from inference.supervisor import Runner
+from inference.recipes import Recipe
+from inference.supervisor import DRAIN_LIMIT_S, Runner
 
 log = logging.getLogger("gatehouse.engine")
 IDLE_LOOK_S = 10.0
@@ -19,13 +20,15 @@ BUSY_GRACE_S = 10.0  # for a request that was ended to leave the engine
 CHANGED = 0.02  # a difference in memory that is worth a write
 Admits = Callable[[Runner], bool]
 ENDED = {EngineState.STOPPED, EngineState.FAILED}
+_variants = count(1)  # for sockets that no engine of this process has or had
 
 
 class Replicas:
     """A runner for each replica of a model; to whom owns it, it is as one runner.
 
     A replica that falls is its own runner's business, so the others serve on. One too many is
-    drained, one too few is started, while the model is loaded.
+    drained, one too few is started, while the model is loaded. While its backend is upgraded there is
+    one more `beside` them, and those that are `leaving` end their streams (`switching`).
     """
 
     def __init__(self, model: Model, recipe: Recipe, probes: ThreadPoolExecutor) -> None:
@@ -40,21 +43,76 @@ class Replicas:
         self._admits: Admits = lambda _: True
         self.limits = Limits()  # set anew by the owner whenever the settings may have changed
         self.runners: list[Runner] = []
+        self.beside: Runner | None = None
+        self.leaving: list[Runner] = []
         self.follow(model)
 
-    def follow(self, model: Model) -> None:
-        """Take over what an admin changed about the model; a running engine keeps its options."""
+    def follow(self, model: Model, recipe: Recipe | None = None) -> None:
+        """Take over what was changed about the model or its backend: `recipe` is the one that counts,
+        None where that stays. A running engine keeps what it was started with.
+        """
         if model.options != self.model.options:
             self.model = model
             self._remember(None)  # it was measured with others
         self.model = model
+        self._recipe = recipe or self._recipe
         for runner in self.runners:
-            runner.follow(model)
-        self._recipe = recipes().get(model.backend, self._recipe)
+            runner.follow(model, recipe or runner.recipe)
         for replica in range(len(self.runners), model.replicas):
-            self.runners.append(
-                Runner(model, self._recipe, self._probes, replica=replica, writer=self._writer)
-            )
+            self.runners.append(self._runner(replica, self._recipe))
+
+    def _runner(self, replica: int, recipe: Recipe, *, speaks: bool = True) -> Runner:
+        """A new one, with a socket of its own also where there is another of that number."""
+        is_second = any(each.replica == replica for each in self.everyone)
+        return Runner(
+            self.model,
+            recipe,
+            self._probes,
+            replica=replica,
+            writer=self._writer,
+            variant=next(_variants) if is_second else 0,
+            speaks=speaks,
+        )
+
+    def another(self, replica: int, recipe: Recipe) -> Runner:
+        """One that may take the place of the runner of that number; it says nothing until then."""
+        return self._runner(replica, recipe, speaks=False)
+
+    def begin_beside(self, new: Runner) -> None:
+        """Start one of `another`."""
+        self.beside = new
+        new.start()
+
+    def give_up_beside(self) -> None:
+        """It is not wanted any more; nobody was served by it."""
+        if self.beside is not None:
+            self.beside.stop()
+            self.beside = None
+
+    def take_over(self, limit_s: float) -> None:
+        """The one beside takes its place; the old one leaves with its last stream, or `limit_s` later."""
+        new, self.beside = self.beside, None
+        assert new is not None  # noqa: S101  # the caller has just looked
+        old, self.runners[new.replica] = self.runners[new.replica], new
+        new.take_over()
+        old.retire(limit_s)
+        self.leaving.append(old)
+
+    def runner(self, replica: int) -> Runner | None:
+        """That of this number, where there still is to be one."""
+        return self.runners[replica] if replica < self.model.replicas else None
+
+    def see_off(self) -> bool:
+        """Forget those that have left; whether there were any."""
+        before = len(self.leaving)
+        self.leaving = [runner for runner in self.leaving if runner.state not in ENDED]
+        return len(self.leaving) < before
+
+    @property
+    def everyone(self) -> list[Runner]:
+        """Every engine of the model that there is, also those of which the table says nothing."""
+        beside = [self.beside] if self.beside is not None else []
+        return [*self.runners, *beside, *self.leaving]
 
     @property
     def state(self) -> str:
@@ -64,7 +122,12 @@ class Replicas:
     @property
     def pids(self) -> set[int | None]:
         """The guardians'."""
-        return {runner.pid for runner in self.runners}
+        return {runner.pid for runner in self.everyone}
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody is served by any engine of it."""
+        return self.state in ENDED and not self.leaving
 
     @property
     def is_held(self) -> bool:
@@ -74,12 +137,12 @@ class Replicas:
     @property
     def is_loaded(self) -> bool:
         """Whether any engine of it takes memory."""
-        return any(runner.takes_memory for runner in self.runners)
+        return any(runner.takes_memory for runner in self.everyone)
 
     @property
     def is_leaving(self) -> bool:
         """Whether what it takes is about to be free."""
-        busy = [runner for runner in self.runners if runner.takes_memory]
+        busy = [runner for runner in self.everyone if runner.takes_memory]
         return bool(busy) and all(runner.state == EngineState.DRAINING for runner in busy)
 
     @property
@@ -89,7 +152,7 @@ class Replicas:
 
     def is_idle_since(self, moment: float) -> bool:
         """Whether all its engines told after `moment` that they have no request."""
-        states = {runner.state for runner in self.runners if runner.takes_memory}
+        states = {runner.state for runner in self.everyone if runner.takes_memory}
         return states <= {EngineState.READY, EngineState.WAITING} and all(
             runner.use.known_at >= moment and not runner.use.n_requests
             for runner in self.runners
@@ -142,7 +205,7 @@ class Replicas:
 
     def tick(self) -> None:
         now = time.monotonic()
-        for runner in self.runners:
+        for runner in self.everyone:
             runner.tick()
         self._fit_number()
         self._watch_idle(now)
@@ -180,7 +243,7 @@ class Replicas:
         if timeout_s is None and not self.model.pinned:
             timeout_s = self.limits.idle_s
         serving = [each for each in self.runners if each.state == EngineState.READY]
-        if timeout_s is None or not serving:
+        if timeout_s is None or not serving or self.beside is not None or self.leaving:
             return
         for runner in serving:
             runner.use.look(now, min(IDLE_LOOK_S, timeout_s / 2))
@@ -199,27 +262,34 @@ class Replicas:
         if self.limits.busy_s is None:
             return
         longest_s = self.limits.busy_s + max(BUSY_GRACE_S, 3 * self.limits.interval_s)
-        for runner in self.runners:
-            if runner.state == EngineState.READY:
+        for runner in (*self.runners, *self.leaving):
+            is_leaving = runner in self.leaving
+            if runner.state == EngineState.READY or is_leaving:
                 runner.use.look(now, self.limits.interval_s)
                 stuck_s = runner.use.known_at - runner.use.done_at
                 if runner.use.n_requests and stuck_s > longest_s:
-                    runner.start_over(f"it was busy for {stuck_s:.0f} s without ending a request")
+                    why = f"it was busy for {stuck_s:.0f} s without ending a request"
+                    (runner.stop if is_leaving else runner.start_over)(why)
 
     def drain(self, message: str, *, limit_s: float | None = None) -> None:
         """Stop once the callers it has are served; nobody new gets in."""
         self._is_wanted = False
+        self.give_up_beside()
         for runner in self.runners:
             if runner.state not in ENDED:
-                runner.drain(message, limit_s)
+                before = [each for each in self.leaving if each.replica == runner.replica]
+                runner.drain(message, limit_s, before)
+        for runner in self.leaving:
+            runner.hurry(DRAIN_LIMIT_S if limit_s is None else limit_s)
 
     def stop(self, message: str = "") -> None:
         """End the engines and say so; several end at the same time."""
         self._is_wanted = False
         self.ask_to_stop()
-        for runner in self.runners:
+        for runner in self.everyone:
             runner.stop(message)
+        self.beside, self.leaving = None, []
 
     def ask_to_stop(self) -> None:
-        for runner in self.runners:
+        for runner in self.everyone:
             runner.ask_to_stop()

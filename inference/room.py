@@ -196,7 +196,7 @@ class Room:
         for engines in self._loaded():
             if engines in without:
                 continue
-            for each in engines.runners:
+            for each in engines.everyone:
                 place = each.pool if each is not runner else None
                 if place in free and each.takes_memory:
                     free[place] -= self._need(each, place)

@@ -61,7 +61,7 @@ _ENGINES = [
 _LOGGING = _flags("enable_backend_logging", default=True)
 _GALLERIES = [
     SettingKey("galleries", Galleries, [], variable="galleries", from_env=_listed),
-    SettingKey("backend_galleries", Galleries, []),
+    SettingKey("backend_galleries", Galleries, [], variable="backend_galleries", from_env=_listed),
     *_flags("autoload_galleries", "autoload_backend_galleries", default=True),
 ]
 _AGENTS = [

@@ -7,27 +7,24 @@ counter tells the web workers. One thread owns it.
 import logging
 import re
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from django.utils import timezone
 
 from accounts.runtime import env, generations
-from accounts.runtime_settings.in_force import value
 from core.generations import ENGINES
 from core.redaction import redacted
-from inference.engine_defaults import added_environment, options_in_force, threads_in_force
-from inference.engine_output import EngineOutput
+from inference.engine_start import start_engine
 from inference.engine_use import Footprint, Use
 from inference.guarded import Guarded
-from inference.hardware import host_environment
 from inference.log_files import LogWriter, log_folder
 from inference.memory_need import needed_bytes
-from inference.models import Engine, EngineState, Model
-from inference.recipes import Recipe, RecipeError, command_line, engine_environment, recipes
-from inference.sockets import answers, read_metrics, socket_for
+from inference.models import SWITCHING, Engine, EngineState, Model
+from inference.recipes import Recipe, RecipeError
+from inference.sockets import At, address_of, answers, free_port, read_metrics, socket_for
 from usage.traces.rows import keep_load
 
 log = logging.getLogger("gatehouse.engine")
@@ -39,6 +36,7 @@ MISSES_ALLOWED = 5
 STEADY_S = 60.0
 # Every worker knows of a drain after 0.1 s and may be sending a last request then.
 DRAIN_LEAST_S, DRAIN_LIMIT_S, DRAIN_LOOK_S, END_LIMIT_S = 0.5, 60.0, 0.2, 10.0
+_DRAINS = "stopping once its callers are served"
 _PATHS = re.compile(r"(?:/[\w.@+-]+){2,}")
 
 
@@ -55,7 +53,7 @@ def fault_in(lines: list[str]) -> str:
     return _PATHS.sub("…", redacted(found)).strip()[-300:]  # callers see it
 
 
-def busy(path: Path) -> float | None:
+def busy(path: At) -> float | None:
     """How many requests an engine works on or has waiting; None where it does not answer."""
     found = read_metrics(path, timeout_s=2)
     if found is None:
@@ -67,6 +65,8 @@ class Runner:
     """One engine of a model. `tick` is called several times a second; `stop` ends it for good.
 
     `replica` is its number among the model's engines, which write their lines through one `writer`.
+    One that is to take the place of another of that number (`switching`) has a `variant` of its own
+    for its socket, and `speaks` in the table from when it takes over.
     """
 
     def __init__(
@@ -77,19 +77,25 @@ class Runner:
         *,
         replica: int = 0,
         writer: LogWriter | None = None,
+        variant: int = 0,
+        speaks: bool = True,
     ) -> None:
         self.name = model.name
         self.replica = replica
         self._model = model
-        self._recipe = recipe
+        self._recipe = self._next_recipe = recipe
         self._probes = probes
-        self._socket = socket_for(model.name, env().data_path, replica)
-        self.use = Use(self._socket, probes)
+        name = f"{model.name} {variant}" if variant else model.name  # no model's name has a space
+        self._socket = socket_for(name, env().data_path, replica)
+        self._at: At = self._socket
+        self._speaks = speaks
+        self.use = Use(lambda: self._at, probes)
         self.footprint = Footprint(probes, on_card=self.on_card)
         self.pool: int | None = None  # the budget that it counts in (inference.room)
         self.started_with: dict[str, Any] = {}  # the model's options when it was started
         self.card: int | None = None  # the card that it was given, where there are several
         self.is_held = False
+        self.is_switching = False  # it ended, to start again with another version of its backend
         self._engine: Guarded | None = None
         self._state = EngineState.STOPPED
         self._tries = 0
@@ -100,12 +106,19 @@ class Runner:
         self._drain: Future[float | None] | None = None
         self._drain_ends = self._drained_at = 0.0
         self._drain_message = ""
+        self._drain_after: Sequence[Runner] = ()
 
-    def follow(self, model: Model) -> None:
-        """Take over what an admin changed about the model; a running engine keeps its options."""
-        self._model = model
+    def follow(self, model: Model, recipe: Recipe) -> None:
+        """Take over what was changed about the model or its backend; a running engine keeps what it
+        was started with.
+        """
+        self._model, self._next_recipe = model, recipe
         if self._engine is None:
-            self._recipe = recipes().get(model.backend, self._recipe)
+            self._recipe = recipe
+
+    @property
+    def recipe(self) -> Recipe:
+        return self._recipe
 
     @property
     def state(self) -> str:
@@ -118,43 +131,29 @@ class Runner:
 
     def start(self) -> None:
         """Start the engine; one that its recipe has no command line for has failed at once."""
-        private = self._socket.parent
+        self._recipe = self._next_recipe
         self.is_held, self.started_with = False, self._model.options
         try:
-            for folder in (private / "home", private / "tmp"):
-                folder.mkdir(exist_ok=True, mode=0o700)
-            self._socket.unlink(missing_ok=True)
-            line = command_line(
+            self._at = free_port() if self._recipe.wants_port else self._socket
+            self._engine = start_engine(
+                self._model,
                 self._recipe,
-                python=self._recipe.python(env().backends_path),
-                model=Path(self._model.directory),
-                name=self.name,
-                socket=self._socket,
-                options=options_in_force(self._model, self._recipe),
-            )
-            environment = engine_environment(
-                self._recipe,
-                host_environment(),
-                private,
+                self._socket,
+                self._at,
                 card=self.card,
-                threads=threads_in_force(),
-            )
-            environment |= added_environment()
-            output = EngineOutput(
-                self._log,
-                keeps=lambda: bool(value("enable_backend_logging")),
+                writer=self._log,
                 replica=self.replica,
             )
-            self._engine = Guarded(line, environment=environment, log=output)
         except (RecipeError, OSError, ValueError) as exc:  # such as an argument that is too long
             why = str(exc)[:500] if isinstance(exc, RecipeError) else "its process cannot be made"
+            self.is_switching = False
             self._go(EngineState.FAILED, message=why, pid=None, address="")
             return
         self._since, self._misses, self._probe = time.monotonic(), 0, None
         self._go(
             EngineState.STARTING,
-            message="starting",
-            address=f"unix:{self._socket}",
+            message=SWITCHING if self.is_switching else "starting",
+            address=address_of(self._at),
             pid=self._engine.pid,
             tries=self._tries,
             started_at=timezone.now(),
@@ -173,9 +172,30 @@ class Runner:
         elif self._state == EngineState.WAITING:  # now, but its failed tries go on counting
             self.start()
 
+    def take_over(self) -> None:
+        """It is this one's turn: from now on the table has its address, and callers come here."""
+        self._speaks = True
+        moment = timezone.now()
+        self._go(
+            EngineState.READY,
+            message="",
+            address=address_of(self._at),
+            pid=self.pid,
+            tries=0,
+            started_at=moment,
+            ready_at=moment,
+            next_try_at=None,
+        )
+
+    def retire(self, limit_s: float) -> None:
+        """Another one has taken over: end quietly once the callers it has are served."""
+        self._speaks = False
+        self.drain("another version has taken over", limit_s)
+
     def _go(self, state: EngineState, **fields: Any) -> None:
         self._state = state
-        publish(self.name, self.replica, state=state, **fields)
+        if self._speaks:
+            publish(self.name, self.replica, state=state, **fields)
 
     def tick(self) -> None:
         now = time.monotonic()
@@ -205,7 +225,7 @@ class Runner:
         if self._probe is None and now - self._probed_at >= every:
             self._probed_at = now
             self._probe = self._probes.submit(
-                answers, self._socket, self._recipe.health, timeout_s=PROBE_TIMEOUT_S
+                answers, self._at, self._recipe.health, timeout_s=PROBE_TIMEOUT_S
             )
         if self._state == EngineState.STARTING and now - self._since > START_TIMEOUT_S:
             self._fell("the engine did not become ready in time")
@@ -213,7 +233,7 @@ class Runner:
     def _healthy(self, now: float) -> None:
         self._misses = 0
         if self._state == EngineState.STARTING:
-            self._ready_at = now
+            self._ready_at, self.is_switching = now, False
             self.use.begin(now)
             self.footprint.begin(now)
             self._go(EngineState.READY, message="", ready_at=timezone.now())
@@ -221,7 +241,7 @@ class Runner:
             log.info("%s is ready after %.0f s", self.name, now - self._since)
         elif self._tries and now - self._ready_at > STEADY_S:
             self._tries = 0
-            publish(self.name, self.replica, tries=0)
+            self._go(EngineState.READY, tries=0)
 
     def _trace_load(self, error: str = "") -> None:
         seconds = time.monotonic() - self._since
@@ -234,6 +254,7 @@ class Runner:
         if self._engine is not None:
             self._engine.stop()
             self._engine = None
+        self.is_switching = False
         self._tries += 1
         if self._tries >= MAX_TRIES:
             log.error("%s: gave up after %d tries: %s", self.name, self._tries, why)
@@ -274,9 +295,17 @@ class Runner:
             self._model, self._recipe, card_total=card_total
         )
 
-    def drain(self, message: str, limit_s: float | None = None) -> None:
-        """Stop once the callers it has are served, `DRAIN_LIMIT_S` at most; nobody new gets in."""
+    def drain(
+        self, message: str, limit_s: float | None = None, after: "Sequence[Runner]" = ()
+    ) -> None:
+        """Stop once the callers it has are served, `DRAIN_LIMIT_S` at most; nobody new gets in.
+
+        `after` are those that leave already and whose callers it speaks for, too.
+        """
         if self._state == EngineState.DRAINING:
+            if self._drain_message == SWITCHING != message:  # it does not come back
+                self._drain_message = message
+                self._go(EngineState.DRAINING, message=_DRAINS)
             return
         if self._state != EngineState.READY:
             self.stop(message)
@@ -284,8 +313,12 @@ class Runner:
         now = time.monotonic()
         self._since, self._drained_at = now, 0.0
         self._drain_ends = now + (DRAIN_LIMIT_S if limit_s is None else limit_s)
-        self._drain, self._drain_message = None, message
-        self._go(EngineState.DRAINING, message="stopping once its callers are served")
+        self._drain, self._drain_message, self._drain_after = None, message, after
+        self._go(EngineState.DRAINING, message=message if message == SWITCHING else _DRAINS)
+
+    def hurry(self, limit_s: float) -> None:
+        """One that drains has that long from now, at most."""
+        self._drain_ends = min(self._drain_ends, time.monotonic() + limit_s)
 
     def _watch_drain(self, now: float) -> None:
         """Look whether it is idle, ask it to end, and wait for that without holding up the others."""
@@ -304,10 +337,12 @@ class Runner:
             return True
         if now - self._since < DRAIN_LEAST_S:
             return False
+        if any(each.state == EngineState.DRAINING for each in self._drain_after):
+            return False
         if self._drain is None:
             if now - self._probed_at >= DRAIN_LOOK_S:
                 self._probed_at = now
-                self._drain = self._probes.submit(busy, self._socket)
+                self._drain = self._probes.submit(busy, self._at)
             return False
         if not self._drain.done():
             return False
@@ -320,14 +355,14 @@ class Runner:
             self._engine.stop()
             self._engine = None
         self._socket.unlink(missing_ok=True)
-        self.is_held = False
+        self.is_held, self.is_switching = False, message == SWITCHING
         self.footprint.bytes = 0
         if self._state != EngineState.FAILED:
             self._go(EngineState.STOPPED, message=message, pid=None, address="")
 
     def say(self, message: str) -> None:
         """Let its row say why it is not loaded."""
-        publish(self.name, self.replica, state=self._state, message=message)
+        self._go(self._state, message=message)
 
     def ask_to_stop(self) -> None:
         """So that several end at the same time; `stop` waits for each."""

@@ -6,6 +6,7 @@ from rest_framework.views import APIView
 from inference import pages
 from inference.api import (
     accounts,
+    backends,
     configuration,
     gallery,
     health,
@@ -136,6 +137,51 @@ MODELS: list[URLPattern] = [
     ),
     path("models/jobs", operations.JobsView.as_view(), name="models-jobs"),
     path("models/jobs/<str:job_id>", operations.JobStatusView.as_view(), name="models-job-status"),
+]
+
+BACKENDS: list[URLPattern] = [
+    path("api/backends", backends.BackendsView.as_view(), name="gallery-backends"),
+    path(
+        "api/backends/install/<path:backend_id>",
+        backends.InstallView.as_view(),
+        name="backends-install",
+    ),
+    path(
+        "api/backends/delete/<path:backend_id>",
+        backends.DeleteView.as_view(),
+        name="backends-delete",
+    ),
+    path(
+        "api/backends/install-external",
+        backends.ExternalView.as_view(),
+        name="backends-install-external",
+    ),
+    path("api/backends/job/<str:job_id>", operations.JobView.as_view(), name="backends-job"),
+    path(
+        "api/backends/system/delete/<path:name>",
+        backends.SystemDeleteView.as_view(),
+        name="backends-system-delete",
+    ),
+    path("api/backends/upgrades", backends.UpgradesView.as_view(), name="backends-upgrades"),
+    path(
+        "api/backends/upgrades/check",
+        backends.CheckUpgradesView.as_view(),
+        name="backends-upgrades-check",
+    ),
+    path(
+        "api/backends/upgrade/<path:name>", backends.UpgradeView.as_view(), name="backends-upgrade"
+    ),
+    path("backends", backends.InstalledView.as_view(), name="backends"),
+    path("backends/available", backends.AvailableView.as_view(), name="backends-available"),
+    path("backends/galleries", backends.GalleriesView.as_view(), name="backends-galleries"),
+    path("backends/apply", backends.ApplyView.as_view(), name="backends-apply"),
+    path("backends/delete/<path:name>", backends.RemoveView.as_view(), name="backends-remove"),
+    path("backends/jobs", backends.BackendJobsView.as_view(), name="backends-jobs"),
+    path(
+        "backends/jobs/<str:job_id>",
+        operations.JobStatusView.as_view(),
+        name="backends-job-status",
+    ),
 ]
 
 PAGES: list[URLPattern] = [

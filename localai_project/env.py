@@ -20,7 +20,7 @@ from pydantic_settings import SettingsConfigDict
 from core.addresses import is_address, is_private, own_addresses, split_address
 from core.attempts import Rate
 from core.durations import parse_duration
-from core.gallery_list import Galleries
+from core.gallery_list import Galleries, Pinned
 from core.keyring import MIN_SECRET_CHARS
 from localai_project.env_engines import CommaList, EngineEnv
 
@@ -100,6 +100,8 @@ class Env(EngineEnv):
     upload_limit: int = Field(15, ge=1, le=1024)
     web_workers: int = Field(0, ge=0, le=256)
     galleries: Galleries = None
+    backend_galleries: Galleries = None
+    external_backends: Pinned = {}
     fetch_allow: CommaList = []
     hf_endpoint: str = Field("https://huggingface.co", validation_alias="HF_ENDPOINT")
     hf_token: str = Field("", validation_alias="HF_TOKEN")

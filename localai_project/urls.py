@@ -30,6 +30,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *usage.PAGES,
     *inference.PAGES,
     *inference.MODELS,
+    *inference.BACKENDS,
     *inference.INFERENCE,
     *_OWN,
 ]

@@ -46,3 +46,45 @@ def test_r31_a_budget_that_is_none_stops_the_start_with_one_line(monkeypatch, na
         read_env()
     monkeypatch.setenv(name, "8GiB")
     assert "8GiB" in {read_env().ram_budget, read_env().vram_budget}
+
+
+def test_r03_the_galleries_of_backends_have_a_list_of_their_own(monkeypatch):
+    given = [{"name": "a", "url": "file:///srv/recipes"}]
+    monkeypatch.setenv("LOCALAI_BACKEND_GALLERIES", json.dumps(given))
+
+    assert read_env().backend_galleries == [GalleryAt(name="a", url="file:///srv/recipes")]
+    assert read_env().galleries is None
+    monkeypatch.setenv("LOCALAI_BACKEND_GALLERIES", "[1]")
+    with pytest.raises(SettingError, match="LOCALAI_BACKEND_GALLERIES"):
+        read_env()
+
+
+def test_r20_recipes_from_elsewhere_are_let_in_by_address_and_sha256(monkeypatch):
+    one, two = "a" * 64, "B" * 64
+    uri = "https://example.org/r.yaml?x=1"
+    monkeypatch.setenv("LOCALAI_EXTERNAL_BACKENDS", f"{uri}#{one}, {uri}#{two},file:///srv/r#{one}")
+
+    assert read_env().external_backends == {
+        uri: frozenset({one, two.lower()}),
+        "file:///srv/r": frozenset({one}),
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://example.org/r.yaml",
+        "https://example.org/r.yaml#abc",
+        "https://example.org/r.yaml#" + "g" * 64,
+        "#" + "a" * 64,
+        "oci://quay.io/x#" + "a" * 64,
+        "https://user:secret@example.org/r.yaml#" + "a" * 64,
+        "*",
+    ],
+)
+def test_r20_whatever_else_is_said_there_stops_the_start_with_one_line(monkeypatch, value):
+    monkeypatch.setenv("LOCALAI_EXTERNAL_BACKENDS", value)
+
+    with pytest.raises(SettingError, match="LOCALAI_EXTERNAL_BACKENDS: ") as caught:
+        read_env()
+    assert "\n" not in str(caught.value)

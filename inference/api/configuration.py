@@ -13,7 +13,8 @@ from core.envelopes import Family
 from core.errors import InvalidRequestError
 from core.strict_yaml import Document
 from inference import configuring, engine_requests, importing, model_configuration
-from inference.api.gallery import asker, request_key, started
+from inference.api.gallery import started
+from inference.api.gallery_requests import asker, idempotency_key
 from inference.configuring import Build, Changed
 from inference.gallery import local_name
 from inference.importing import wish_for_import, wish_for_uri
@@ -122,7 +123,7 @@ class ImportView(AccountView):
     def post(self, request: Request) -> Response:
         data, document = _body(request)
         wish = wish_for_import(data, document, asker(request))
-        job = importing.start(wish, key=request_key(request), by=_by(request))
+        job = importing.start(wish, key=idempotency_key(request), by=_by(request))
         said = {"success": True, "message": f"{wish.target} is being imported"}
         return Response(said | started(request, job))
 
@@ -134,7 +135,7 @@ class ImportUriView(AccountView):
 
     def post(self, request: Request) -> Response:
         wish = wish_for_uri(read_json(request._request), asker(request))  # noqa: SLF001
-        job = importing.start(wish, key=request_key(request), by=_by(request))
+        job = importing.start(wish, key=idempotency_key(request), by=_by(request))
         return Response(started(request, job))
 
 

@@ -3,35 +3,33 @@
 from typing import Any
 
 import psutil
-from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.audit import page_number
 from accounts.api.base import AccountView
-from accounts.audit import actor_of
 from accounts.runtime import env
 from core.declared import declares
 from core.drf import read_json
 from core.envelopes import Family
-from core.errors import GatehouseError, InvalidRequestError
 from core.sizes import shown_size
 from inference import operations
 from inference.api import answers
-from inference.gallery import Found, Shelf, every, shelves
-from inference.gallery_listing import MAX_ITEMS, MAX_PAGE, SORTS, Query, fits, search
+from inference.api.gallery_requests import (
+    asker,
+    base_url,
+    element_id,
+    gallery_query,
+    idempotency_key,
+    readable,
+)
+from inference.gallery import Found, every, shelves
+from inference.gallery_listing import fits, search
+from inference.gallery_schema import Entry
 from inference.models import Model, Operation
 from inference.pictures import icon_here, pictures
 from inference.recipes import recipes
+from inference.shelves import Shelf
 from inference.wanted_models import wish_for_deletion, wish_for_id, wish_in
-
-MAX_ID_CHARS, MAX_TERM_CHARS = 500, 200
-
-
-class GalleriesUnreadableError(GatehouseError):
-    """None of the galleries can be read (R-04)."""
-
-    status = 500
 
 
 class GalleryView(AccountView):
@@ -39,13 +37,13 @@ class GalleryView(AccountView):
 
     @declares("What could be installed", query=answers.GalleryQuery, answer=answers.GalleryPage)
     def get(self, request: Request) -> Response:
-        query = _query(request)
+        query = gallery_query(request)
         read = _readable()
         entries = every(read)
         here = dict(Model.objects.values_list("name", "size_bytes"))
         going = _under_way()
         page = search(entries, query, installed=set(here))
-        known, base = pictures().names(), base_url(request._request)  # noqa: SLF001
+        known, base = pictures().names(), base_url(request)
         memory = psutil.virtual_memory()
         ids = {each.id: going[each.entry.name] for each in entries if each.entry.name in going}
         body: dict[str, Any] = {
@@ -74,8 +72,8 @@ class InstallView(AccountView):
 
     @declares("Install a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
-        wish = wish_for_id(_id(model_id), asker(request))
-        job = operations.enqueue_once(wish, key=request_key(request))
+        wish = wish_for_id(element_id(model_id), asker(request))
+        job = operations.enqueue_once(wish, key=idempotency_key(request))
         return Response({"jobID": str(job.pk), "message": "Installation started"})
 
 
@@ -84,8 +82,8 @@ class DeleteView(AccountView):
 
     @declares("Delete a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
-        wish = wish_for_deletion(_id(model_id), asker(request))
-        job = operations.enqueue_once(wish, key=request_key(request))
+        wish = wish_for_deletion(element_id(model_id), asker(request))
+        job = operations.enqueue_once(wish, key=idempotency_key(request))
         return Response({"jobID": str(job.pk), "message": "Deletion started"})
 
 
@@ -104,7 +102,8 @@ class ApplyView(AccountView):
     )
     def post(self, request: Request) -> Response:
         wish = wish_in(read_json(request._request), asker(request))  # noqa: SLF001
-        return Response(started(request, operations.enqueue_once(wish, key=request_key(request))))
+        job = operations.enqueue_once(wish, key=idempotency_key(request))
+        return Response(started(request, job))
 
 
 class RemoveView(AccountView):
@@ -116,8 +115,9 @@ class RemoveView(AccountView):
         "Delete a model, by curl", headers=answers.Once, answer=answers.Applied, errors=(409,)
     )
     def post(self, request: Request, model_id: str) -> Response:
-        wish = wish_for_deletion(_id(model_id), asker(request))
-        return Response(started(request, operations.enqueue_once(wish, key=request_key(request))))
+        wish = wish_for_deletion(element_id(model_id), asker(request))
+        job = operations.enqueue_once(wish, key=idempotency_key(request))
+        return Response(started(request, job))
 
 
 class AvailableView(AccountView):
@@ -130,7 +130,7 @@ class AvailableView(AccountView):
         read = _readable()
         urls = {each.gallery.name: each.gallery.url for each in read}
         here = set(Model.objects.values_list("name", flat=True))
-        known, base = pictures().names(), base_url(request._request)  # noqa: SLF001
+        known, base = pictures().names(), base_url(request)
         rows = []
         for each in every(read):
             row = _metadata(each, urls, here) | _icons(each, known, base)
@@ -152,67 +152,14 @@ class GalleriesView(AccountView):
         return Response(listed)
 
 
-def _readable() -> list[Shelf]:
-    read = shelves()
-    if read and all(each.fault and not each.entries for each in read):
-        raise GalleriesUnreadableError("; ".join(each.fault for each in read)[:1000])
-    return read
-
-
-def _query(request: Request) -> Query:
-    """Raises InvalidRequestError that names the parameter."""
-    given = request.query_params
-    term = given.get("term", "").strip()
-    if len(term) > MAX_TERM_CHARS:
-        raise InvalidRequestError(f"term: at most {MAX_TERM_CHARS} characters", param="term")
-    tags = tuple(tag.strip() for tag in given.get("tag", "").split(",") if tag.strip())
-    return Query(
-        term=term,
-        tags=tags[:20],
-        backend=given.get("backend", ""),
-        fits={"true": True, "false": False, "": None}[
-            _one_of(given.get("fits", ""), "fits", ("", "true", "false"))
-        ],
-        sort=_one_of(given.get("sort") or "name", "sort", SORTS),
-        descending=_one_of(given.get("order") or "asc", "order", ("asc", "desc")) == "desc",
-        page=page_number(given.get("page", ""), "page", 1, 1, MAX_PAGE),
-        items=page_number(given.get("items", ""), "items", 9, 1, MAX_ITEMS),
-    )
-
-
-def _one_of(value: str, name: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        words = ", ".join(word for word in allowed if word)
-        raise InvalidRequestError(f"{name} must be one of {words}", param=name)
-    return value
-
-
-def _id(model_id: str) -> str:
-    if not model_id.strip() or len(model_id) > MAX_ID_CHARS:
-        raise InvalidRequestError("invalid model ID")
-    return model_id
-
-
-def asker(request: Request) -> str:
-    return actor_of(request._request).name  # noqa: SLF001  # DRF's own name
-
-
-def request_key(request: Request) -> str:
-    return request.headers.get("Idempotency-Key", "")
+def _readable() -> list[Shelf[Entry]]:
+    return readable(shelves())
 
 
 def started(request: Request, job: Operation) -> dict[str, Any]:
     """LocalAI's answer: the job, and where to ask about it (R-37)."""
-    status = f"{base_url(request._request)}/models/jobs/{job.pk}"  # noqa: SLF001  # DRF's own name
+    status = f"{base_url(request)}/models/jobs/{job.pk}"
     return {"uuid": str(job.pk), "status": status}
-
-
-def base_url(request: HttpRequest) -> str:
-    """LOCALAI_BASE_URL where set; else the host asked for, which the front has allowed (R-37)."""
-    if env().base_url:
-        return env().base_url
-    host = request.headers.get("host", "")
-    return f"{request.scheme}://{host}" if host else env().public_url
 
 
 def _under_way() -> dict[str, Operation]:

@@ -81,10 +81,11 @@ class JobsView(AccountView):
     """`GET /models/jobs`: the last operations on models, by id."""
 
     family: Family = "openai"
+    kind = operations.Kind.MODEL
 
     @declares("The last jobs", answer=dict[str, answers.JobStatus])
     def get(self, _request: Request) -> Response:
-        rows = Operation.objects.filter(kind=operations.Kind.MODEL).order_by("-created_at")
+        rows = Operation.objects.filter(kind=self.kind).order_by("-created_at")
         return Response({str(row.pk): _status(row) for row in rows[:MAX_JOBS]})
 
 

@@ -1,14 +1,24 @@
 """What several modules here need: a worker's parts under quotas, a place for models, a bad server."""
 
+import hashlib
 import time
 
 import pytest
 
 from accounts.runtime import env
 from core import fetcher as fetcher_module
+from core.gallery_list import GalleryAt
 from core.tests.hostile_server import Hostile
-from inference import model_install
+from inference import (
+    backend_work,
+    backends_here,
+    fetched_galleries,
+    model_install,
+    operation_work,
+)
+from inference.tests.offered_backends import GALLERY
 from inference.tests.rig import Rig
+from tests.stub_backend import Index
 from usage.quotas.limiter import Limiter, Terms
 from usage.quotas.local_counters import LocalCounters
 
@@ -46,6 +56,7 @@ def home(settings, tmp_path, server, monkeypatch):
     """An empty models path, with `server` as the hub and the one address inside that is let through."""
     monkeypatch.setattr(fetcher_module, "PAUSE_S", 0.01)
     monkeypatch.setattr(model_install, "MAX_BYTES", 16 * 1024 * 1024)
+    monkeypatch.setattr(operation_work, "value", lambda _name: False)  # no backend comes with it
     changed = {
         "models_path": tmp_path / "models",
         "backends_path": tmp_path / "backends",
@@ -56,3 +67,51 @@ def home(settings, tmp_path, server, monkeypatch):
     (tmp_path / "models").mkdir()
     settings.GATEHOUSE = env().model_copy(update=changed)
     return tmp_path / "models"
+
+
+@pytest.fixture
+def own_backends(settings, tmp_path, monkeypatch):
+    """Three recipes in a `file://` gallery that the environment lets in, and an empty backends path."""
+    file = tmp_path / "own.yaml"
+    file.write_text(GALLERY)
+    digest = hashlib.sha256(GALLERY.encode()).hexdigest()
+    changed = {
+        "backend_galleries": [GalleryAt(name="own", url=f"file://{file}")],
+        "external_backends": {f"file://{file}": frozenset({digest})},
+        "backends_path": tmp_path / "backends",
+        "data_path": tmp_path / "data",
+        "fetch_allow": ["127.0.0.0/8"],
+    }
+    settings.GATEHOUSE = env().model_copy(update=changed)
+    monkeypatch.setattr(backends_here, "REMEMBERED_S", 0)
+    fetched_galleries._failed.clear()
+    return tmp_path
+
+
+@pytest.fixture
+def index(monkeypatch):
+    one = Index("1.0", "2.0")
+    for name, value in one.for_pip.items():
+        monkeypatch.setenv(name, value)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def offer(home, settings, tmp_path, monkeypatch):
+    """Recipes in a gallery of ours, let in by the environment."""
+    monkeypatch.setattr(backends_here, "REMEMBERED_S", 0)
+    monkeypatch.setattr(backend_work, "QUIET_S", 0.1)
+
+    def use(*texts):
+        file = tmp_path / "own.yaml"
+        file.write_text("".join(texts))
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        uri = f"file://{file}"
+        changed = {
+            "backend_galleries": [GalleryAt(name="own", url=uri)],
+            "external_backends": {uri: frozenset({digest})},
+        }
+        settings.GATEHOUSE = env().model_copy(update=changed)
+
+    return use

@@ -5,7 +5,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-from inference import engine_process, engine_requests, supervisor
+from inference import engine_process, engine_requests, engine_rows, supervisor
 from inference.api import machine
 from inference.engine_process import EngineProcess
 from inference.recipes import Recipe
@@ -74,7 +74,7 @@ def use_fake_backend(settings, monkeypatch, tmp_path, recipe):
     installed.mkdir(parents=True)
     (installed / "installed").touch()
     paths["models_path"].mkdir()
-    for module in (engine_process, engine_requests, machine):
+    for module in (engine_process, engine_requests, engine_rows, machine):
         monkeypatch.setattr(module, "recipes", lambda: {"fake": recipe})
     monkeypatch.setattr(engine_process, "LOOK_S", 0.05)
     monkeypatch.setattr(supervisor, "BACKOFF_S", (0.05,) * 5)

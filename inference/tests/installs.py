@@ -2,10 +2,12 @@
 
 import hashlib
 
+from accounts.runtime import env
 from core.tests.hostile_server import BODY, says
 from inference import operations
 from inference.models import Model
 from inference.operation_work import work_off
+from inference.operations import Action, Kind, Wish
 from inference.wanted_models import wish_in
 
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -38,3 +40,17 @@ def file_at(server, body=BODY, name="model.bin"):
         "uri": f"{server.url}/{name}",
         "sha256": hashlib.sha256(body).hexdigest(),
     }
+
+
+def run_install(name="own@stub"):
+    wish = Wish(Kind.BACKEND, Action.INSTALL, name.rpartition("@")[2], name, "alice@example.org")
+    return finish(operations.enqueue(wish))
+
+
+def run_deletion(name="stub"):
+    return finish(operations.enqueue(Wish(Kind.BACKEND, Action.DELETE, name, name)))
+
+
+def environments():
+    found = env().backends_path.glob("[a-z]*/*")  # what is being removed begins with a dot
+    return sorted(path.name for path in found if path.is_dir())

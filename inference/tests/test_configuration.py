@@ -69,7 +69,7 @@ def test_r19_what_is_written_is_read_back(db, home):
         ("{", "line 1"),
     ],
 )  # fmt: skip
-def test_r10_a_faulty_configuration_names_line_and_key(text, said, monkeypatch):
+def test_r10_a_faulty_configuration_names_line_and_key(db, text, said, monkeypatch):
     monkeypatch.setattr(model_configuration, "recipe_name", lambda name: f"{name}-cpu")
     if said is None:
         read(text)

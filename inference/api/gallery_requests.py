@@ -1,0 +1,80 @@
+"""What the galleries of models and of backends read in a request alike."""
+
+from typing import TypeVar
+
+from rest_framework.request import Request
+
+from accounts.api.audit import page_number
+from accounts.audit import actor_of
+from accounts.runtime import env
+from core.errors import GatehouseError, InvalidRequestError
+from inference.gallery_listing import MAX_ITEMS, MAX_PAGE, SORTS, Query
+from inference.shelves import Shelf
+
+MAX_ID_CHARS, MAX_TERM_CHARS = 500, 200
+E = TypeVar("E")
+
+
+class GalleriesUnreadableError(GatehouseError):
+    """None of the galleries can be read (R-04)."""
+
+    status = 500
+
+
+def readable(read: list[Shelf[E]]) -> list[Shelf[E]]:
+    """The shelves, where at least one has entries or no fault. Raises GalleriesUnreadableError."""
+    if read and all(each.fault and not each.entries for each in read):
+        raise GalleriesUnreadableError("; ".join(each.fault for each in read)[:1000])
+    return read
+
+
+def gallery_query(request: Request) -> Query:
+    """What of a gallery is wanted. Raises InvalidRequestError that names the parameter."""
+    given = request.query_params
+    term = given.get("term", "").strip()
+    if len(term) > MAX_TERM_CHARS:
+        raise InvalidRequestError(f"term: at most {MAX_TERM_CHARS} characters", param="term")
+    tags = tuple(tag.strip() for tag in given.get("tag", "").split(",") if tag.strip())
+    return Query(
+        term=term,
+        tags=tags[:20],
+        backend=given.get("backend", ""),
+        fits={"true": True, "false": False, "": None}[
+            _one_of(given.get("fits", ""), "fits", ("", "true", "false"))
+        ],
+        sort=_one_of(given.get("sort") or "name", "sort", SORTS),
+        descending=_one_of(given.get("order") or "asc", "order", ("asc", "desc")) == "desc",
+        page=page_number(given.get("page", ""), "page", 1, 1, MAX_PAGE),
+        items=page_number(given.get("items", ""), "items", 9, 1, MAX_ITEMS),
+    )
+
+
+def _one_of(value: str, name: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        words = ", ".join(word for word in allowed if word)
+        raise InvalidRequestError(f"{name} must be one of {words}", param=name)
+    return value
+
+
+def element_id(given: str, kind: str = "model") -> str:
+    """`gallery@name` as the path has it. Raises InvalidRequestError."""
+    if not given.strip() or len(given) > MAX_ID_CHARS:
+        raise InvalidRequestError(f"invalid {kind} ID")
+    return given
+
+
+def asker(request: Request) -> str:
+    """Who asks, as it is kept with an operation."""
+    return actor_of(request._request).name  # noqa: SLF001  # DRF's own name
+
+
+def idempotency_key(request: Request) -> str:
+    return request.headers.get("Idempotency-Key", "")
+
+
+def base_url(request: Request) -> str:
+    """LOCALAI_BASE_URL where set; else the host asked for, which the front has allowed (R-37)."""
+    if env().base_url:
+        return env().base_url
+    host = request._request.headers.get("host", "")  # noqa: SLF001
+    return f"{request._request.scheme}://{host}" if host else env().public_url  # noqa: SLF001
