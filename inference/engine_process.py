@@ -152,7 +152,10 @@ class EngineProcess:
         """A model that is disabled, or about to be deleted, ends its callers first."""
         engines = self._models[name]
         is_there = Model.objects.filter(pk=name).exists()
-        if is_there and not engines.has_ended:
+        if not is_there:
+            for runner in engines.everyone:
+                runner.hush()
+        elif not engines.has_ended:
             engines.drain("the model is disabled", limit_s=LET_GO_LIMIT_S)
         if engines.has_ended or not is_there:
             self._drop(name)

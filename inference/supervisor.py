@@ -192,6 +192,10 @@ class Runner:
         self._speaks = False
         self.drain("another version has taken over", limit_s)
 
+    def hush(self) -> None:
+        """Its model is gone, so there is no row any more to say anything in."""
+        self._speaks = False
+
     def _go(self, state: EngineState, **fields: Any) -> None:
         self._state = state
         if self._speaks:

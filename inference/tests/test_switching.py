@@ -1,10 +1,8 @@
 """An upgrade of a backend: its engines go over to the new version, and nobody who is served is dropped."""
 
 import asyncio
-import json
-import threading
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 
 import httpx
@@ -17,84 +15,23 @@ from inference import engine_process, engine_rows, switching
 from inference.engine_facts import facts_of
 from inference.engine_rows import local_targets
 from inference.engine_table import EngineTable, Target
-from inference.models import SWITCHING, Engine, EngineState, Model
-from inference.tests.fake_backend import FALLS, backend, running_engine_process, use_fake_backend
-
-CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+from inference.models import SWITCHING, EngineState, Model
+from inference.tests.fake_backend import FALLS, backend
+from inference.tests.upgrades import (
+    CHAT,
+    engine,
+    loaded,
+    on_the_side,
+    row,
+    streaming,
+    until,
+    upgrader,
+)
 
 
 @pytest.fixture
 def upgrade(settings, monkeypatch, tmp_path):
-    """A loaded model whose backend may be upgraded: `to(recipe)` does what an installation ends with."""
-    old = backend()
-    use_fake_backend(settings, monkeypatch, tmp_path, old)
-
-    def to(recipe):
-        if recipe is not None:
-            folder = recipe.folder(tmp_path / "backends_path")
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "installed").touch()
-        found = {"fake": recipe} if recipe is not None else {}
-        for module in (engine_process, engine_rows):
-            monkeypatch.setattr(module, "recipes", lambda: found)
-
-    return to
-
-
-@contextmanager
-def loaded():
-    Model.objects.create(name="m", source="", backend="fake", directory="/x", load_at_start=True)
-    with running_engine_process() as process:
-        until(lambda: row().state == EngineState.READY)
-        yield process
-
-
-def on_the_side(process):
-    """The engines that the table says nothing of."""
-    return [each for m in process._models.values() for each in m.everyone if each not in m.runners]
-
-
-def row():
-    return Engine.objects.first() or Engine(state="none")
-
-
-def until(check, timeout_s=20):
-    deadline = time.monotonic() + timeout_s
-    while not (found := check()):
-        assert time.monotonic() < deadline, list(Engine.objects.values())
-        time.sleep(0.02)
-    return found
-
-
-def engine(address):
-    transport = httpx.HTTPTransport(uds=address.removeprefix("unix:"))
-    return httpx.Client(transport=transport, base_url="http://engine", timeout=30)
-
-
-@contextmanager
-def streaming(address, **stub):
-    """A stream of this engine in a thread; what it got is in the list when the block ends."""
-    got = []
-
-    def read():
-        body = {**CHAT, "stream": True, "stub": stub}
-        with (
-            suppress(httpx.HTTPError),
-            engine(address) as client,
-            client.stream("POST", "/v1/chat/completions", json=body) as answer,
-        ):
-            got.extend(answer.iter_lines())
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        yield got
-    finally:
-        thread.join(30)
-
-
-def texts(lines):
-    return [json.loads(x[6:]) for x in lines if x.startswith("data: {") and '"content"' in x]
+    return upgrader(settings, monkeypatch, tmp_path)
 
 
 @pytest.mark.django_db(transaction=True)
