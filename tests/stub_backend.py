@@ -49,9 +49,13 @@ class Index(Hostile):
         for version in (*versions, *slow):
             name, body = f"gatehouse_stub-{version}-py3-none-any.whl", wheel(version)
             links.append(f'<a href="/wheels/{name}">{name}</a>')
-            self.serve[f"/wheels/{name}"] = slowly(body) if version in slow else says(200, body)
+            self.serve[f"/wheels/{name}"] = (
+                slowly(body) if version in slow else says(200, body, connection="close")
+            )
         page = f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode()
-        self.serve["/simple/gatehouse-stub/"] = says(200, page, content_type="text/html")
+        self.serve["/simple/gatehouse-stub/"] = says(
+            200, page, content_type="text/html", connection="close"
+        )
         self.simple = f"{self.url}/simple"
 
     def offer(self, path, *recipes):
@@ -69,7 +73,7 @@ class Index(Hostile):
             "PIP_EXTRA_INDEX_URL": "",
             "PIP_FIND_LINKS": "",
             "PIP_NO_CACHE_DIR": "1",
-            "PIP_RETRIES": "0",
+            "PIP_RETRIES": "3",
         }
 
 

@@ -150,7 +150,9 @@ def test_an_index_of_its_own_is_asked_where_pips_has_nothing(index, offer, monke
         )
     )
 
-    assert run_install().state == OperationState.DONE
+    job = run_install()
+
+    assert (job.state, job.message) == (OperationState.DONE, "")
 
 
 def test_a_backend_that_no_gallery_has_fails_in_its_job(index, offer):
