@@ -291,6 +291,7 @@ class ModelObject(TypedDict):
     object: Literal["model"]
     created: int
     owned_by: str
+    root: NotRequired[Annotated[str, Field(description="Of an alias, the model it stands for.")]]
 
 
 class ModelObjects(TypedDict):
@@ -321,6 +322,8 @@ class ModelCapabilities(TypedDict):
     backend: str
     state: str
     disabled: bool
+    pinned: bool
+    aliases: list[str]
 
 
 class Capabilities(TypedDict):
