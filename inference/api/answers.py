@@ -299,10 +299,6 @@ class Monitored(TypedDict):
     memory: MonitoredMemory
 
 
-class ModelQuery(TypedDict):
-    model: NotRequired[Annotated[str, Field(max_length=255)]]
-
-
 class NamedModel(TypedDict):
     model: NotRequired[Annotated[str, Field(max_length=255)]]
 
