@@ -65,7 +65,7 @@ def test_r30_a_call_of_an_engine_is_a_trace_of_its_own(as_alice, write):
     """GET /api/backend-traces: what was asked of an engine; what never reached one is not there."""
     event_id = id_at(NOW)
     refused = [5.0, 0.0, 0.0, 0.0, 5.003, 0.0, 50, 0, 0]
-    write(traced(event_id=event_id, cid="cid-1"), traced(st=403, n=False, t=refused))
+    write(traced(event_id=event_id, cid="cid-1"), traced(st=403, n=False, tm=refused))
 
     (found,) = as_alice.get(ENGINES).json()
 
