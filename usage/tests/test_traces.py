@@ -266,8 +266,8 @@ def test_r12_a_summary_counts_by_twelfths(as_alice, write):
         write(traced(datetime.now(UTC) - timedelta(hours=hours), **more))
 
     for n in range(19):
-        at(0.1, t=[9.0, 0.0, 0.0, 0.0, 9.0 + n / 1000, 0.0, 0, 0, 0])
-    at(0.1, t=[9.0, 0.0, 0.0, 0.0, 9.9, 0.0, 0, 0, 0])
+        at(0.1, tm=[9.0, 0.0, 0.0, 0.0, 9.0 + n / 1000, 0.0, 0, 0, 0])
+    at(0.1, tm=[9.0, 0.0, 0.0, 0.0, 9.9, 0.0, 0, 0, 0])
     at(5.9, st=502, n=False)
     at(5.9, st=404, n=False)
     at(13, st=500)
