@@ -51,7 +51,11 @@ class Declaration:
 
 def declares(summary: str, **what: Any) -> Callable[[Method], Method]:
     """Mark a view's method, or a view that is a function, with its `Declaration`."""
-    declaration = Declaration(summary, **what)
+    return declared_as(Declaration(summary, **what))
+
+
+def declared_as(declaration: Declaration) -> Callable[[Method], Method]:
+    """The same with a declaration that stands elsewhere."""
 
     def mark(method: Method) -> Method:
         setattr(method, NAME, declaration)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 MAX_BYTES = 512 * 1024
 _NAME = re.compile(r"[0-9a-f]{64}")
-_KINDS = {"png": "image/png", "jpg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
+KINDS = {"png": "image/png", "jpg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
 _FAILED = "failed"
 
 
@@ -49,7 +49,7 @@ class Pictures:
         """The picture of that name, which may be any text."""
         if not _NAME.fullmatch(name):
             return None
-        for kind, content_type in _KINDS.items():
+        for kind, content_type in KINDS.items():
             try:
                 return Picture(content_type, (self._folder / f"{name}.{kind}").read_bytes())
             except FileNotFoundError:
@@ -75,7 +75,7 @@ class Pictures:
     def is_due(self, url: str, *, again_after_s: float) -> bool:
         """Whether to fetch it: it is not here, and did not fail just now."""
         name = name_of(url)
-        if any((self._folder / f"{name}.{kind}").exists() for kind in _KINDS):
+        if any((self._folder / f"{name}.{kind}").exists() for kind in KINDS):
             return False
         try:
             failed_at = (self._folder / f"{name}.{_FAILED}").stat().st_mtime

@@ -154,6 +154,11 @@ def _look(  # noqa: PLR0917
             )
 
 
+def _made(answer: Any) -> Any:
+    assert answer.is_success, f"{answer.request.url}: {answer.status_code} {answer.text[:300]}"
+    return answer.json()
+
+
 class Things:
     """Things that paths name: made anew for each operation that could change or delete them."""
 
@@ -187,11 +192,11 @@ class Things:
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         with self._server.client() as client:
-            return client.request(method, path, json=body).json()
+            return _made(client.request(method, path, json=body))
 
     def _session(self, method: str, path: str, body: Any = None) -> Any:
         with self._server.admin_browser() as browser:
-            return browser.request(method, path, json=body).json()
+            return _made(browser.request(method, path, json=body))
 
     def _user(self) -> str:
         self._count += 1

@@ -193,7 +193,7 @@ class Event:
         call, now = self._call, time.perf_counter()
         more = self._more
         if self._terms is not None:  # as it is: who reads it does the sums
-            more += b'"t":%b,' % orjson.dumps(
+            more += b'"tm":%b,' % orjson.dumps(
                 (
                     call.started,
                     self.sent_at,

@@ -118,11 +118,18 @@ def _given(declaration: Declaration, registry: ComponentRegistry) -> list[Schema
 
 
 def _body(declaration: Declaration, registry: ComponentRegistry) -> Schema:
-    schema = schema_of(declaration.body, registry)
-    content: Schema = {"schema": schema}
-    if declaration.body_example is not None:
-        content["examples"] = {"example": {"value": declaration.body_example}}
-    return {"required": _has_to_be_there(schema, registry), "content": {JSON: content}}
+    body, example = declaration.body, declaration.body_example
+    contents = body if isinstance(body, list) else [Content(JSON, body, example)]
+    kept = {each.media_type: _content(each, registry) for each in contents}
+    required = any(_has_to_be_there(each["schema"], registry) for each in kept.values())
+    return {"required": required, "content": kept}
+
+
+def _content(content: Content, registry: ComponentRegistry) -> Schema:
+    kept: Schema = {"schema": schema_of(content.shape, registry)}
+    if content.example is not None:
+        kept["examples"] = {"example": {"value": content.example}}
+    return kept
 
 
 def _has_to_be_there(schema: Schema, registry: ComponentRegistry) -> bool:
@@ -142,10 +149,7 @@ def _answer(
         if each is None:
             continue
         content = each if isinstance(each, Content) else Content(JSON, each, example)
-        kept: Schema = {"schema": schema_of(content.shape, registry)}
-        if content.example is not None:
-            kept["examples"] = {"example": {"value": content.example}}
-        response.setdefault("content", {})[content.media_type] = kept
+        response.setdefault("content", {})[content.media_type] = _content(content, registry)
     return response
 
 

@@ -29,6 +29,7 @@ FREE = {  # JSON that is somebody else's to define, by component or field
     "paths",
     "components",
     "input",
+    "schema",
 }
 
 

@@ -14,6 +14,7 @@ from accounts import invites, people
 from accounts.audit import CLI
 from accounts.models import Invite, Role, SignUpLock, Status, User
 from accounts.registration import Registration, Terms, register
+from accounts.runtime import stored_settings
 from accounts.social.arrival import arrive
 from accounts.social.identity import Identity, SignInRefusedError
 from core.errors import GatehouseError
@@ -34,6 +35,12 @@ def sign_up(i: int, *, who: int | None = None, code: str = "") -> User | None:
         return register(asked(person, invite_code=code), now=timezone.now(), by=CLI).user
     known = identity(person, ("github", "oidc")[i % 3 - 1])
     return arrive(known, Terms(invite_code=code), now=timezone.now(), by=CLI).user
+
+
+@pytest.fixture(autouse=True)
+def _with_settings():
+    """As in a server, they were read before anybody comes."""
+    stored_settings().fresh()
 
 
 def together(work: Callable[[int], Any]) -> list[Any]:

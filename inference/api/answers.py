@@ -113,6 +113,7 @@ class GalleryRow(TypedDict):
     name: str
     description: str
     icon: str
+    icon_source: str
     license: str
     urls: list[str]
     tags: list[str]
@@ -128,6 +129,8 @@ class GalleryRow(TypedDict):
     capabilities: list[str]
     fits: bool | None
     checked: Checked | None
+    size_on_disk: NotRequired[Bytes]
+    size_on_disk_display: NotRequired[str]
     estimated_size_bytes: NotRequired[Bytes]
     estimated_size_display: NotRequired[str]
 
@@ -196,6 +199,7 @@ class Available(TypedDict):
     license: NotRequired[str]
     urls: NotRequired[list[str]]
     icon: NotRequired[str]
+    icon_source: NotRequired[str]
     tags: NotRequired[list[str]]
     files: NotRequired[list[EntryFile]]
     size: NotRequired[str]
@@ -293,10 +297,6 @@ class Monitored(TypedDict):
 
     state: NotRequired[Literal[1, 2, -1]]
     memory: MonitoredMemory
-
-
-class ModelQuery(TypedDict):
-    model: NotRequired[Annotated[str, Field(max_length=255)]]
 
 
 class NamedModel(TypedDict):

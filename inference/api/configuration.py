@@ -8,11 +8,13 @@ from rest_framework.response import Response
 from accounts.api.base import AccountView
 from accounts.audit import Actor, actor_of
 from core import prefer
+from core.declared import declared_as
 from core.drf import read_body, read_json
 from core.envelopes import Family
 from core.errors import InvalidRequestError
 from core.strict_yaml import Document
 from inference import configuring, engine_requests, importing, model_configuration
+from inference.api import configuration_shapes as shapes
 from inference.api.gallery import started
 from inference.api.gallery_requests import asker, idempotency_key
 from inference.configuring import Build, Changed
@@ -47,9 +49,11 @@ class ConfigJsonView(AccountView):
     one.
     """
 
+    @declared_as(shapes.READ)
     def get(self, _request: Request, model: str) -> Response:
         return Response(as_data(of_row(configuring.find(model))))
 
+    @declared_as(shapes.PATCH)
     def patch(self, request: Request, model: str) -> Response:
         given = read_json(request._request)  # noqa: SLF001  # DRF's own name
         done = configuring.change(model, lambda before: _merged(before, given), by=_by(request))
@@ -59,12 +63,16 @@ class ConfigJsonView(AccountView):
 class EditView(AccountView):
     """`GET /api/models/edit/:name`: the same as YAML, for an editor."""
 
+    declared = shapes.EDIT
+
     def get(self, _request: Request, model: str) -> Response:
         return Response({"config": as_yaml(of_row(configuring.find(model))), "name": model})
 
 
 class SaveView(AccountView):
     """`POST /api/models/config/:id`: the whole configuration, YAML or JSON."""
+
+    declared = shapes.SAVE
 
     def post(self, request: Request, model: str) -> Response:
         name = local_name(model)
@@ -75,6 +83,7 @@ class SaveView(AccountView):
 class SaveEditedView(AccountView):
     """`POST /models/edit/:name`: the same, as the editor sends it."""
 
+    declared = shapes.SAVE_EDITED
     family: Family = "openai"
 
     def post(self, request: Request, model: str) -> Response:
@@ -85,6 +94,7 @@ class SaveEditedView(AccountView):
 class ToggleStateView(AccountView):
     """`PUT /models/toggle-state/:name/{enable,disable}` (R-15): a disabled model serves nobody."""
 
+    declared = shapes.TOGGLE_STATE
     family: Family = "openai"
 
     def put(self, request: Request, model: str, action: str) -> Response:
@@ -96,6 +106,7 @@ class ToggleStateView(AccountView):
 class TogglePinnedView(AccountView):
     """`PUT /models/toggle-pinned/:name/{pin,unpin}` (R-15): a pinned model is never evicted."""
 
+    declared = shapes.TOGGLE_PINNED
     family: Family = "openai"
 
     def put(self, request: Request, model: str, action: str) -> Response:
@@ -107,6 +118,7 @@ class TogglePinnedView(AccountView):
 class ReloadView(AccountView):
     """`POST /models/reload`: takes over what was changed in files; nothing where one is faulty."""
 
+    declared = shapes.RELOAD
     family: Family = "openai"
 
     def post(self, request: Request) -> Response:
@@ -118,6 +130,7 @@ class ReloadView(AccountView):
 class ImportView(AccountView):
     """`POST /models/import`: a configuration, and the files to fetch or those that are there."""
 
+    declared = shapes.IMPORT
     family: Family = "openai"
 
     def post(self, request: Request) -> Response:
@@ -131,6 +144,7 @@ class ImportView(AccountView):
 class ImportUriView(AccountView):
     """`POST /models/import-uri {uri, preferences}` (R-17)."""
 
+    declared = shapes.IMPORT_URI
     family: Family = "openai"
 
     def post(self, request: Request) -> Response:
@@ -142,6 +156,8 @@ class ImportUriView(AccountView):
 class AliasesView(AccountView):
     """`GET /api/aliases`: which other names there are, and what they stand for: one query."""
 
+    declared = shapes.ALIASES
+
     def get(self, _request: Request) -> Response:
         rows = ModelAlias.objects.order_by("name").values_list("name", "model_id")
         return Response({"aliases": [{"name": name, "model": model} for name, model in rows]})
@@ -149,6 +165,8 @@ class AliasesView(AccountView):
 
 class ConfigMetadataView(AccountView):
     """`GET /api/models/config-metadata`: the schema and the backends' options, for a form."""
+
+    declared = shapes.METADATA
 
     def get(self, _request: Request) -> Response:
         return Response(model_configuration.described())

@@ -80,7 +80,7 @@ class MonitorView(MachineView):
     """`GET /backend/monitor?model=` (or `{"model"}` as the body): one engine's state and memory."""
 
     @declares(
-        "How one engine stands", query=answers.ModelQuery, answer=answers.Monitored, errors=(404,)
+        "How one engine stands", query=answers.NamedModel, answer=answers.Monitored, errors=(404,)
     )
     def get(self, request: Request) -> Response:
         engine = engine_requests.loaded_engine(named_model(request))
@@ -112,7 +112,7 @@ class ShutdownView(MachineView):
 
     @declares(
         "Stop an engine",
-        query=answers.ModelQuery,
+        query=answers.NamedModel,
         headers=answers.Prefer,
         body=answers.NamedModel,
         body_example={"model": "smollm2-135m-instruct"},
@@ -136,7 +136,7 @@ class LoadView(MachineView):
 
     @declares(
         "Load a model",
-        query=answers.ModelQuery,
+        query=answers.NamedModel,
         headers=answers.Prefer,
         body=answers.NamedModel,
         body_example={"model": "smollm2-135m-instruct"},

@@ -4,7 +4,9 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from accounts.api.base import AccountView
+from core.declared import Content, declares
 from core.errors import NotFoundError
+from core.pictures import KINDS
 from inference.pictures import pictures
 
 # Whatever a browser might take it for, it can do nothing.
@@ -19,6 +21,11 @@ HEADERS = {
 class PictureView(AccountView):
     """404 for what is not here, which pages show as initials; no query, and nothing is fetched."""
 
+    @declares(
+        "A picture that was fetched before",
+        answer=[Content(kind) for kind in KINDS.values()],
+        errors=(404,),
+    )
     def get(self, _request: Request, name: str) -> HttpResponse:
         found = pictures().find(name)
         if found is None:

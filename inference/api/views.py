@@ -17,7 +17,7 @@ from core.declared import Declaration, declares
 from core.envelopes import Family
 from core.errors import NotFoundError
 from inference import handlers, stored_responses
-from inference.api import dialects
+from inference.api import declarations, dialects
 from inference.api.adapter import Work, serve
 from inference.capabilities import serve_capabilities
 from inference.endpoints import ENDPOINTS
@@ -55,28 +55,28 @@ class ChatCompletionsView(InferenceView):
     """`POST /v1/chat/completions`."""
 
     endpoint = "chat-completions"
-    declared = dialects.CHAT
+    declared = declarations.CHAT
 
 
 class CompletionsView(InferenceView):
     """`POST /v1/completions`."""
 
     endpoint = "completions"
-    declared = dialects.COMPLETION
+    declared = declarations.COMPLETION
 
 
 class EmbeddingsView(InferenceView):
     """`POST /v1/embeddings`."""
 
     endpoint = "embeddings"
-    declared = dialects.EMBEDDINGS
+    declared = declarations.EMBEDDINGS
 
 
 class MessagesView(InferenceView):
     """`POST /v1/messages` (Anthropic)."""
 
     endpoint = "messages"
-    declared = dialects.MESSAGES
+    declared = declarations.MESSAGES
     family: Family = "anthropic"
 
 
@@ -84,7 +84,7 @@ class CountTokensView(InferenceView):
     """`POST /v1/messages/count_tokens` (Anthropic)."""
 
     endpoint = "messages-count-tokens"
-    declared = dialects.COUNT_TOKENS
+    declared = declarations.COUNT_TOKENS
     family: Family = "anthropic"
 
 
@@ -92,7 +92,7 @@ class ResponsesView(InferenceView):
     """`POST /v1/responses`."""
 
     endpoint = "responses"
-    declared = dialects.RESPONSES
+    declared = declarations.RESPONSES
     family: Family = "responses"
 
 
@@ -100,14 +100,14 @@ class TokenizeView(InferenceView):
     """`POST /v1/tokenize`."""
 
     endpoint = "tokenize"
-    declared = dialects.TOKENIZE
+    declared = declarations.TOKENIZE
 
 
 class DetokenizeView(InferenceView):
     """`POST /v1/detokenize`."""
 
     endpoint = "detokenize"
-    declared = dialects.DETOKENIZE
+    declared = declarations.DETOKENIZE
 
 
 class ModelsView(LaneView):

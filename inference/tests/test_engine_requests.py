@@ -11,7 +11,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from inference import supervisor
+from inference import engine_start, supervisor
 from inference.models import Engine, EngineState, Model
 from inference.sockets import socket_folder, socket_for
 from inference.tests.fake_backend import FALLS, backend, running_engine_process, use_fake_backend
@@ -93,7 +93,7 @@ def test_an_engine_whose_process_cannot_be_made_fails_alone(as_alice, start, mon
 
     with start():
         with monkeypatch.context() as patch:
-            patch.setattr(supervisor, "Guarded", too_long)
+            patch.setattr(engine_start, "Guarded", too_long)
             assert as_alice.post(LOAD, NAMED).status_code == 503
             assert state() == EngineState.FAILED
         assert as_alice.post(LOAD, NAMED).status_code == 200

@@ -103,7 +103,7 @@ def test_r30_time_in_line_is_told_apart(tmp_path, stub):
             *(handlers.infer(*call, rig.runtime, ENDPOINTS["chat-completions"]) for call in calls)
         )
         await rig.runtime.finish()
-        return sorted(event["t"][5] for event in rig.events())
+        return sorted(event["tm"][5] for event in rig.events())
 
     first, second = asyncio.run(two())
     assert first == 0

@@ -25,7 +25,8 @@ def server(tmp_path_factory):
     one.stop()
 
 
-def test_an_admin_with_curl_installs_asks_and_deletes(server):
+def test_an_admin_with_curl_installs_asks_reads_unloads_and_deletes(server):
+    """The "Done when" of the machine room: R-12, R-13, R-14, R-16."""
     models = server.folder / "models"
     head, lines = lines_of_the_docs()
     head = head.replace("http://localhost:8080", server.url)
@@ -41,13 +42,22 @@ def test_an_admin_with_curl_installs_asks_and_deletes(server):
         assert not [row for row in listed if "error" in row], listed
         return not listed
 
-    search, install, operations, embed, delete = lines
+    search, install, operations, embed, log, traces, shutdown, delete = lines
     assert [row["name"] for row in run(search)["models"]] == [EMBEDDINGS]
     assert run(install)["message"] == "Installation started"
     server.until(is_quiet, 300)
     assert (models / EMBEDDINGS / "config.json").exists()
     answer = server.until(lambda: run(embed).get("data"), 240)
     assert len(answer[0]["embedding"]) == 384
+
+    said = run(log)
+    assert any("/v1/embeddings" in line["text"] for line in said), said[-5:]
+    assert [line["seq"] for line in said] == sorted(line["seq"] for line in said)
+    trace = run(traces)[-1]
+    assert (trace["model"], trace["response"]["status"]) == (EMBEDDINGS, 200)
+    assert trace["prompt_tokens"] == run(embed)["usage"]["prompt_tokens"] > 0
+    assert run(shutdown) == {"message": "model stopped"}
+    server.until(lambda: server.processes("vllm") == [], 10)
     job = run(delete)["uuid"]
     with server.client() as client:
         server.until(lambda: client.get(f"/models/jobs/{job}").json()["processed"], 90)

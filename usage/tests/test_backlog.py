@@ -6,11 +6,15 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 
+from core.call import Call
+from core.principal import Principal
 from usage.backlog import backlog
 from usage.journal.lines import FINAL
 from usage.journal.segments import read_from, segments
 from usage.journal.writer import Journal
+from usage.metering import Meter
 from usage.tests.books import admit, id_at
+from usage.traces.terms import TraceTerms
 
 
 @pytest.fixture
@@ -63,3 +67,13 @@ def test_what_was_set_aside_is_told(tmp_path):
     (tmp_path / "rejected").write_bytes(b"x" * 77)
 
     assert backlog(tmp_path, {}).rejected_bytes == 77
+
+
+def test_a_request_with_a_trace_waits_as_any_other(tmp_path, journal):
+    call = Call(method="POST", path="/", query=b"", headers={}, receive=None, client="")
+    call.principal = Principal("u", "n", "e", "user", "web")
+    meter = Meter(journal)
+    meter.traces = TraceTerms()
+    meter.admit(call, endpoint="e", model="m", served_model="m").settle(200)
+
+    assert 0 <= backlog(tmp_path, {}).oldest_s < 5

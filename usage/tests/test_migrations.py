@@ -1,12 +1,13 @@
 """An update from the first version carries its events over, with the sums they should have, and back."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from usage import books
+from usage import books, migrations
 from usage.drain import drain
 from usage.journal.lines import encode
 from usage.models import UsageEvent
@@ -15,6 +16,9 @@ from usage.reports.windows import window_between
 from usage.tests.books import id_at
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+
+
+LATEST = max(path.stem for path in Path(migrations.__file__).parent.glob("0*.py"))
 
 
 def migrate(name):
@@ -51,7 +55,7 @@ def test_events_of_the_first_version_are_carried_over_and_back(folder):
         rows_of_the_first_version(old, now)
         before = sorted(old.objects.values_list("pk", "user_id", "prompt_tokens", "correlation_id"))
 
-        migrate("0002_ledger")
+        migrate(LATEST)
 
         counted = [i for i in range(30) if i % 5]
         (total,) = ask(Question(window_between("", "", "none", now), [], Filters()))
@@ -62,7 +66,7 @@ def test_events_of_the_first_version_are_carried_over_and_back(folder):
         after = sorted(old.objects.values_list("pk", "user_id", "prompt_tokens", "correlation_id"))
         assert after == before
     finally:
-        migrate("0002_ledger")
+        migrate(LATEST)
         UsageEvent.objects.all().delete()
 
 

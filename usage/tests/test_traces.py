@@ -65,7 +65,7 @@ def test_r30_a_call_of_an_engine_is_a_trace_of_its_own(as_alice, write):
     """GET /api/backend-traces: what was asked of an engine; what never reached one is not there."""
     event_id = id_at(NOW)
     refused = [5.0, 0.0, 0.0, 0.0, 5.003, 0.0, 50, 0, 0]
-    write(traced(event_id=event_id, cid="cid-1"), traced(st=403, n=False, t=refused))
+    write(traced(event_id=event_id, cid="cid-1"), traced(st=403, n=False, tm=refused))
 
     (found,) = as_alice.get(ENGINES).json()
 
@@ -266,8 +266,8 @@ def test_r12_a_summary_counts_by_twelfths(as_alice, write):
         write(traced(datetime.now(UTC) - timedelta(hours=hours), **more))
 
     for n in range(19):
-        at(0.1, t=[9.0, 0.0, 0.0, 0.0, 9.0 + n / 1000, 0.0, 0, 0, 0])
-    at(0.1, t=[9.0, 0.0, 0.0, 0.0, 9.9, 0.0, 0, 0, 0])
+        at(0.1, tm=[9.0, 0.0, 0.0, 0.0, 9.0 + n / 1000, 0.0, 0, 0, 0])
+    at(0.1, tm=[9.0, 0.0, 0.0, 0.0, 9.9, 0.0, 0, 0, 0])
     at(5.9, st=502, n=False)
     at(5.9, st=404, n=False)
     at(13, st=500)

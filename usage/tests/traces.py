@@ -18,7 +18,7 @@ TIMES = [100.0, 100.003, 100.033, 100.073, 100.0755, 0.002, 120, 340, 200]
 
 def traced(at=NOW, **more):
     """A traced request: 1 ms at the gate, 2 in line, 30 to the first byte, 40 of stream, 2.5 to settle."""
-    fields = {"be": "vllm", "ci": "192.0.2.7", "ua": "curl/8", "t": TIMES, "sse": True}
+    fields = {"be": "vllm", "ci": "192.0.2.7", "ua": "curl/8", "tm": TIMES, "sse": True}
     return record(event_id=more.pop("event_id", None) or id_at(at), **{**fields, **more})
 
 

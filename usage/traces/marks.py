@@ -67,7 +67,7 @@ def is_traced(record: Record) -> bool:
 
 def marks_of(record: Record) -> Marks:
     """Raises TypeError, ValueError, OverflowError or AttributeError for what no meter wrote."""
-    given = record.get("t")
+    given = record.get("tm")
     if given is None:  # what a worker that died left behind
         ended = int(record.get("d", 0)) / 1000
         given = [0.0, 0.0, 0.0, 0.0, ended, 0.0, 0, 0, 0]
@@ -101,7 +101,7 @@ def _us(seconds: float) -> int:
 
 def _why(record: Record) -> str:
     status = record.get("st", 500)
-    if "t" not in record:
+    if "tm" not in record:
         return ENDED
     if status == 499:
         return GONE
