@@ -276,7 +276,9 @@ class Replicas:
         self._is_wanted = False
         self.give_up_beside()
         for runner in self.runners:
-            if runner.state not in ENDED:
+            if runner.is_switching and runner.state == EngineState.STOPPED:
+                runner.stop(message)  # nobody has to wait for it to come back
+            elif runner.state not in ENDED:
                 before = [each for each in self.leaving if each.replica == runner.replica]
                 runner.drain(message, limit_s, before)
         for runner in self.leaving:

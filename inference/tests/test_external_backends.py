@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 import uuid
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from accounts.audit import CLI
 from accounts.runtime import env
 from accounts.runtime_settings import store
-from core.tests.hostile_server import says
-from inference import operations
+from core.gallery_list import GalleryAt
+from core.tests.hostile_server import answer, says
+from inference import backend_galleries, operations
 from inference.engine_rows import local_targets
 from inference.gallery_schema import Entry
 from inference.models import Operation, OperationState
@@ -117,6 +119,26 @@ def test_r03_galleries_of_backends_while_the_server_runs(as_alice, own_backends,
     assert as_alice.get("/backends").json()[0]["Name"] == "stub"
     store.change({"backend_galleries": []}, by=CLI)
     assert names(as_alice) == ["vllm", "vllm-cpu"]
+
+
+def test_r04_galleries_of_backends_elsewhere_are_asked_at_the_same_time(
+    db, own_backends, server, settings
+):
+    both_asked = threading.Barrier(2, timeout=5)
+
+    def once_both_are_asked(connection, _head):
+        both_asked.wait()
+        connection.sendall(answer(200, recipe("1.0").encode()))
+
+    server.serve |= {"/one": once_both_are_asked, "/two": once_both_are_asked}
+    use(
+        settings,
+        backend_galleries=[GalleryAt(name=n, url=f"{server.url}/{n}") for n in ("one", "two")],
+    )
+
+    found = backend_galleries.every(backend_galleries.shelves())
+
+    assert [each.id for each in found] == ["one@stub", "two@stub"]
 
 
 def test_a_model_may_name_a_backend_by_its_tag_or_alias(own_backends):

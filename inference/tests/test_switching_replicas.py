@@ -293,3 +293,24 @@ def test_r33_a_stuck_stream_of_the_version_before_is_ended_by_the_busy_watchdog(
             monkeypatch.setattr(engine_process, "limits_in_force", lambda: limits)
             until(lambda: alive([before.pid]) == [])
         assert row().state == "ready"
+
+
+def test_r33_who_is_unloaded_while_it_is_to_start_anew_holds_nobody_and_stays_down(
+    upgrade, room_for
+):
+    room_for(1)
+    with loaded(memory_bytes=100 * MB):
+        before = row()
+        with streaming(before.address, tokens=10, tick=0.2) as got:
+            time.sleep(0.3)
+            upgrade(SECOND)
+            until(lambda: row().message == SWITCHING)
+            Model.objects.update(unload_asked_at=timezone.now())
+            until(lambda: row().message != SWITCHING)
+        assert "data: [DONE]" in got
+        until(lambda: row().state == "stopped")
+        time.sleep(0.5)
+        (target,) = local_targets([])
+        assert (row().state, target.hold_s, alive([before.pid])) == ("stopped", 0, [])
+        Model.objects.update(wanted_at=timezone.now())
+        until(lambda: row().state == "ready")
