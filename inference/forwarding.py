@@ -134,6 +134,8 @@ async def _reach_one_of_several(
             status = response.status
             response.close()
         _give_up(exchange, desk, status)
+        if engines.targets.get(target.name) is not target:  # what is known now is not that any more
+            return None
     return None
 
 

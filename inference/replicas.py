@@ -44,6 +44,7 @@ class Replicas:
         self.limits = Limits()  # set anew by the owner whenever the settings may have changed
         self.runners: list[Runner] = []
         self.beside: Runner | None = None
+        self.before: Recipe | None = None  # what the one had whose place that is to take
         self.leaving: list[Runner] = []
         self.follow(model)
 
@@ -80,18 +81,18 @@ class Replicas:
 
     def begin_beside(self, new: Runner) -> None:
         """Start one of `another`."""
-        self.beside = new
+        self.beside, self.before = new, self.runners[new.replica].recipe
         new.start()
 
     def give_up_beside(self) -> None:
         """It is not wanted any more; nobody was served by it."""
         if self.beside is not None:
             self.beside.stop()
-            self.beside = None
+            self.beside = self.before = None
 
     def take_over(self, limit_s: float) -> None:
         """The one beside takes its place; the old one leaves with its last stream, or `limit_s` later."""
-        new, self.beside = self.beside, None
+        new, self.beside, self.before = self.beside, None, None
         assert new is not None  # noqa: S101  # the caller has just looked
         old, self.runners[new.replica] = self.runners[new.replica], new
         new.take_over()
@@ -290,7 +291,7 @@ class Replicas:
         self.ask_to_stop()
         for runner in self.everyone:
             runner.stop(message)
-        self.beside, self.leaving = None, []
+        self.beside, self.before, self.leaving = None, None, []
 
     def ask_to_stop(self) -> None:
         for runner in self.everyone:

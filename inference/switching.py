@@ -93,8 +93,11 @@ class Switches:
             engines.take_over(RETIRE_LIMIT_S)
             log.info("%s: version %s has taken over", engines.name, new.recipe.version)
         elif new.state != EngineState.STARTING:
+            before = (
+                engines.before or old.recipe
+            )  # it may have fallen meanwhile, and follow the new one
             engines.give_up_beside()
-            self._refuse(engines, old, new.recipe, old.recipe)
+            self._refuse(engines, old, new.recipe, before)
 
     def _watch_in_place(self, runner: Runner, before: Recipe) -> None:
         engines = self._models.get(runner.name)
@@ -123,8 +126,8 @@ class Switches:
     def tidy(self) -> None:
         """Remove versions that were replaced and that no engine of ours has any more."""
         had = [each.recipe for engines in self._models.values() for each in engines.everyone]
-        in_use = {(each.name, each.digest) for each in (*had, *self._in_place.values())}
-        remove_replaced(in_use)
+        had += [each.before for each in self._models.values() if each.before is not None]
+        remove_replaced({(each.name, each.digest) for each in (*had, *self._in_place.values())})
 
 
 def has_room_beside(runner: Runner, card: int | None = None) -> bool:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.runtime import env, generations
 from core.errors import GatehouseError
-from inference import engine_process, replicas
+from inference import engine_process, replicas, supervisor
 from inference.api.adapter import want_model, with_database
 from inference.endpoints import ENDPOINTS
 from inference.engine_limits import Limits
@@ -185,6 +185,25 @@ def test_r33_a_refused_version_leaves_every_replica_as_it_was(upgrade, tmp_path)
         assert on_the_side(process) == []
         assert all(each.recipe == backend() for each in process._models["m"].runners)
         current = backend().folder(env().backends_path).parent / "current"
+        assert current.read_text() == backend().digest
+
+
+def test_r33_one_that_falls_while_the_new_version_tries_comes_back_as_it_was(upgrade, monkeypatch):
+    """The old one is killed before the new version falls, and would have come back with that."""
+    monkeypatch.setattr(supervisor, "BACKOFF_S", (1.5,) * 5)
+    slowly = f"import time; time.sleep(1); {FALLS}"
+    with loaded() as process:
+        before = row()
+        upgrade(replace(backend(slowly), version="2", digest="e"))
+        until(lambda: on_the_side(process))
+        psutil.Process(before.pid).kill()
+        until(lambda: row().state == "waiting")
+
+        until(lambda: row().state == "ready")
+
+        (runner,) = process._models["m"].runners
+        assert runner.recipe == backend()
+        current = runner.recipe.folder(env().backends_path).parent / "current"
         assert current.read_text() == backend().digest
 
 
