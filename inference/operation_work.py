@@ -18,7 +18,7 @@ from inference.deleting import delete_model
 from inference.gallery import Found, find
 from inference.hardware import hardware
 from inference.installing import InstallError
-from inference.model_configuration import Configuration
+from inference.model_configuration import Configuration, recipe_name
 from inference.model_folders import model_folder
 from inference.model_install import Installed, NotPreparedError, install_model, installed
 from inference.models import Model, Operation, OperationState
@@ -149,6 +149,7 @@ def _install(operation: Operation, report: Progress) -> None:
         configuration = Configuration.model_validate(details["configuration"])
         if "entry" not in details:
             refuse_taken(configuration.name, configuration.aliases)
+            bring_backend(recipe_name(configuration.backend), asked_by=operation.asked_by)
             adopt(configuration, report)
             return
     found = wanted(operation)

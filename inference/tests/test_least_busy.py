@@ -227,3 +227,31 @@ async def test_who_waits_for_a_model_that_then_is_not_loaded_asks_for_it(tmp_pat
     assert (await task)[0] == 200
     assert rig.wanted == ["m"]
     await rig.runtime.finish()
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_r33_who_stands_in_line_goes_over_when_all_replicas_were_replaced(
+    make_rig, stubs, several
+):
+    """An upgrade: neither of the addresses that they knew is there any more."""
+    rig = make_rig(stubs[0].url, stubs[1].url, concurrency=1)
+    hung = {**CHAT, "stub": {"hang": True}}
+    tasks = [asyncio.create_task(rig.ask("chat-completions", dict(hung))) for _ in range(2)]
+    engines = rig.runtime.engines
+    await rig.until(lambda: sum(desk.places.held for desk in engines._desks.values()) == 2)
+    late = [asyncio.create_task(rig.ask("chat-completions", dict(CHAT))) for _ in range(2)]
+    await rig.until(lambda: sum(desk.places.waiting for desk in engines._desks.values()) == 2)
+    other = StubEngine() if several else None
+    try:
+        urls = (stubs[2].url, *([other.url] if other else ()))
+        fields = {"addresses": urls if several else (), "capabilities": frozenset({"chat"})}
+        engines.replace([Target("m", "m", urls[0], "ready", **fields)])
+
+        async with asyncio.timeout(5):
+            assert [status for status, _ in await asyncio.gather(*late)] == [200, 200]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if other is not None:
+            other.stop()

@@ -51,6 +51,22 @@ def test_a_models_backend_comes_with_it_unless_an_admin_says_otherwise(
     assert (row.target, row.asked_by, row.state) == ("stub", "alice@example.org", "queued")
 
 
+def test_the_backend_of_a_folder_that_becomes_a_model_comes_too(
+    as_alice, offer, home, server, monkeypatch
+):
+    """POST /models/import, SET:autoload_backend_galleries."""
+    offer(recipe("1.0"))
+    (home / "mine").mkdir()
+    (home / "mine" / "config.json").write_text("{}")
+    monkeypatch.setattr(operation_work, "value", lambda name: name == "autoload_backend_galleries")
+    given = {"name": "mine", "backend": "stub"}
+    job = operations.find(as_alice.post("/models/import", given).json()["uuid"])
+
+    assert finish(job).state == OperationState.DONE
+
+    assert Operation.objects.get(kind=Kind.BACKEND).target == "stub"
+
+
 def test_a_backend_that_may_not_be_installed_does_not_come_with_a_model(
     offer, home, server, settings, monkeypatch
 ):
