@@ -269,10 +269,9 @@ class Runner:
         return not self.is_held and self._state not in {EngineState.STOPPED, EngineState.FAILED}
 
     def needed_bytes(self, card_total: int | None) -> int:
-        """What it takes, or would: as measured now, else before, else estimated."""
-        return self.footprint.bytes or needed_bytes(
-            self._model, self._recipe, card_total=card_total
-        )
+        """What it takes, or will: the most that was measured, now or before, else estimated."""
+        measured = max(self.footprint.bytes, self._model.memory_bytes or 0)
+        return measured or needed_bytes(self._model, self._recipe, card_total=card_total)
 
     def drain(self, message: str, limit_s: float | None = None) -> None:
         """Stop once the callers it has are served, `DRAIN_LIMIT_S` at most; nobody new gets in."""
