@@ -1,6 +1,5 @@
 """When an engine was last used, as its own counters tell, and what it takes: no request pays for that."""
 
-import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,14 +27,14 @@ class Use:
         self._probes = probes
         self._asked: Future[dict[str, float] | None] | None = None
         self._asked_at = 0.0
-        self._done, self._left = -1.0, -math.inf
+        self._done, self._left = -1.0, float("-inf")
         self.began_at = self.at = self.done_at = self.known_at = 0.0
         self.n_requests = 0.0
 
     def begin(self, now: float) -> None:
         """The engine has just become ready: that counts as its first use."""
         self._asked, self._done, self.n_requests = None, -1.0, 0.0
-        self._left = -math.inf
+        self._left = float("-inf")
         self.began_at = self.at = self.done_at = now
         self.known_at = 0.0
 

@@ -189,7 +189,7 @@ class Replicas:
         if timeout_s is None and not self.model.pinned:
             timeout_s = self.limits.idle_s
         serving = [each for each in self.runners if each.state == EngineState.READY]
-        if timeout_s is None or not serving:
+        if timeout_s is None or not serving or not self.is_settled(now):
             return
         for runner in serving:
             runner.use.look(now, min(IDLE_LOOK_S, timeout_s / 2))

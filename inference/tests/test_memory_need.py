@@ -64,6 +64,10 @@ class Fake:
         self.runners = [runner]
 
     @property
+    def everyone(self):
+        return self.runners
+
+    @property
     def is_loaded(self):
         return any(runner.takes_memory for runner in self.runners)
 

@@ -40,6 +40,10 @@ class Fake:
         self.state, self.said, self.is_held = state, said, held
         self._show()
 
+    @property
+    def everyone(self):
+        return self.runners
+
     def is_idle_since(self, _moment):
         return self.idle and self.state == S.READY
 

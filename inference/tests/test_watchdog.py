@@ -186,6 +186,7 @@ def test_set_watchdog_idle_timeout_unloads_what_nobody_uses_but_pinned_ones(
     as_alice, settings, monkeypatch, tmp_path
 ):
     """SET:watchdog_enabled, SET:watchdog_idle_enabled, SET:watchdog_idle_timeout, SET:watchdog_interval."""
+    monkeypatch.setattr(replicas, "SETTLE_S", 0.3)
     use_fake_backend(settings, monkeypatch, tmp_path, backend())
     for name, more in (("a", {}), ("p", {"pinned": True}), ("own", {"idle_timeout_s": 600})):
         Model.objects.create(name=name, backend="fake", directory=str(tmp_path), **more)
