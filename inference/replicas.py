@@ -189,11 +189,11 @@ class Replicas:
         if timeout_s is None and not self.model.pinned:
             timeout_s = self.limits.idle_s
         serving = [each for each in self.runners if each.state == EngineState.READY]
-        if timeout_s is None or not serving or not self.is_settled(now):
+        if timeout_s is None or not serving:
             return
         for runner in serving:
             runner.use.look(now, min(IDLE_LOOK_S, timeout_s / 2))
-        is_idle = all(
+        is_idle = self.is_settled(now) and all(
             not each.use.n_requests and each.use.known_at - each.use.at >= timeout_s
             for each in serving
         )
