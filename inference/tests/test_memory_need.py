@@ -61,11 +61,7 @@ class Fake:
         self.model = SimpleNamespace(pinned=False)
         runner = SimpleNamespace(on_card=on_card, pool=None, card=None, takes_memory=False)
         runner.needed_bytes = lambda _total: need
-        self.runners = [runner]
-
-    @property
-    def everyone(self):
-        return self.runners
+        self.runners = self.everyone = [runner]
 
     @property
     def is_loaded(self):
