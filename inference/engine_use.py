@@ -42,7 +42,7 @@ class Use:
         """Take what was answered, and ask again where the last look is `every_s` ago."""
         if self._asked is not None and self._asked.done():
             found, self._asked = self._asked.result(), None
-            if found is not None:
+            if found is not None and RUNNING in found:  # one that does not count may be in use
                 self._take(found)
         if self._asked is None and now - self._asked_at >= every_s:
             self._asked_at = now

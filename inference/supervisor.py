@@ -20,7 +20,7 @@ from core.generations import ENGINES
 from core.redaction import redacted
 from inference.engine_defaults import added_environment, options_in_force, threads_in_force
 from inference.engine_output import EngineOutput
-from inference.engine_use import Footprint, Use
+from inference.engine_use import RUNNING, WAITING, Footprint, Use
 from inference.guarded import Guarded
 from inference.hardware import host_environment
 from inference.log_files import LogWriter, log_folder
@@ -56,11 +56,11 @@ def fault_in(lines: list[str]) -> str:
 
 
 def busy(path: Path) -> float | None:
-    """How many requests an engine works on or has waiting; None where it does not answer."""
+    """How many requests an engine works on or has waiting; None where it does not tell."""
     found = read_metrics(path, timeout_s=2)
-    if found is None:
+    if found is None or RUNNING not in found:
         return None
-    return found.get("vllm:num_requests_running", 0) + found.get("vllm:num_requests_waiting", 0)
+    return found[RUNNING] + found.get(WAITING, 0)
 
 
 class Runner:
