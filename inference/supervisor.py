@@ -20,7 +20,7 @@ from core.generations import ENGINES
 from core.redaction import redacted
 from inference.engine_defaults import added_environment, options_in_force, threads_in_force
 from inference.engine_output import EngineOutput
-from inference.engine_use import RUNNING, WAITING, Footprint, Use
+from inference.engine_use import Footprint, Use
 from inference.guarded import Guarded
 from inference.hardware import host_environment
 from inference.log_files import LogWriter, log_folder
@@ -56,11 +56,11 @@ def fault_in(lines: list[str]) -> str:
 
 
 def busy(path: Path) -> float | None:
-    """How many requests an engine works on or has waiting; None where it does not tell."""
+    """How many requests an engine works on or has waiting; None where it does not answer."""
     found = read_metrics(path, timeout_s=2)
-    if found is None or RUNNING not in found:
+    if found is None or "vllm:num_requests_running" not in found:  # one that does not count
         return None
-    return found[RUNNING] + found.get(WAITING, 0)
+    return found["vllm:num_requests_running"] + found.get("vllm:num_requests_waiting", 0)
 
 
 class Runner:
