@@ -230,6 +230,8 @@ def _apply(steps: list[_Step], by: Actor) -> tuple[set[str], dict[str, EngineNew
     for step in steps:
         fields = _fields(step.after)
         asked, news[step.row.name] = _asked_of(step, engines.get(step.row.name))
+        if _ENGINE_KEYS & set(step.differing):
+            fields["memory_bytes"] = None  # it was measured with others
         noted = configuration_files.agreed(step.row)
         Model.objects.filter(pk=step.row.pk).update(**fields, **asked, **noted)
         old, new = as_data(step.before), as_data(step.after)

@@ -10,14 +10,16 @@ from inference.sockets import At, read_metrics
 FIRST_S, MEASURE_S = 10.0, 30.0
 RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 DONE = "vllm:request_success_total"
+BEGUN = "vllm:time_to_first_token_seconds_count"
 TIMEOUT_S = 2.0
 
 
 class Use:
     """What one engine's counters said at the last look. Times are `time.monotonic`.
 
-    `at` is when it was last known to be used, `done_at` when it last ended a request or had none,
-    `known_at` when it last told anything. One thread owns it; the asking is done by `probes`.
+    `began_at` is when it became ready, `at` when it was last known to be used, `done_at` when it last
+    ended a request or had none, `known_at` when it last told anything. One thread owns it; the asking
+    is done by `probes`.
     """
 
     def __init__(self, where: Callable[[], At], probes: ThreadPoolExecutor) -> None:
@@ -25,36 +27,41 @@ class Use:
         self._probes = probes
         self._asked: Future[dict[str, float] | None] | None = None
         self._asked_at = 0.0
-        self._done = -1.0
-        self.at = self.done_at = self.known_at = 0.0
+        self._done, self._left = -1.0, float("-inf")
+        self.began_at = self.at = self.done_at = self.known_at = 0.0
         self.n_requests = 0.0
 
     def begin(self, now: float) -> None:
         """The engine has just become ready: that counts as its first use."""
         self._asked, self._done, self.n_requests = None, -1.0, 0.0
-        self.at = self.done_at = now
+        self._left = float("-inf")
+        self.began_at = self.at = self.done_at = now
         self.known_at = 0.0
 
     def look(self, now: float, every_s: float) -> None:
         """Take what was answered, and ask again where the last look is `every_s` ago."""
         if self._asked is not None and self._asked.done():
             found, self._asked = self._asked.result(), None
-            if found is not None:
+            if found is not None and RUNNING in found:  # one that does not count may be in use
                 self._take(found)
         if self._asked is None and now - self._asked_at >= every_s:
             self._asked_at = now
             self._asked = self._probes.submit(read_metrics, self._where(), timeout_s=TIMEOUT_S)
 
     def _take(self, found: dict[str, float]) -> None:
-        """As of the moment of asking: what came since is not known yet."""
+        """As of the moment of asking: what came since is not known yet.
+
+        vLLM does not count a request that was aborted as done, but then fewer run than have begun.
+        """
         self.known_at = self._asked_at
         self.n_requests = found.get(RUNNING, 0.0) + found.get(WAITING, 0.0)
         done = found.get(DONE, 0.0)
         if self.n_requests or done != self._done:
             self.at = self.known_at
-        if not self.n_requests or done != self._done:
+        left = found.get(BEGUN, 0.0) - found.get(RUNNING, 0.0)
+        if not self.n_requests or done != self._done or left > self._left:
             self.done_at = self.known_at
-        self._done = done
+        self._done, self._left = done, max(left, self._left)
 
 
 class Footprint:

@@ -128,6 +128,9 @@ async def _reach_one_of_several(
             if is_last:
                 raise
             status = 0
+        except EngineFailedError:
+            desk.avoid()  # one that fails at once would always be the least busy
+            raise
         else:
             if is_last or response.status not in SERVES_NOBODY:
                 return response

@@ -17,7 +17,8 @@ from inference.supervisor import DRAIN_LIMIT_S, Runner
 log = logging.getLogger("gatehouse.engine")
 IDLE_LOOK_S = 10.0
 BUSY_GRACE_S = 10.0  # for a request that was ended to leave the engine
-CHANGED = 0.02  # a difference in memory that is worth a write
+CHANGED = 0.02  # a growth in memory that is worth a write
+SETTLE_S = 5.0  # longer than `engine_rows.LOAD_RETRY_S`
 Admits = Callable[[Runner], bool]
 ENDED = {EngineState.STOPPED, EngineState.FAILED}
 _variants = count(1)  # for sockets that no engine of this process has or had
@@ -160,6 +161,14 @@ class Replicas:
             if runner.state == EngineState.READY
         )
 
+    def is_settled(self, now: float) -> bool:
+        """Whether who was told to come again while it loaded had the time to."""
+        return all(
+            runner.state != EngineState.STARTING and now - runner.use.began_at >= SETTLE_S
+            for runner in self.runners
+            if runner.takes_memory
+        )
+
     def look(self, now: float, every_s: float) -> None:
         """Ask the engines that serve what they are doing, where the last time is `every_s` ago."""
         for runner in self.runners:
@@ -175,7 +184,7 @@ class Replicas:
                 if runner.started_with == self.model.options:
                     most = max(most, runner.footprint.bytes)
         known = self.model.memory_bytes or 0
-        if most and abs(most - known) > CHANGED * known:
+        if most > known * (1 + CHANGED):  # less is what it takes until its cache fills again
             self._remember(most)
 
     def _remember(self, memory_bytes: int | None) -> None:
@@ -248,7 +257,7 @@ class Replicas:
             return
         for runner in serving:
             runner.use.look(now, min(IDLE_LOOK_S, timeout_s / 2))
-        is_idle = all(
+        is_idle = self.is_settled(now) and all(
             not each.use.n_requests and each.use.known_at - each.use.at >= timeout_s
             for each in serving
         )

@@ -32,6 +32,7 @@ class _Waiting:
     since: float
     tries: int = 0
     next_at: float = 0.0
+    is_next: bool = False  # others are leaving for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,12 @@ class Room:
         if engines.state not in ENDED:
             engines.want(self.admits)
             return
+        self._waiting.pop(engines.name, None)  # an old wish that was taken back
         waiting = self._waiting[engines.name] = _Waiting(time.monotonic())
-        self._try(engines, waiting, waiting.since)
+        if len(self._waiting) > 1:
+            engines.hold("others wait for room before it")  # `tick` asks in the order they came
+        else:
+            self._try(engines, waiting, waiting.since)
 
     def offer(self, engines: Replicas) -> None:
         """Load a model that is to be there from the start, where it fits: nobody leaves for it."""
@@ -78,24 +83,33 @@ class Room:
             engines.want(self.admits)
 
     def admits(self, runner: Runner) -> bool:
-        """Whether one more engine fits as things are; it then has a card, where there are several."""
+        """Whether one more engine fits as things are; it then has a card, where there are several.
+
+        A model that waits for its first engine comes before a further one of another.
+        """
+        if self._waiting and runner.replica:
+            return False
         pool = self._best_pool(runner, without=())
         if pool is not None and pool[1] < self._need(runner, pool[0]):
             return False
-        runner.pool = pool[0] if pool is not None else None
+        runner.pool = pool[0] if pool is not None else self._emptiest(runner)
         several = len(self._totals()) > 2  # cards, and the RAM
         runner.card = runner.pool if runner.on_card and several else None
         return True
 
     def tick(self) -> None:
         """Try again for those who wait; take out what is beyond the limits by now."""
-        now = time.monotonic()
+        now, is_blocked = time.monotonic(), False
         for name, waiting in list(self._waiting.items()):
             engines = self._models.get(name)
             if engines is None or not engines.is_held:  # taken back, or deleted
                 del self._waiting[name]
+                continue
+            if is_blocked:  # what becomes free now is for one that came before
+                waiting.since = now
             elif now >= waiting.next_at:
                 self._try(engines, waiting, now)
+            is_blocked = is_blocked or (name in self._waiting and waiting.is_next)
         for engines in self._loaded():
             if self.limits.looks:
                 engines.look(now, LOOK_S)
@@ -118,15 +132,15 @@ class Room:
                 f"unloaded to make room for {engines.name}",
                 limit_s=FORCED_DRAIN_S if is_busy else None,
             )
-        if plan.hope == "none" or (
-            plan.hope == "later" and waiting.tries >= self.limits.max_retries
-        ):
+        is_early = now - waiting.since < ANSWER_S  # engines are still being asked what they do
+        is_late = not is_early and waiting.tries >= self.limits.max_retries
+        if plan.hope == "none" or (plan.hope == "later" and is_late):
             log.warning("%s is not loaded: %s", engines.name, plan.lacking)
             del self._waiting[engines.name]
             engines.release(plan.lacking)
             return
         engines.hold(plan.lacking)
-        is_early = now - waiting.since < ANSWER_S  # engines are still being asked what they do
+        waiting.is_next = plan.hope == "soon"
         if plan.hope == "soon" or is_early:
             waiting.next_at = now + LOOK_SOON_S
         else:
@@ -146,10 +160,11 @@ class Room:
             return _Plan(lacking, hope="none")
         for each in movable:
             each.look(now, LOOK_SOON_S)
-        idle = [each for each in movable if not each.is_leaving and each.is_idle_since(since)]
+        staying = [each for each in movable if not each.is_leaving and each.is_settled(now)]
+        idle = [each for each in staying if each.is_idle_since(since)]
         order = sorted(idle, key=lambda each: each.used_at)
         if self.limits.force_when_busy and now - since >= ANSWER_S:
-            busy = [each for each in movable if each not in idle and not each.is_leaving]
+            busy = [each for each in staying if each not in idle]
             order += sorted(busy, key=lambda each: each.used_at)
         gone: list[Replicas] = []
         for each in order:
@@ -188,11 +203,20 @@ class Room:
         have = shown_bytes(max(0, free))
         return f"needs {shown_bytes(need)}, {have} is free within the budget of {budget} ({where})"
 
+    def _emptiest(self, runner: Runner) -> int:
+        """Where the engine goes without a budget; it counts there as soon as one is set."""
+        sizes = {place: self._totals()[place] for place in self._places(runner)}
+        pool = self._best_pool(runner, without=(), sizes=sizes) if len(sizes) > 1 else None
+        return pool[0] if pool is not None else next(iter(sizes))
+
     def _best_pool(
-        self, runner: Runner, *, without: Collection[Replicas]
+        self, runner: Runner, *, without: Collection[Replicas], sizes: Sizes | None = None
     ) -> tuple[int, int] | None:
-        """(pool, bytes free in it) where the engine has most room; None without a budget."""
-        free = dict(self._budgets(runner))
+        """(pool, bytes free in it) where the engine has most room; None without a budget.
+
+        `sizes` are those of the pools where it is not the budgets that count.
+        """
+        free = dict(self._budgets(runner) if sizes is None else sizes)
         for engines in self._loaded():
             if engines in without:
                 continue
@@ -204,13 +228,19 @@ class Room:
 
     def _budgets(self, runner: Runner) -> dict[int, int]:
         """The budgets that the engine may be in: its card's, whichever, or that of the RAM."""
-        totals = self._totals()
-        cards = [place for place in totals if place != RAM]
-        if runner.on_card and cards:
-            found = {place: budget_bytes(self.limits.vram_budget, totals[place]) for place in cards}
-        else:
-            found = {RAM: budget_bytes(self.limits.ram_budget, totals[RAM])}
+        limits, totals = self.limits, self._totals()
+        found = {
+            place: budget_bytes(
+                limits.ram_budget if place == RAM else limits.vram_budget, totals[place]
+            )
+            for place in self._places(runner)
+        }
         return {place: size for place, size in found.items() if size is not None}
+
+    def _places(self, runner: Runner) -> list[int]:
+        """The pools that the engine may be in: each card, or the RAM."""
+        cards = [place for place in self._totals() if place != RAM]
+        return cards if runner.on_card and cards else [RAM]
 
     def _need(self, runner: Runner, place: int) -> int:
         return runner.needed_bytes(None if place == RAM else self._totals()[place])
@@ -230,7 +260,7 @@ class Room:
         for each in loaded:
             each.look(now, LOOK_SOON_S)  # answered by the next time
             is_known = each.is_idle_since(now - 1.5 * self.limits.interval_s - LOOK_SOON_S)
-            if is_known and not each.model.pinned:
+            if is_known and each.is_settled(now) and not each.model.pinned:
                 idle.append(each)
         if idle:
             first = min(idle, key=lambda each: each.used_at)

@@ -56,9 +56,9 @@ def fault_in(lines: list[str]) -> str:
 def busy(path: At) -> float | None:
     """How many requests an engine works on or has waiting; None where it does not answer."""
     found = read_metrics(path, timeout_s=2)
-    if found is None:
+    if found is None or "vllm:num_requests_running" not in found:  # one that does not count
         return None
-    return found.get("vllm:num_requests_running", 0) + found.get("vllm:num_requests_waiting", 0)
+    return found["vllm:num_requests_running"] + found.get("vllm:num_requests_waiting", 0)
 
 
 class Runner:
@@ -294,10 +294,9 @@ class Runner:
         return not self.is_held and self._state not in {EngineState.STOPPED, EngineState.FAILED}
 
     def needed_bytes(self, card_total: int | None) -> int:
-        """What it takes, or would: as measured now, else before, else estimated."""
-        return self.footprint.bytes or needed_bytes(
-            self._model, self._recipe, card_total=card_total
-        )
+        """What it takes, or will: the most that was measured, now or before, else estimated."""
+        measured = max(self.footprint.bytes, self._model.memory_bytes or 0)
+        return measured or needed_bytes(self._model, self._recipe, card_total=card_total)
 
     def drain(
         self, message: str, limit_s: float | None = None, after: "Sequence[Runner]" = ()

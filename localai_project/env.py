@@ -340,7 +340,8 @@ def _one_line(exc: ValidationError) -> str:
     field = str(error["loc"][0])
     name = field if field.isupper() else f"LOCALAI_{field.upper()}"
     lowered = name.removeprefix("LOCALAI_").lower()
-    got = "a secret" if lowered in _SECRET else repr(error["input"])
+    given = repr(error["input"])
+    got = "a secret" if lowered in _SECRET or "@" in given else given
     return f"{name}: got {got}; {wants}"
 
 

@@ -36,6 +36,10 @@ class EngineEnv(BaseSettings):
     def _engine_urls(cls, value: list[str]) -> list[str]:
         for item in value:
             parts = urlsplit(engine_item(item)[1])
+            if parts.username is not None or parts.password is not None:
+                raise ValueError(
+                    "wants addresses without a password; LOCALAI_ENGINES_KEY is the key"
+                )
             on_socket = parts.scheme == "unix" and parts.path.startswith("/")
             if not on_socket and (parts.scheme not in {"http", "https"} or not parts.hostname):
                 raise ValueError("wants name=http://host:port or http://host:port, comma-separated")

@@ -39,6 +39,14 @@ def test_r03_the_list_of_galleries_is_read(monkeypatch):
         read_env()
 
 
+def test_s02_a_password_in_an_engines_address_is_refused_and_not_shown(monkeypatch):
+    """It would be in the log whenever the engine does not answer, and is of no use to it."""
+    monkeypatch.setenv("LOCALAI_ENGINES", "chat=http://me:hunter2@box:8000")
+    with pytest.raises(SettingError, match="LOCALAI_ENGINES: got a secret; wants") as caught:
+        read_env()
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["LOCALAI_RAM_BUDGET", "LOCALAI_VRAM_BUDGET"])
 def test_r31_a_budget_that_is_none_stops_the_start_with_one_line(monkeypatch, name):
     monkeypatch.setenv(name, "a lot")

@@ -112,6 +112,22 @@ async def test_a_dead_address_costs_nobody_an_answer_and_is_avoided(make_rig, st
     assert all(desk.places.held == 0 for desk in rig.runtime.engines._desks.values())
 
 
+async def test_an_engine_that_hangs_up_at_once_does_not_draw_all_requests(make_rig, stubs):
+    """It never has a request, so it would always be the least busy."""
+    server = await answered("127.0.0.1", 0, close=True)
+    rig = make_rig(address(server), stubs[0].url)
+    long = {**CHAT, "stub": {"tokens": 20, "tick": 0.1}}
+    tasks = []
+    for _ in range(10):
+        tasks.append(asyncio.create_task(rig.ask("chat-completions", dict(long))))
+        await asyncio.sleep(0.05)
+
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(each) for each in found].count(EngineFailedError) == 1
+    server.close()
+
+
 @pytest.mark.parametrize("status", [502, 503])
 async def test_an_engine_that_serves_nobody_hands_its_request_on(make_rig, stubs, status):
     server = await answered("127.0.0.1", 0, status=status)

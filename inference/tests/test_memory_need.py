@@ -1,5 +1,6 @@
 """What an engine takes, in which memory, and what of it is free (R-31)."""
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -8,8 +9,9 @@ from accounts.runtime import stored_settings
 from inference import memory_need
 from inference.engine_limits import limits_in_force
 from inference.memory_need import GIB, PROCESSES, needed_bytes
-from inference.models import Model
+from inference.models import EngineState, Model
 from inference.recipes import Option, engine_environment
+from inference.replicas import Replicas
 from inference.room import RAM, Room
 from inference.tests.fake_backend import backend
 
@@ -93,6 +95,45 @@ def test_r31_on_one_card_nothing_is_chosen_and_without_a_card_the_ram_counts():
     none.limits = one.limits
     assert not none.admits(Fake(101).runners[0])
     assert none.admits(Fake(100).runners[0])
+
+
+def test_r31_without_a_budget_engines_still_go_to_different_cards():
+    models = {name: Fake(60) for name in "abc"}
+    room = Room(models, totals=lambda: {RAM: 1000, 0: 100, 1: 100})
+    for each in models.values():
+        each.runners[0].takes_memory = room.admits(each.runners[0])
+
+    assert [each.runners[0].card for each in models.values()] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("on_card", [True, False])
+def test_r31_a_budget_that_is_set_counts_what_was_loaded_before(on_card):
+    """SET:vram_budget."""
+    models = {name: Fake(60, on_card=on_card) for name in "ab"}
+    room = Room(models, totals=lambda: {RAM: 100, 0: 100})
+    first, second = (each.runners[0] for each in models.values())
+    first.takes_memory = room.admits(first)
+
+    room.limits = type(room.limits)(vram_budget="100%", ram_budget="100%")
+
+    assert not room.admits(second)
+
+
+@database
+def test_r31_the_most_that_was_measured_counts_while_a_cache_fills_again(tmp_path, settings):
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"data_path": tmp_path})
+    row = Model.objects.create(name="m", backend="fake", directory=str(tmp_path), memory_bytes=900)
+    with ThreadPoolExecutor(1) as probes:
+        engines = Replicas(row, backend(), probes)
+        (runner,) = engines.runners
+        runner._state, runner.started_with = EngineState.READY, row.options
+        runner.footprint.look = lambda *_: None
+
+        for measured, known in ((300, 900), (1200, 1200), (1100, 1200)):
+            runner.footprint.bytes = measured
+            engines.measure(0.0)
+            assert runner.needed_bytes(None) == known
+            assert Model.objects.get().memory_bytes == known
 
 
 @database

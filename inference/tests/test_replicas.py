@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from accounts.runtime import stored_settings
-from inference import supervisor
+from inference import replicas, supervisor
+from inference.engine_limits import Limits
 from inference.engine_rows import local_targets
 from inference.log_files import last_lines, log_folder
 from inference.models import Engine, EngineState, Model
@@ -150,7 +151,20 @@ def test_r13_replicas_share_a_log_that_keeps_each_streams_order(make, settings):
             assert mine == [f"{word} {i}" for i in range(400)]
 
 
-def test_a_model_is_unloaded_when_all_its_engines_were_idle(make):
+def test_no_idle_time_is_so_short_that_nobody_can_come(make, monkeypatch):
+    monkeypatch.setattr(replicas, "SETTLE_S", 1.5)
+    engines = make(replicas=1)
+    engines.limits = Limits(idle_s=0.0)  # 1ns
+    until(engines, lambda: states() == ["ready"])
+    began = time.monotonic()
+
+    until(engines, lambda: EngineState.DRAINING in states())
+
+    assert time.monotonic() - began > 1.3
+
+
+def test_a_model_is_unloaded_when_all_its_engines_were_idle(make, monkeypatch):
+    monkeypatch.setattr(replicas, "SETTLE_S", 0.3)
     engines = make(replicas=2, idle_timeout_s=1)
     until(engines, lambda: states() == ["ready"] * 2)
     pids = [runner.pid for runner in engines.runners]

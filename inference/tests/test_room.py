@@ -13,7 +13,7 @@ from django.db import connections
 
 from accounts.runtime import generations
 from core.errors import GatehouseError
-from inference import engine_use
+from inference import engine_use, replicas
 from inference.api.adapter import want_model, with_database
 from inference.endpoints import ENDPOINTS
 from inference.engine_rows import local_targets
@@ -38,6 +38,7 @@ def start(settings, monkeypatch, tmp_path, as_alice):
     @contextmanager
     def begin(budget="250MB", names="abc", set_to=None, **fields):
         use_fake_backend(settings, monkeypatch, tmp_path, backend())
+        monkeypatch.setattr(replicas, "SETTLE_S", 0.3)
         settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"ram_budget": budget})
         if set_to:
             assert as_alice.post("/api/settings", set_to).status_code == 200

@@ -20,6 +20,15 @@ from tests.stub import ROOT
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 STUB = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import asyncio; from bench.stub_engine import main; asyncio.run(main(sys.argv[1]))"
 
+COUNTS_NOTHING = """
+import socketserver, sys
+class Answer(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.rfile.readline()
+        self.wfile.write(b"HTTP/1.1 200 OK\\r\\ncontent-length: 3\\r\\n\\r\\nx 1")
+socketserver.ThreadingUnixStreamServer(sys.argv[1], Answer).serve_forever()
+"""
+
 
 def recipe(*command, options=None):
     return Recipe(
@@ -123,6 +132,22 @@ def test_an_engine_that_stops_answering_is_started_again(make_runner, monkeypatc
 
     assert "stopped answering" in Engine.objects.get().message
     assert not engine.is_running()
+
+
+def test_an_engine_that_counts_nothing_may_be_in_use(make_runner):
+    """Of another make than vLLM, or with an error page: its streams are not cut off at once."""
+    runner = make_runner(recipe(sys.executable, "-c", COUNTS_NOTHING, "{socket}"))
+    runner.start()
+    until(runner, lambda: runner.state == EngineState.READY)
+    runner.use.look(time.monotonic(), 0.0)
+    time.sleep(0.3)
+    runner.use.look(time.monotonic(), 60.0)
+    assert runner.use.known_at == 0
+
+    began = time.monotonic()
+    runner.drain("because", limit_s=2.0)
+    until(runner, lambda: runner.state == EngineState.STOPPED)
+    assert time.monotonic() - began >= 2
 
 
 def test_the_guardian_ends_the_whole_tree_when_its_pipe_closes(tmp_path):

@@ -68,11 +68,13 @@ def test_r15_an_unknown_action_is_400(as_alice, home, path):
 )
 def test_changed_options_start_a_running_engine_anew(as_alice, home, given, state, outcome):
     row = make(home)
+    Model.objects.update(memory_bytes=5)
     Engine.objects.create(model=row, state=state)
 
     answer = as_alice("PATCH", "/api/models/config-json/little", given)
 
     row.refresh_from_db()
+    assert row.memory_bytes == (None if "options" in given else 5)  # as measured with others
     unloads, loads = row.unload_asked_at is not None, row.wanted_at is not None
     assert (answer.json()["engine"], unloads, loads) == outcome
 

@@ -12,6 +12,7 @@ from core.errors import EngineTimeoutError, GatehouseError
 from inference import replicas, supervisor
 from inference.busy_watchdog import BusyWatchdog
 from inference.engine_limits import Limits, limits_in_force, request_limit
+from inference.engine_use import BEGUN, DONE, RUNNING, Use
 from inference.models import Engine, EngineState, Model
 from inference.replicas import Replicas
 from inference.tests.fake_backend import STUB, backend, running_engine_process, use_fake_backend
@@ -164,12 +165,28 @@ def test_r33_an_idle_engine_is_not_taken_for_a_stuck_one(make):
     assert (engines.state, engines.runners[0].pid) == (EngineState.READY, pid)
 
 
+def test_r33_an_engine_that_gives_up_what_is_aborted_is_not_taken_for_a_stuck_one():
+    """vLLM counts those nowhere, and others may have come in their place."""
+    use = Use(None, None)
+    use.begin(0.0)
+    for second in range(100):  # sixty at a time; every second one is aborted and one begins
+        use._asked_at = float(second)
+        use._take({RUNNING: 60.0, DONE: 7.0, BEGUN: 60.0 + second})
+    assert use.known_at - use.done_at == 0
+
+    for second in range(100, 200):  # and now it hangs
+        use._asked_at = float(second)
+        use._take({RUNNING: 60.0, DONE: 7.0, BEGUN: 159.0})
+    assert use.known_at - use.done_at == 100
+
+
 @slow
 @database
 def test_set_watchdog_idle_timeout_unloads_what_nobody_uses_but_pinned_ones(
     as_alice, settings, monkeypatch, tmp_path
 ):
     """SET:watchdog_enabled, SET:watchdog_idle_enabled, SET:watchdog_idle_timeout, SET:watchdog_interval."""
+    monkeypatch.setattr(replicas, "SETTLE_S", 0.3)
     use_fake_backend(settings, monkeypatch, tmp_path, backend())
     for name, more in (("a", {}), ("p", {"pinned": True}), ("own", {"idle_timeout_s": 600})):
         Model.objects.create(name=name, backend="fake", directory=str(tmp_path), **more)
