@@ -3,12 +3,16 @@
 import logging
 import re
 
+# Every one takes time in proportion to the text, whatever a caller makes of it: what repeats is
+# possessive, and a token is looked for once in each run of its characters.
 _IN_PATHS = re.compile(r"(/(?:invite|reset|verify)/)[^/\s\"'?]+")
 _IN_QUERIES = re.compile(
-    r"((?:^|[?&\s\"'])(?:invite_code|setup_token|token|code|state|id_token_hint|access_token)=)[^&\s\"']+"
+    r"((?:^|[?&\s\"'])(?:invite_code|setup_token|token|code|state|id_token_hint|access_token"
+    r"|refresh_token|api[_-]?key|client_secret|password)=)[^&\s\"']+"
 )
 _CREDENTIALS = re.compile(
-    r"(lai-[0-9a-f]{8})[0-9a-f]{20,}|(Bearer )\S+|(eyJ[\w-]{5})[\w-]+\.[\w-]+\.[\w-]*"
+    r"(lai-[0-9a-f]{8})[0-9a-f]{20,}|((?i:bearer) )[^\s\"'\\]+"
+    r"|(?<![\w-])((?>[\w-]*?eyJ)[\w-]{5})[\w-]++\.[\w-]++(?:\.[\w-]*+)*+"
 )
 
 
