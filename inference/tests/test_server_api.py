@@ -110,6 +110,30 @@ def test_readyz_says_what_is_pending_and_why_it_is_not_ready(anonymous, monkeypa
     assert without.json()["reason"] == "the database does not answer"
 
 
+def test_readyz_tells_strangers_how_far_it_is_and_no_words_of_an_engine(
+    anonymous, as_bob, settings, tmp_path, monkeypatch
+):
+    """GET /readyz: a download's or an engine's last words may have addresses and names in them."""
+    monkeypatch.setattr(health, "background_is_there", lambda: True)
+    update = {"models": ["smollm2-135m-instruct"], "backends_path": tmp_path}
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update=update)
+    Operation.objects.create(
+        action=Operation.Action.INSTALL,
+        kind="model",
+        target="smollm2-135m-instruct",
+        state="failed",
+        progress=40,
+        message="https://mirror.internal said 403",
+    )
+
+    known, stranger = (api.get("/readyz").json()["pending"] for api in (as_bob, anonymous))
+
+    assert [step["message"] for step in stranger] == ["", "", ""]
+    assert known[1]["message"] == "https://mirror.internal said 403"
+    assert [step["state"] for step in stranger] == [step["state"] for step in known]
+    assert stranger[1]["progress"] == 40
+
+
 def test_r29_setup_lists_the_steps_of_a_fresh_server(as_alice, settings, tmp_path):
     """GET /api/setup: what has to be installed and loaded first, and how far that is."""
     name = "smollm2-135m-instruct"
