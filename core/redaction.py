@@ -12,6 +12,7 @@ _IN_QUERIES = re.compile(
 )
 _CREDENTIALS = re.compile(
     r"(lai-[0-9a-f]{8})[0-9a-f]{20,}|((?i:bearer) )[^\s\"'\\]+"
+    r"|(?<!\w)((?:sk-|hf_|gh[pousr]_)\w{3})[\w-]{20,}"  # keys of other places
     r"|(?<![\w-])((?>[\w-]*?eyJ)[\w-]{5})[\w-]++\.[\w-]++(?:\.[\w-]*+)*+"
 )
 
@@ -20,7 +21,7 @@ def redacted(text: str) -> str:
     """`text` with everything taken out that would let somebody in."""
     text = _IN_PATHS.sub(r"\1…", text)
     text = _IN_QUERIES.sub(r"\1…", text)
-    return _CREDENTIALS.sub(lambda found: (found[1] or found[2] or found[3]) + "…", text)
+    return _CREDENTIALS.sub(lambda found: (found[found.lastindex or 0]) + "…", text)
 
 
 class Redacting(logging.Formatter):

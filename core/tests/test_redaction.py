@@ -23,6 +23,9 @@ KEY = "lai-" + "0a1b2c3d" + "e" * 56
         ("/callback?code=abc123&state=def456", "def456"),
         (f"key {KEY} used", "e" * 20),
         ("Authorization: Bearer abc123", "abc123"),
+        ("HF_TOKEN hf_abcdefghijklmnopqrstuvwxyz is not valid", "mnopq"),
+        ("key=sk-proj-abcdefghijklmnopqrstuvwxyz", "mnopq"),
+        ("https://ghp_abcdefghijklmnopqrstuvwxyz0123@github.com", "mnopq"),
         ("authorization: bearer abc123", "abc123"),
         ("/v1/models?api_key=abc123", "abc123"),
         ("token eyJhbGciOi.eyJzdWIi.c2ln", "eyJzdWIi"),
@@ -49,7 +52,7 @@ def test_what_follows_a_token_stays():
 
 
 @pytest.mark.parametrize(
-    "piece", ["eyJaaaaa", "a.eyJaaaaa", "eyJaaaaaa.", "lai-01234567", "-", "x"]
+    "piece", ["eyJaaaaa", "a.eyJaaaaa", "eyJaaaaaa.", "lai-01234567", "sk-aaa-", "-", "x"]
 )
 def test_no_text_takes_more_than_a_moment(piece):
     """A body or a line of a log is a caller's to choose: 64 KiB of these took two seconds."""
