@@ -25,7 +25,7 @@ _SECRET = re.compile(
     r"auth|cookie|token|secret|key|session|passw|credential|signature|jwt|assertion|principal|bearer"
 )
 _FIELD = (
-    r"[\w.-]{0,40}(?:authoriz|auth(?!or)|cookie|token|secret|[a-z][_-]key|apikey|passw|credential"
+    r"[\w.-]{0,40}(?:authoriz|auth(?!or)|cookie|token(?=\\?\")|secret|[a-z][_-]key|apikey|passw|credential"
     r"|signature|bearer)[\w.-]{0,40}"
 )
 # Fields of a body, and of JSON in a text of it (a tool's arguments), that sound so.
@@ -34,6 +34,9 @@ _IN_FIELDS = re.compile(
     rf'|(\\"({_FIELD})\\"\s*+:\s*+\\")((?:[^"\\]++|\\[^"])++)',
     re.IGNORECASE | re.DOTALL,
 )
+# Looked for first, which is quick: most bodies have no such field.
+_HINTS = ("auth", "cookie", 'token"', 'token\\"', "secret", "_key", "-key", "apikey", "passw")
+_HINTS += ("credential", "signature", "bearer")
 _PUBLIC = frozenset({"sec-websocket-key"})
 # What a body says besides what was asked and answered; texts under any other name are not kept.
 _PLAIN = frozenset(
@@ -128,8 +131,10 @@ def without_secrets(raw: bytes, secrets: list[bytes]) -> bytes:
         return REDACTED.encode()
     for secret in secrets:
         raw = raw.replace(secret, REDACTED.encode())
-    text = raw.decode("utf-8", "surrogateescape")
-    text = _IN_FIELDS.sub(_without_value, redacted(text))
+    text = redacted(raw.decode("utf-8", "surrogateescape"))
+    lower = text.lower()
+    if any(hint in lower for hint in _HINTS):
+        text = _IN_FIELDS.sub(_without_value, text)
     return text.encode("utf-8", "surrogateescape")
 
 
