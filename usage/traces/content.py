@@ -35,8 +35,10 @@ _IN_FIELDS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 # Looked for first, which is quick: most bodies have no such field.
-_HINTS = ("auth", "cookie", 'token"', 'token\\"', "secret", "_key", "-key", "apikey", "passw")
-_HINTS += ("credential", "signature", "bearer")
+_HINTS = (
+    *("auth", "cookie", 'token"', 'token\\"', "secret", "_key", "-key", "apikey", "passw"),
+    *("credential", "signature", "bearer"),
+)
 _PUBLIC = frozenset({"sec-websocket-key"})
 # What a body says besides what was asked and answered; texts under any other name are not kept.
 _PLAIN = frozenset(
