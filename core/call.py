@@ -84,7 +84,9 @@ class Call:
     def endpoint(self) -> str:
         """The path, with a model's name in it left out: callers may invent some, and books are kept by it."""
         model = self.kwargs.get("model")
-        return self.path.replace(f"/{model}/", "/:model/", 1) if model else self.path
+        if not model:
+            return self.path
+        return self.path.replace(f"/engines/{model}/", "/engines/:model/", 1)
 
     async def read_body(self, limit: int) -> bytes:
         """The whole body. Raises TooLargeError past `limit` bytes, ClientGoneError on hang-up."""

@@ -24,16 +24,17 @@ class Step:
 
 def setup_steps() -> list[Step]:
     """Backends, models and engines of the configured models, in order."""
-    installations = Operation.objects.filter(action=Operation.Action.INSTALL)
+    found = {name: find(name, offline=True) for name in env().local_models}
+    entries = {name: each.entry if each is not None else None for name, each in found.items()}
+    wanted = {*entries, *(entry.recipe_name for entry in entries.values() if entry is not None)}
+    installations = Operation.objects.filter(action=Operation.Action.INSTALL, target__in=wanted)
     operations = {
-        (op.kind, op.target): op for op in installations.order_by("created_at")
+        (op.kind, op.target): op for op in installations.defer("log_tail").order_by("created_at")
     }  # the latest of each wins
     installed = {row.name: row for row in Model.objects.prefetch_related("engines")}
     steps: list[Step] = []
     backends: list[str] = []
-    for name in env().local_models:
-        found = find(name, offline=True)
-        entry = found.entry if found is not None else None
+    for name, entry in entries.items():
         if entry is None:
             steps.append(Step(name, f"Model {name}", "failed", 0, "not in the galleries"))
             continue

@@ -20,10 +20,12 @@ def _document() -> dict[str, Any]:
     from accounts.api import answers as of_accounts
     from inference.api import answers as of_inference
     from usage.api import shapes as of_usage
+    from usage.api import trace_shapes as of_traces
 
+    modules = (of_accounts, of_inference, of_usage, of_traces)
     document = documents.make()
     for name, schema in document["components"]["schemas"].items():
-        is_ours = any(hasattr(module, name) for module in (of_accounts, of_inference, of_usage))
+        is_ours = any(hasattr(module, name) for module in modules)
         if is_ours and "properties" in schema:
             schema["additionalProperties"] = False
     return document

@@ -76,6 +76,7 @@ def drive(server: Server) -> Secrets:
         bob.post("/api/auth/password/forgot", json={"email": "c@example.org"})
         given = secrets.note("reset password", f"third phrase {MARK} given")
         admin.put(f"/api/auth/admin/users/{user['id']}/password", json={"password": given})
+        of_a_tool = secrets.note("key of a tool", f"{MARK}-key-of-a-tool")
         for headers in (
             {"Authorization": f"Bearer {key}"},
             {"x-api-key": key},
@@ -88,6 +89,12 @@ def drive(server: Server) -> Secrets:
                 ),
                 ("/v1/chat/completions", {"model": "m", "messages": [], "user": headers.copy()}),
                 ("/v1/chat/completions", {"model": "nope", "messages": []}),
+                ("/v1/chat/completions", {"model": next(iter(headers.values())), "messages": []}),
+                (f"/v1/engines/{key}/chat/completions", {"messages": []}),
+                (
+                    "/v1/responses",
+                    {"model": "m", "input": "x", "tools": [{"headers": {"X-Api-Key": of_a_tool}}]},
+                ),
                 ("/v1/embeddings", {"model": "m", "input": 5}),
                 ("/api/auth/admin/users/x/role", {}),
             ):

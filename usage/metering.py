@@ -18,6 +18,7 @@ from usage.journal.lines import RESPONSE
 from usage.journal.table import ESTIMATED, HAS_FIRST_TOKEN, STREAMED, progress
 from usage.journal.writer import Journal, JournalError, Named
 from usage.traces import marks
+from usage.traces.content import readable
 from usage.traces.terms import TraceTerms
 
 log = logging.getLogger("gatehouse.journal")
@@ -162,7 +163,7 @@ class Event:
             if self._terms is not None:
                 self._answer_bytes += len(answer)
                 if error is not None:
-                    self._more += marks.said(error, self._terms)
+                    self._more += marks.said(error, self._terms, self._call.headers)
                 if self._call.content is not None:
                     self._keep_content(self._journal, answer)
             self._write_end(self._journal, self._named, status, counted=counted)
@@ -349,7 +350,9 @@ class Meter:
         """
         if not self._records:
             return
-        more = b'"um":%b,' % orjson.dumps(unknown) if unknown is not None else b""
+        more = b""
+        if unknown is not None:  # any word of the caller's, a key in the wrong place perhaps
+            more = b'"um":%b,' % orjson.dumps(readable(unknown, call.headers, len(unknown)))
         self._event(call, call.endpoint, model, "", more=more).settle(status, error=error)
 
     def keep_response(

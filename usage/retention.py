@@ -1,4 +1,4 @@
-"""Single events go when they are old (`LOCALAI_USAGE_RETENTION`); their sums stay.
+"""Single events and traces go when they are old (`LOCALAI_USAGE_RETENTION`); the events' sums stay.
 
 In small steps, so that nobody waits for it: on PostgreSQL whole months are dropped at once, and what
 is left of the oldest month goes as everywhere, some thousand rows a transaction.
@@ -14,6 +14,7 @@ from core.durations import parse_duration
 from usage import partitions
 from usage.buckets import first_id, milliseconds
 from usage.models import RetentionMark, UsageEvent
+from usage.traces import rows as traces
 
 STEP_ROWS, PAUSE_S = 2000, 0.05
 _TABLE = UsageEvent._meta.db_table  # noqa: SLF001
@@ -43,6 +44,7 @@ def expire(now: datetime, *, limit_s: float = 60.0) -> int:
     before = expired_before()
     if before is None or before < cutoff:  # said first: a kill in between leaves no false claim
         RetentionMark.objects.update_or_create(pk=1, defaults={"expired_before": cutoff})
+    traces.expire(milliseconds(cutoff) * 1000)
     partitions.drop_before(cutoff)
     until, total = time.monotonic() + limit_s, 0
     while time.monotonic() < until:

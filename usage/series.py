@@ -9,11 +9,11 @@ from uuid import UUID
 
 import orjson
 from django.db import connection
-from django.db.models import CharField, Value
+from django.db.models import CharField, Exists, OuterRef, Value
 from django.db.models.functions import Cast, Concat
 
 from accounts.models import User
-from usage.models import RequestTrace, TraceContent, UsageSeries
+from usage.models import EngineTrace, RequestTrace, TraceContent, UsageEvent, UsageSeries
 from usage.records import ID, Combination, Row
 
 DELETED_ID, DELETED_NAME = "deleted", "Deleted user"
@@ -136,6 +136,8 @@ def living(user_ids: Iterable[str]) -> dict[str, str]:
 def forget_user(user_id: UUID) -> None:
     """Make everything of a deleted account nobody's: totals stay, names go (S-19, W-25), and traces."""
     mine = UsageSeries.objects.filter(user_id=str(user_id))
+    asked = UsageEvent.objects.filter(pk=OuterRef("pk"), series_id__in=mine.values("pk"))
+    EngineTrace.objects.filter(Exists(asked)).delete()  # an error in it may quote what was asked
     RequestTrace.objects.filter(series_id__in=mine.values("pk")).delete()
     TraceContent.objects.filter(user_id=str(user_id)).delete()
     mine.update(

@@ -1,10 +1,13 @@
 """Whether this server works, and what is still under way."""
 
+from typing import cast
+
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from accounts.openapi.refusals import Error
 from core.declared import declares
+from core.http import GatedRequest
 from inference.api import answers
 from inference.api.server import version_words
 from inference.setup_steps import pending_steps
@@ -18,12 +21,18 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 
 
 @declares("Whether the server works", answer=answers.Ready, more={503: answers.Starting | Error})
-def readyz(_request: HttpRequest) -> HttpResponse:
-    """200 once database, journal and background are there; loading models do not hold it back."""
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 once database, journal and background are there; loading models do not hold it back.
+
+    What engines and downloads said of themselves is for known callers alone.
+    """
     reason = _not_ready()
     if reason:
         return JsonResponse({"status": "starting", "reason": reason}, status=503)
-    return JsonResponse({"status": "ready", "pending": pending_steps()})
+    pending = pending_steps()
+    if cast("GatedRequest", request).principal is None:
+        pending = [{**step, "message": ""} for step in pending]
+    return JsonResponse({"status": "ready", "pending": pending})
 
 
 def _not_ready() -> str:

@@ -1,6 +1,7 @@
 """5.1, 5.2, W-11: what the meter writes of each request, however it ends, and where it writes nothing."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -168,11 +169,23 @@ async def test_a_name_that_is_no_model_makes_no_name_in_the_books(rig):
     assert (refused["m"], refused.get("um"), refused["st"]) == ("m", None, 403)
 
 
-async def test_a_models_name_in_the_path_makes_none_either(rig):
-    call, answer = rig.call(CHAT, {**BODIES[CHAT]})
-    call.path, call.kwargs = "/v1/engines/m/chat/completions", {"model": "m"}
+async def test_a_key_in_the_place_of_a_models_name_is_not_in_the_books(rig):
+    """By mistake, or by a client that sends the key as the model (surface, section 0)."""
+    key = "lai-" + "0123abcd" * 8
+    for headers, name in (({}, key), ({"authorization": "Bearer my-legacy-key"}, "my-legacy-key")):
+        with pytest.raises(ModelNotFoundError):
+            await rig.ask(CHAT, {**BODIES[CHAT], "model": name}, **headers)
 
-    await infer(call, answer, rig.runtime, ENDPOINTS[CHAT])
+    assert [event["um"] for event in rig.events()] == ["lai-0123abcd…", "[redacted]"]
+
+
+@pytest.mark.parametrize("model", ["m", "v1", "chat", "engines", "a/b", "v1/engines/x"])
+async def test_a_models_name_in_the_path_makes_none_either(rig, model):
+    call, answer = rig.call(CHAT, {**BODIES[CHAT], "model": model})
+    call.path, call.kwargs = f"/v1/engines/{model}/chat/completions", {"model": model}
+
+    with suppress(ModelNotFoundError):
+        await infer(call, answer, rig.runtime, ENDPOINTS[CHAT])
 
     assert rig.events()[0]["e"] == "/v1/engines/:model/chat/completions"
 

@@ -3,12 +3,14 @@
 import re
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import resolve
 
 from inference.api import health
 from inference.api.server import BUILT, ENDPOINTS
 from inference.models import Engine, Model, Operation
+from inference.setup_steps import setup_steps
 from tests.people import Api
 
 pytestmark = pytest.mark.django_db
@@ -110,6 +112,30 @@ def test_readyz_says_what_is_pending_and_why_it_is_not_ready(anonymous, monkeypa
     assert without.json()["reason"] == "the database does not answer"
 
 
+def test_readyz_tells_strangers_how_far_it_is_and_no_words_of_an_engine(
+    anonymous, as_bob, settings, tmp_path, monkeypatch
+):
+    """GET /readyz: a download's or an engine's last words may have addresses and names in them."""
+    monkeypatch.setattr(health, "background_is_there", lambda: True)
+    update = {"models": ["smollm2-135m-instruct"], "backends_path": tmp_path}
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update=update)
+    Operation.objects.create(
+        action=Operation.Action.INSTALL,
+        kind="model",
+        target="smollm2-135m-instruct",
+        state="failed",
+        progress=40,
+        message="https://mirror.internal said 403",
+    )
+
+    known, stranger = (api.get("/readyz").json()["pending"] for api in (as_bob, anonymous))
+
+    assert [step["message"] for step in stranger] == ["", "", ""]
+    assert known[1]["message"] == "https://mirror.internal said 403"
+    assert [step["state"] for step in stranger] == [step["state"] for step in known]
+    assert stranger[1]["progress"] == 40
+
+
 def test_r29_setup_lists_the_steps_of_a_fresh_server(as_alice, settings, tmp_path):
     """GET /api/setup: what has to be installed and loaded first, and how far that is."""
     name = "smollm2-135m-instruct"
@@ -128,6 +154,27 @@ def test_r29_setup_lists_the_steps_of_a_fresh_server(as_alice, settings, tmp_pat
     assert [step["state"] for step in before["steps"]] == ["waiting", "now", "waiting"]
     assert before["steps"][1]["progress"] == 40
     assert [step["state"] for step in after["steps"][1:]] == ["done", "done"]
+
+
+def test_r29_setup_reads_no_history_of_other_models(settings, tmp_path):
+    """/readyz is public: what it costs does not grow with what was ever installed."""
+    update = {"models": ["smollm2-135m-instruct"], "backends_path": tmp_path}
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update=update)
+    kind = {"action": Operation.Action.INSTALL, "kind": "model", "state": "failed"}
+    for i in range(3):
+        Operation.objects.create(target=f"other-{i}", log_tail="secret words", **kind)
+    Operation.objects.create(target="smollm2-135m-instruct", message="newest", **kind)
+
+    with CaptureQueriesContext(connection) as asked:
+        steps = setup_steps()
+
+    read = [each["sql"] for each in asked if "operation" in each["sql"]]
+    assert len(read) == 1
+    assert "log_tail" not in read[0]
+    with connection.cursor() as cursor:
+        cursor.execute(read[0])
+        assert len(cursor.fetchall()) == 1
+    assert steps[1].message == "newest"
 
 
 def test_r29_setup_of_a_server_with_nothing_to_do(as_alice, as_bob, anonymous):

@@ -135,6 +135,7 @@ class Journal:
         self._free = table.offsets(0, self._n_slots)  # slots of the table that are not taken
         self._named: dict[bytes, Named] = {}
         self._next_number = 1
+        self._is_late = False  # this segment was begun where half of the bound was used already
 
     def _start_segment(self, n_bytes: int, share: int = 1) -> _Segment:
         """A new segment with room for lines of `n_bytes`, and with what is still under way in it.
@@ -147,9 +148,10 @@ class Journal:
         owed = FINAL_BYTES * (self._n_slots - len(self._free))
         lines = sum(len(named.line) for named in carried)
         least = table.size(n_slots) + lines + n_bytes + owed + len(CLOSING)
-        limit = self._limit_bytes
-        if limit is not None and size_of(self._folder) + least > limit // share:
+        limit, wanted = self._limit_bytes, size_of(self._folder) + least
+        if limit is not None and wanted > limit // share:
             raise OSError(errno.ENOSPC, "the journal has reached its bound")
+        self._is_late = limit is not None and wanted > limit // SPARE_SHARE
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"{self._name}-{self._serial:06d}{SUFFIX}"
         n_bytes = max(self._segment_bytes, least)
@@ -258,12 +260,21 @@ class Journal:
         """
         line = line_of(body)
         segment = self._segment
+        if self._is_late:
+            self._look_again()
         if segment is None or segment.left < len(line):
             try:
                 segment = self._start_segment(len(line), SPARE_SHARE)
             except OSError as exc:
                 raise JournalError(str(exc)) from exc
         segment.append(line)
+
+    def _look_again(self) -> None:
+        """Whether a drain has made room. Raises JournalError where it has not."""
+        limit = self._limit_bytes
+        if limit is not None and size_of(self._folder) > limit // SPARE_SHARE:
+            raise JournalError("the rest of the journal's bound is for usage")
+        self._is_late = False
 
     def write(self, record: Record) -> None:
         """A record with all its names in it."""

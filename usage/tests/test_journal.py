@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -11,6 +12,7 @@ import pytest
 import uuid_utils
 
 from core.call import Call
+from core.errors import InvalidRequestError
 from core.principal import Principal
 from usage.journal import table
 from usage.journal.lines import FINAL, RESPONSE, decode, encode
@@ -18,7 +20,9 @@ from usage.journal.segments import BLOCK_BYTES, Names, is_held, read_from, segme
 from usage.journal.writer import FINAL_BYTES, Journal, JournalError
 from usage.metering import Meter
 from usage.tests.books import admit
+from usage.traces.terms import TraceTerms
 
+SEGMENT, BOUND = 256 * 1024, 4 * 1024 * 1024
 FIRST, SECOND = (f"0190a000-0000-7000-8000-00000000000{n}" for n in (1, 2))
 
 
@@ -184,17 +188,81 @@ def test_the_longest_last_record_fits_the_room_that_is_kept_for_it(tmp_path):
     call.principal = Principal("u", "n", "e", "user", "web")
     call.queue_s = 10.0**9
     call.started -= 10.0**9
-    event = Meter(Journal(tmp_path)).admit(call, endpoint="e", model="m", served_model="m")
+    meter = Meter(Journal(tmp_path))
+    meter.traces = TraceTerms()
+    event = meter.admit(call, endpoint="e", model="m", served_model="m")
+    event.sent_at = event.engine_status = 10**18
+    call.body_bytes = 2**53
     event.streamed = event.estimated = True
     event.deliver()
     event.tokens(2**63, 2**63, 2**63)
-    event.settle(200)
+    event.settle(400, error=InvalidRequestError('"' * 290))
 
     lines = segments(tmp_path)[0].read_bytes().splitlines()
     (last,) = [line for line in lines if b'"k":"f"' in line]
-    assert 600 > len(last) > 450
+    assert 1400 > len(last) > 1200
     assert len(last) < FINAL_BYTES
     assert decode(last)["cid"] == '"' * 128
+
+
+def written_until_full(folder, spare):
+    """How many requests a journal of a bound takes, each with a record that may be left out, and of those."""
+    journal = Journal(folder, segment_bytes=SEGMENT, limit_bytes=BOUND)
+    requests = spares = 0
+    with suppress(JournalError):
+        while requests < 10_000:
+            slot = admit(journal)
+            with suppress(JournalError):
+                if spare:
+                    journal.add_spare(spare)
+                    spares += 1
+            journal.end(slot, b'{"k":"f","w":1,"fill":"%b"}' % (b"x" * 600))
+            requests += 1
+    return requests, spares
+
+
+def test_what_may_be_left_out_takes_half_of_the_bound_at_most(tmp_path):
+    """Bodies of traces (R-11): the other half is usage's, whoever opened a segment in it."""
+    spare = orjson.dumps({"k": "t", "fill": "x" * 20_000})
+
+    alone, _ = written_until_full(tmp_path / "alone", b"")
+    requests, spares = written_until_full(tmp_path / "both", spare)
+
+    assert 10 < spares <= BOUND / 2 / len(spare)
+    assert requests > alone * 0.4
+
+
+def test_what_was_left_out_is_taken_again_once_the_journal_was_drained(tmp_path):
+    spare = orjson.dumps({"k": "t", "fill": "x" * 20_000})
+    journal = Journal(tmp_path, segment_bytes=SEGMENT, limit_bytes=BOUND)
+    while len(segments(tmp_path)) < 10:
+        journal.end(admit(journal), b'{"k":"f","w":1,"fill":"%b"}' % (b"x" * 600))
+    with pytest.raises(JournalError):
+        journal.add_spare(spare)
+    for path in segments(tmp_path)[:-1]:
+        path.unlink()
+
+    journal.add_spare(spare)
+
+    assert everything(tmp_path)[-1]["k"] == "t"
+    journal.close()
+
+
+def test_a_record_that_may_be_left_out_begins_a_segment_that_knows_what_is_open(tmp_path):
+    journal = Journal(tmp_path, segment_bytes=SEGMENT)
+    slot = admit(journal, event_id=FIRST)
+    for _ in range(20):
+        journal.add_spare(orjson.dumps({"k": "t", "fill": "x" * 20_000}))
+    journal.end(slot, b'{"k":"f","w":1,"id":"%b"}' % FIRST.encode())
+
+    *_, last = segments(tmp_path)
+    names = Names(last)
+    names.read_up_to(last.stat().st_size)
+    (ended,) = (each for each in read_from(last, 0, limit=100)[0] if each["k"] == FINAL)
+
+    assert len(segments(tmp_path)) > 1
+    assert names.whole(ended)["u"] == "u1"
+    journal.close()
 
 
 def test_a_record_larger_than_a_segment_gets_a_larger_segment(tmp_path):

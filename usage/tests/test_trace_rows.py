@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from accounts import runtime
+from usage import retention
 from usage.drain import drain, rejected_file
 from usage.journal.lines import TRACE
 from usage.journal.writer import Journal
@@ -91,8 +92,37 @@ def test_s19_the_traces_of_a_deleted_person_go(as_alice, bob, write):
     late = id_at(NOW)
     write(content(late, "hello", user=str(bob.pk)), traced(event_id=late, **mine))
 
-    assert ids(as_alice.get(URL)) == ["other"]
+    assert [ids(as_alice.get(url)) for url in LISTS] == [["other"], ["other"]]
     assert TraceContent.objects.count() == 0
+
+
+def test_s19_what_engines_said_to_a_deleted_person_goes_though_the_requests_were_cleared(
+    as_alice, bob, write
+):
+    """An engine's error may quote the prompt."""
+    write(traced(er="not a number: my secret", u=str(bob.pk), un="bob"), traced(cid="other"))
+    rows.keep_load(model="m", backend="vllm-cpu", seconds=1)
+    as_alice.post(f"{URL}/clear")
+    assert len(as_alice.get(ENGINES).json()) == 3
+
+    as_alice.delete(f"/api/auth/admin/users/{bob.pk}")
+
+    left = as_alice.get(ENGINES).json()
+    assert [each["correlation_id"] for each in left] == ["other", ""]
+
+
+def test_traces_are_kept_no_longer_than_events(as_alice, write, settings):
+    """LOCALAI_USAGE_RETENTION: a trace has the caller's address, and perhaps the bodies."""
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"usage_retention": "1d"})
+    old = NOW - timedelta(hours=25)
+    for at, name in ((old, "old"), (NOW, "new")):
+        write(content(id_at(at), "x"), traced(event_id=id_at(at), cid=name))
+    drain()
+
+    retention.expire(NOW)
+
+    assert [ids(as_alice.get(url)) for url in LISTS] == [["new"], ["new"]]
+    assert TraceContent.objects.count() == 1
 
 
 def test_a_worker_that_died_leaves_a_trace_of_what_it_had_under_way(as_alice, folder):

@@ -4,6 +4,7 @@ Most of a trace is in the usage event already: nine numbers more in its last rec
 from where among its names, which are told once. Pure: the lane writes with it.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import orjson
@@ -11,6 +12,7 @@ import orjson
 from core.errors import GatehouseError
 from core.redaction import redacted
 from usage.journal.lines import Record
+from usage.traces.content import readable
 from usage.traces.terms import TraceTerms
 
 MAX_ERROR_CHARS, MAX_ERROR_BYTES = 300, 600
@@ -20,10 +22,11 @@ MAX_US, MAX_BYTES = 2**53, 2**53
 ENDED, GONE, UNKNOWN = "the server process ended", "the caller hung up", "unexpected error"
 
 
-def said(error: GatehouseError, terms: TraceTerms) -> bytes:
+def said(error: GatehouseError, terms: TraceTerms, headers: Mapping[bytes, bytes]) -> bytes:
     """What a trace says of an error, as a field. An engine's own words may hold the prompt."""
-    text = error.reason if terms.redact_prompts else redacted(error.message)[:MAX_ERROR_CHARS]
-    json = orjson.dumps(text)
+    if terms.redact_prompts:
+        return b'"er":%b,' % orjson.dumps(error.reason)
+    json = orjson.dumps(readable(error.message, headers, MAX_ERROR_CHARS))
     if len(json) > MAX_ERROR_BYTES:
         json = orjson.dumps(error.reason)
     return b'"er":%b,' % json

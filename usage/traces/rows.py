@@ -171,6 +171,13 @@ def trim_after(fresh: Sequence[tuple[Row, int]]) -> None:
         log.warning("traces are not trimmed now: %s", type(exc).__name__)
 
 
+def expire(cutoff_us: int) -> None:
+    """Traces older than events are kept go as well: they say more of people than those."""
+    _delete_before(RequestTrace, "ended_us", cutoff_us)
+    _delete_before(EngineTrace, "ended_us", cutoff_us)
+    _delete_before(TraceContent, "kept_us", cutoff_us)
+
+
 def _trim(model: type[Any], column: str, keep: int) -> None:
     """Delete all but the newest `keep`, found by the index; in steps."""
     ages = model.objects.order_by(f"-{column}").values_list(column, flat=True)
