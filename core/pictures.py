@@ -83,12 +83,14 @@ class Pictures:
             return True
         return time.time() - failed_at >= again_after_s
 
-    def forget_but(self, urls: set[str], *, older_than_s: float) -> None:
-        """Remove pictures, marks and drafts of addresses that nobody names any more."""
+    def forget_but(self, urls: set[str], *, older_than_s: float, most: int) -> None:
+        """Remove pictures, marks and drafts of addresses that nobody names any more: the old ones,
+        and all but the newest `most`, for people may name another every minute.
+        """
         kept = {name_of(url) for url in urls}
-        for path in self._files():
-            old = time.time() - path.stat().st_mtime >= older_than_s
-            if path.stem not in kept and old:
+        unnamed = [(path.stat().st_mtime, path) for path in self._files() if path.stem not in kept]
+        for i, (made_at, path) in enumerate(sorted(unnamed, reverse=True)):
+            if i >= most or time.time() - made_at >= older_than_s:
                 path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:

@@ -83,6 +83,7 @@ def test_r38_what_is_no_raster_picture_or_too_large_is_not_taken(as_alice, shown
         "http://169.254.169.254/latest",
         "http://10.0.0.1/x.png",
         "http://[::1]/x.png",
+        "http://[x",
         "file:///etc/passwd",
         "javascript:alert(1)",
         "data:image/svg+xml;base64,PHN2Zz4=",
@@ -92,7 +93,7 @@ def test_r38_what_is_no_raster_picture_or_too_large_is_not_taken(as_alice, shown
 )
 def test_r38_no_picture_comes_from_inside(as_alice, shown, icon):
     shown(icon)
-    fetch_due()
+    fetch_due()  # and one that is no address holds up none of the others
     assert row(as_alice)["icon"] == ""
 
 
@@ -135,6 +136,21 @@ def test_r38_what_nobody_names_any_more_goes(shown, server, monkeypatch, db, tmp
     shown("")
     fetch_due()
     assert pictures.pictures().names() == set()
+
+
+@pytest.mark.usefixtures("shown")
+def test_r38_one_that_changes_its_picture_all_the_time_does_not_fill_the_disk(
+    as_bob, server, monkeypatch, tmp_path
+):
+    (tmp_path / "own.yaml").write_text("- broken")  # a gallery that is out of sight is no way round
+    monkeypatch.setattr(pictures, "MAX_UNNAMED", 3)
+    for i in range(8):
+        server.serve[f"/{i}"] = says(200, PNG)
+        as_bob.put("/api/auth/profile", {"name": "Bob", "avatar_url": f"{server.url}/{i}"})
+        assert fetch_due() == 1
+
+    assert len(pictures.pictures().names()) == 1 + 3
+    assert as_bob.get(f"/pictures/{name_of(f'{server.url}/7')}").status_code == 200
 
 
 @pytest.mark.parametrize("name", ["..%2F..%2Fetc", "x", "A" * 64, "0" * 63, "%00"])
