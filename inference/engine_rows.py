@@ -3,7 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 
-from inference.engine_table import Target
+from inference.engine_table import Target, names_of
 from inference.gallery import built_in_gallery, find
 from inference.model_abilities import read_config
 from inference.models import EngineState, Model, Operation, OperationState
@@ -24,7 +24,7 @@ def local_targets(configured: list[str]) -> list[Target]:
     """Installed models and their engines, then the configured ones that are still to be installed."""
     rows = Model.objects.prefetch_related("engines", "aliases").order_by("name")
     targets = [_of_model(row) for row in rows]
-    known = {target.name for target in targets}
+    known = names_of(targets)  # a configured name that is a model's alias already is served
     missing = [name for name in configured if name not in known]
     if missing:
         installations = Operation.objects.filter(action=Operation.Action.INSTALL)

@@ -26,7 +26,7 @@ from inference.model_configuration import (
     document_of,
 )
 from inference.model_folders import model_folder
-from inference.model_names import taken
+from inference.model_names import taken, taken_for_aliases
 from inference.model_sources import LocalSource, WebSource, read_source
 from inference.models import Operation
 from inference.operations import Action, Kind, Wish, enqueue_once
@@ -121,7 +121,7 @@ def wish_for_import(data: Mapping[str, Any], document: Document | None, asked_by
 
 def _check_free(wanted: Configuration, document: Document | None) -> None:
     """The names it wants may be gone when its turn comes; then it fails saying the same."""
-    held = taken([wanted.name, *wanted.aliases])
+    held = taken_for_aliases(wanted.aliases) | taken([wanted.name])
     for key, names in (("name", [wanted.name]), ("aliases", wanted.aliases)):
         for name in names:
             if name in held or (key == "aliases" and name == wanted.name):

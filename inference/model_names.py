@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from django.db import connection
 
+from accounts.runtime import env
 from inference.models import Model, ModelAlias
 
 
@@ -26,3 +27,12 @@ def taken(names: Iterable[str], *, apart_from: Iterable[str] = ()) -> dict[str, 
     found = {each.name: f"an alias of {each.model_id}" for each in aliases}
     models = Model.objects.filter(pk__in=wanted).values_list("name", flat=True)
     return found | dict.fromkeys(models, "a model")
+
+
+def taken_for_aliases(names: Iterable[str], *, apart_from: Iterable[str] = ()) -> dict[str, str]:
+    """The same of names that are to be aliases: a model of `LOCALAI_MODELS` that is still to come has
+    its name already, else it could never be installed.
+    """
+    wanted = list(names)
+    configured = set(env().local_models).intersection(wanted)
+    return dict.fromkeys(configured, "a model") | taken(wanted, apart_from=apart_from)

@@ -19,7 +19,7 @@ from inference.model_abilities import of_folder
 from inference.model_configuration import Configuration, plain_text, recipe_name
 from inference.model_folders import CONFIGURATION, MANIFEST, model_folder
 from inference.model_install import Installed, together
-from inference.model_names import one_at_a_time, taken
+from inference.model_names import one_at_a_time, taken, taken_for_aliases
 from inference.models import Model, ModelAlias
 from inference.recipes import RecipeError, recipe_for
 
@@ -83,7 +83,7 @@ def refuse_taken(name: str, aliases: Sequence[str]) -> None:
     """Raises InstallError where the name, or an alias that it is to have, is another model's."""
     if name in aliases:
         raise InstallError(f"{name} is its own name already.")
-    held = taken([name, *aliases], apart_from=[name])
+    held = taken_for_aliases(aliases, apart_from=[name]) | taken([name], apart_from=[name])
     for each in (name, *aliases):
         if each in held and (each != name or held[each] != "a model"):
             raise InstallError(f"{each} is {held[each]} already.")

@@ -234,6 +234,8 @@ def _body(request: Request) -> tuple[dict[str, Any], Document | None]:
     """A mapping from a body of YAML, with its lines, or of JSON. Raises InvalidRequestError."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
+        if not read_body(request._request):  # noqa: SLF001
+            raise InvalidRequestError("the body is empty")  # it would set everything back
         return read_json(request._request), None  # noqa: SLF001
     if "yaml" not in kind:
         raise InvalidRequestError(f"wants {WANTS}")

@@ -333,6 +333,34 @@ def test_overrides_of_a_second_request_count(home, server):
     assert "max_model_len: 99" in (home / "own" / CONFIGURATION).read_text()
 
 
+def test_no_alias_takes_the_name_of_a_configured_model_that_is_to_come(
+    as_alice, home, server, settings, folder
+):
+    changed = {"models": [next(iter(built_in_gallery()))]}
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update=changed)
+    (coming,) = settings.GATEHOUSE.local_models
+    for answer in (
+        yaml_to(as_alice, f"name: mine\naliases: [{coming}]"),
+        as_alice.post(
+            "/models/apply", {"name": "own", "files": [file_at(server)], "aliases": [coming]}
+        ),
+    ):
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "aliases")
+
+
+def test_r07_a_file_that_cannot_be_read_is_400(as_alice, home, monkeypatch):
+    (home / "m.yaml").write_bytes(CONFIGURED)
+
+    def locked(*_arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_text", locked)
+    answer = as_alice.post("/models/import-uri", {"uri": "file:m.yaml"})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "uri")
+    assert str(home) not in answer.content.decode()
+
+
 def test_a_model_whose_name_is_somebodys_alias_is_not_installed(home, server):
     file = file_at(server)
     run(name="own", files=[file])
