@@ -149,14 +149,21 @@ def reload(*, by: Actor) -> list[str]:
         if faults:
             raise FaultyFilesError(faults)
         touched, _news = _apply(steps, by)
-        for row in rows:
-            if (size := sizes.get(row.name)) is not None:  # else it is on another machine
-                row.size_bytes = size
-        Model.objects.bulk_update(rows, ["size_bytes"])
+        _set_sizes(rows, sizes)
     _tell({row.name for row in rows})
     # who edited a file finds its text as it would be written: comments are not kept
     configuration_files.keep(*(step.row.name for step in steps), anew=True)
     return sorted(touched)
+
+
+def _set_sizes(rows: list[Model], sizes: dict[str, int | None]) -> None:
+    resized = []
+    for row in rows:
+        size = sizes.get(row.name)  # None where it is on another machine
+        if size is not None and size != row.size_bytes:
+            row.size_bytes = size
+            resized.append(row)
+    Model.objects.bulk_update(resized, ["size_bytes"])
 
 
 def _edited(rows: list[Model]) -> tuple[list[_Step], list[Fault]]:

@@ -1,4 +1,7 @@
-"""Importing a model: a configuration with the files it needs, or an address alone (R-17, R-19)."""
+"""Importing a model: a configuration with the files it needs, or an address alone (R-17, R-19).
+
+And asking for any change of what models there are, with its line in the trail (W-18).
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from pydantic import ValidationError
 
+from accounts.audit import Action as AuditAction
 from accounts.audit import Actor, Subject, record
 from accounts.runtime import env
 from core.errors import InvalidRequestError
@@ -19,6 +23,7 @@ from inference.installing import InstallError
 from inference.local_files import read_local
 from inference.model_configuration import (
     MAX_CHARS,
+    READ_ONLY,
     Configuration,
     ConfigurationFaultError,
     as_data,
@@ -40,10 +45,23 @@ _HUB_PAGE = re.compile(r"https://(?:www\.)?huggingface\.co/([^/?#]+/[^/?#]+?)/?"
 
 def start(wish: Wish, *, key: str, by: Actor) -> Operation:
     """Ask for it, with a line in the trail. Raises what `enqueue_once` does."""
+    action: AuditAction = "model_imported"
+    if wish.action == Action.DELETE:
+        action = "model_deleted"
     with transaction.atomic():
         job = enqueue_once(wish, key=key)
-        record("model_imported", by, Subject(job.pk, wish.target), after={"from": wish.asked_for})
+        record(action, by, Subject(job.pk, wish.target), after=_recorded(wish))
     return job
+
+
+def _recorded(wish: Wish) -> dict[str, Any]:
+    """Where it comes from and what is configured of it; no address with its query, which may be secret."""
+    given = wish.details.get("configuration", {})
+    plain = as_data(Configuration(name=wish.target)) if given else {}
+    chosen = {key: given[key] for key in plain if key not in READ_ONLY and given[key] != plain[key]}
+    if aliases := wish.details.get("aliases"):
+        chosen["aliases"] = aliases
+    return {"from": wish.asked_for, **chosen}
 
 
 def wish_for_uri(data: dict[str, Any], asked_by: str) -> Wish:

@@ -9,14 +9,14 @@ from rest_framework.response import Response
 
 from accounts.api.audit import page_number
 from accounts.api.base import AccountView
-from accounts.audit import actor_of
+from accounts.audit import Actor, actor_of
 from accounts.runtime import env
 from core.declared import declares
 from core.drf import read_json
 from core.envelopes import Family
 from core.errors import GatehouseError, InvalidRequestError
 from core.sizes import shown_size
-from inference import operations
+from inference import importing, operations
 from inference.api import answers
 from inference.gallery import Found, Shelf, every, shelves
 from inference.gallery_listing import MAX_ITEMS, MAX_PAGE, SORTS, Query, fits, search
@@ -75,7 +75,7 @@ class InstallView(AccountView):
     @declares("Install a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_id(_id(model_id), asker(request))
-        job = operations.enqueue_once(wish, key=request_key(request))
+        job = importing.start(wish, key=request_key(request), by=_by(request))
         return Response({"jobID": str(job.pk), "message": "Installation started"})
 
 
@@ -85,7 +85,7 @@ class DeleteView(AccountView):
     @declares("Delete a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_deletion(_id(model_id), asker(request))
-        job = operations.enqueue_once(wish, key=request_key(request))
+        job = importing.start(wish, key=request_key(request), by=_by(request))
         return Response({"jobID": str(job.pk), "message": "Deletion started"})
 
 
@@ -104,7 +104,8 @@ class ApplyView(AccountView):
     )
     def post(self, request: Request) -> Response:
         wish = wish_in(read_json(request._request), asker(request))  # noqa: SLF001
-        return Response(started(request, operations.enqueue_once(wish, key=request_key(request))))
+        job = importing.start(wish, key=request_key(request), by=_by(request))
+        return Response(started(request, job))
 
 
 class RemoveView(AccountView):
@@ -117,7 +118,8 @@ class RemoveView(AccountView):
     )
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_deletion(_id(model_id), asker(request))
-        return Response(started(request, operations.enqueue_once(wish, key=request_key(request))))
+        job = importing.start(wish, key=request_key(request), by=_by(request))
+        return Response(started(request, job))
 
 
 class AvailableView(AccountView):
@@ -191,6 +193,10 @@ def _id(model_id: str) -> str:
     if not model_id.strip() or len(model_id) > MAX_ID_CHARS:
         raise InvalidRequestError("invalid model ID")
     return model_id
+
+
+def _by(request: Request) -> Actor:
+    return actor_of(request._request)  # noqa: SLF001  # DRF's own name
 
 
 def asker(request: Request) -> str:

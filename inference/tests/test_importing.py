@@ -252,7 +252,11 @@ def test_r17_the_address_of_a_configuration_is_read(as_alice, home, server):
 
     assert (job.target, job.details["configuration"]["pinned"]) == ("other", True)
     assert job.details["entry"]["files"][0]["uri"] == "hf:o/n"
-    assert AuditRecord.objects.get(action="model_imported").after == {"from": "hf:o/n"}
+    assert AuditRecord.objects.get(action="model_imported").after == {
+        "from": "hf:o/n",
+        "description": "from elsewhere",
+        "pinned": True,
+    }
 
 
 def test_r07_a_configuration_in_a_file_is_read_from_below_the_models_path(as_alice, home, tmp_path):
@@ -331,6 +335,39 @@ def test_overrides_of_a_second_request_count(home, server):
 
     assert Model.objects.get().options == {"max_model_len": 99}
     assert "max_model_len: 99" in (home / "own" / CONFIGURATION).read_text()
+
+
+def test_w18_what_models_there_are_to_be_is_in_the_trail(as_alice, home, server, folder):
+    """Imported, installed, deleted: by whom, from where, with which names; no query of an address."""
+    file = {"filename": "m.bin", "uri": f"{server.url}/m.bin?token=s3cret", "sha256": DIGEST}
+    named = {"name": "own", "files": [file], "aliases": ["a"]}
+    finished(yaml_to(as_alice, "name: mine\naliases: [gpt-4o]\ndefault: true\nreplicas: 2"))
+    for path, body in (
+        ("/models/apply", named),
+        (
+            "/models/import-uri",
+            {"uri": "https://h.example/m.bin?t=s3cret", "preferences": {"name": "m"}},
+        ),
+        ("/api/models/install/gatehouse@x", {}),
+        ("/api/models/delete/mine", {}),
+        ("/models/delete/owner/other", {}),
+    ):
+        assert as_alice.post(path, body).status_code == 200, path
+
+    lines = AuditRecord.objects.filter(action__startswith="model_").order_by("pk")
+    assert [(each.action, each.subject_name, each.after) for each in lines] == [
+        (
+            "model_imported",
+            "mine",
+            {"from": "mine", "aliases": ["gpt-4o"], "default": True, "replicas": 2},
+        ),
+        ("model_imported", "own", {"from": "own", "aliases": ["a"]}),
+        ("model_imported", "m", {"from": "https://h.example/m.bin"}),
+        ("model_imported", "x", {"from": "gatehouse@x"}),
+        ("model_deleted", "mine", {"from": "mine"}),
+        ("model_deleted", "owner/other", {"from": "owner/other"}),
+    ]
+    assert {each.actor_name for each in lines} == {"alice@example.org"}
 
 
 def test_no_alias_takes_the_name_of_a_configured_model_that_is_to_come(
