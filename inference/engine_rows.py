@@ -65,7 +65,7 @@ def _addresses(row: Model) -> tuple[str, ...]:
 def context_length(row: Model) -> int:
     """How many tokens prompt and completion may have together: as it is started, else as it was made."""
     chosen = row.options.get("max_model_len")
-    return chosen if type(chosen) is int else made_for(row.directory)
+    return chosen if type(chosen) is int and chosen > 0 else made_for(row.directory)
 
 
 @lru_cache(maxsize=256)

@@ -370,6 +370,15 @@ def test_w18_what_models_there_are_to_be_is_in_the_trail(as_alice, home, server,
     assert {each.actor_name for each in lines} == {"alice@example.org"}
 
 
+@pytest.mark.parametrize("path", ["/models/import", "/models/apply", "/models/import-uri"])
+@pytest.mark.parametrize("body", ['{"a":' * 900 + "1" + "}" * 900, '{"name":"a\\u0000"}'])
+def test_r10_what_is_nested_past_reason_is_400(as_alice, home, path, body):
+    answer = as_alice.client.generic(
+        "POST", path, data=body, content_type="application/json", headers=as_alice.headers
+    )
+    assert answer.status_code == 400
+
+
 def test_no_alias_takes_the_name_of_a_configured_model_that_is_to_come(
     as_alice, home, server, settings, folder
 ):
