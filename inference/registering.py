@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import stat
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from inference.model_names import one_at_a_time, taken, taken_for_aliases
 from inference.models import Model, ModelAlias
 from inference.recipes import RecipeError, recipe_for
 
+log = logging.getLogger("gatehouse.models")
 MAX_FILES = 10_000
 
 
@@ -149,7 +151,10 @@ def adopt(configuration: Configuration, report: Report) -> None:
     register_model(entry, there, configuration=configuration, aliases=configuration.aliases)
     note = {"name": entry.name, "sha256": there.checksum, "source": source, "adopted": True}
     # last: what has a manifest and no row is cleared away as half an installation
-    (folder / MANIFEST).write_text(json.dumps(note))
+    try:
+        (folder / MANIFEST).write_text(json.dumps(note))
+    except OSError as exc:  # a disk that is only read; the row is what counts
+        log.warning("%s was not marked as ours: %s", folder.name, type(exc).__name__)
 
 
 def _digests(folder: Path, report: Report) -> dict[str, str]:

@@ -394,6 +394,31 @@ def test_no_alias_takes_the_name_of_a_configured_model_that_is_to_come(
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "aliases")
 
 
+def test_no_alias_takes_the_name_of_a_model_that_is_being_installed(as_alice, home, folder):
+    """It would be fetched in vain; once that has ended the name is free."""
+    finished(yaml_to(as_alice, "name: mine"))
+    job = as_alice.post("/models/apply", {"url": "hf:o/n"}).json()["uuid"]
+
+    refused = as_alice("PATCH", "/api/models/config-json/mine", {"aliases": ["o/n"]})
+
+    assert (refused.status_code, refused.json()["error"]) == (
+        400,
+        "aliases: o/n is a model that is being installed already",
+    )
+    operations.cancel(job)
+    free = as_alice("PATCH", "/api/models/config-json/mine", {"aliases": ["o/n"]})
+    assert free.status_code == 200
+
+
+def test_a_folder_that_takes_no_file_of_ours_is_taken_as_it_is(as_alice, home, folder):
+    """A disk that is only read is no reason to refuse what is on it."""
+    (folder / MANIFEST).mkdir()
+
+    job = finished(yaml_to(as_alice, "name: mine"))
+
+    assert (job.state, Model.objects.get().name) == (OperationState.DONE, "mine")
+
+
 def test_r07_a_file_that_cannot_be_read_is_400(as_alice, home, monkeypatch):
     (home / "m.yaml").write_bytes(CONFIGURED)
 
