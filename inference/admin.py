@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from accounts.audit import Actor, Subject, actor_of, record
 from accounts.runtime import generations
@@ -29,6 +29,13 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "idle_timeout_s",
     )
     readonly_fields = ("name", "description", "source", "backend")
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Workers are told once more when the page's own transaction is over: they may have looked before."""
+        response = super().changeform_view(request, *args, **kwargs)
+        if request.method == "POST":
+            generations().bump(ENGINES)
+        return response
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, _change: bool) -> None:  # noqa: FBT001
         """As over the API: recorded, into the file too, and an engine is drained before it stops.
@@ -64,7 +71,6 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         with transaction.atomic():
             Model.objects.filter(pk=obj.pk).update(**now)
             record("model_changed", by, Subject("", obj.name), before=before, after=now)
-        generations().bump(ENGINES)
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
         return False

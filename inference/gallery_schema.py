@@ -18,6 +18,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 Short: TypeAlias = Annotated[str, Field(max_length=200)]
 Text: TypeAlias = Annotated[str, Field(max_length=5000)]
 Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=60)]
+BackendName: TypeAlias = Annotated[str, Field(min_length=1, max_length=50)]  # as the row holds it
 OptionText: TypeAlias = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f]*$")]
 Capability = Literal[
     "chat",
@@ -101,7 +102,7 @@ class Entry(_Strict):
     urls: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=50)] = []
     tags: Annotated[list[Word], Field(max_length=50)] = []
     files: Annotated[list[File], Field(min_length=1, max_length=200)]
-    backend: Word = "vllm"
+    backend: BackendName = "vllm"
     overrides: Overrides = Overrides()
     checked: Checked | None = None
     added: str | None = None

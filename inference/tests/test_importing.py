@@ -370,6 +370,11 @@ def test_w18_what_models_there_are_to_be_is_in_the_trail(as_alice, home, server,
     assert {each.actor_name for each in lines} == {"alice@example.org"}
 
 
+def test_a_backend_that_no_row_can_name_is_refused_at_once(as_alice, home):
+    answer = as_alice.post("/models/apply", {"url": "hf:o/n", "backend": "x" * 51})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "backend")
+
+
 @pytest.mark.parametrize("path", ["/models/import", "/models/apply", "/models/import-uri"])
 @pytest.mark.parametrize("body", ['{"a":' * 900 + "1" + "}" * 900, '{"name":"a\\u0000"}'])
 def test_r10_what_is_nested_past_reason_is_400(as_alice, home, path, body):

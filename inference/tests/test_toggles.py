@@ -1,9 +1,11 @@
 """Models switched off or pinned, and what becomes of an engine whose configuration changed."""
 
 import pytest
+from django.db import connection
 
 from accounts.audit import CLI
 from accounts.models import AuditRecord
+from accounts.runtime import generations
 from inference import configuring
 from inference.engine_rows import local_targets
 from inference.models import Engine, EngineState, Model
@@ -137,6 +139,23 @@ def test_the_admin_site_leaves_what_was_left_as_it_is(as_alice, home, monkeypatc
         {"pinned": True},
         {"load_at_start": False},
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_the_admin_site_changes_is_told_once_it_is_there(as_alice, home, monkeypatch):
+    make(home)
+    told = []
+    monkeypatch.setattr(
+        type(generations()), "bump", lambda *_: told.append(connection.in_atomic_block)
+    )
+
+    as_alice.client.post(
+        "/admin/inference/model/little/change/",
+        {"enabled": "on", "pinned": "on", "replicas": "1", "idle_timeout_s": ""},
+    )
+
+    assert Model.objects.get().pinned
+    assert told[-1] is False
 
 
 def test_a_name_that_was_given_to_a_model_later_blocks_no_switch(as_alice, home, settings):
