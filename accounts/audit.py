@@ -46,6 +46,7 @@ Action = Literal[
     "settings_changed",
     "model_changed",
     "model_imported",
+    "model_deleted",
     "traces_cleared",
 ]
 

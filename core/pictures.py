@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_BYTES = 512 * 1024
+MAX_SIDE = 4096  # a few bytes can say a picture that no browser has the memory for
 _NAME = re.compile(r"[0-9a-f]{64}")
 KINDS = {"png": "image/png", "jpg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
 _FAILED = "failed"
@@ -39,6 +40,43 @@ def kind_of(content: bytes) -> str | None:
     return None
 
 
+def sides_of(kind: str, content: bytes) -> tuple[int, int]:
+    """Width and height as its head says them; 0 where it does not."""
+    if kind == "png":
+        return _big(content[16:20]), _big(content[20:24])
+    if kind == "gif":
+        return _little(content[6:8]), _little(content[8:10])
+    if kind == "jpg":
+        return _sides_of_jpeg(content)
+    if content[12:16] == b"VP8X":
+        return _little(content[24:27]) + 1, _little(content[27:30]) + 1
+    if content[12:16] == b"VP8L":
+        bits = _little(content[21:25])
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return _little(content[26:28]) & 0x3FFF, _little(content[28:30]) & 0x3FFF
+
+
+def _sides_of_jpeg(content: bytes) -> tuple[int, int]:
+    at = 2
+    while at + 9 <= len(content) and content[at] == 0xFF:
+        marker = content[at + 1]
+        if marker == 0xFF:  # filling
+            at += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
+            return _big(content[at + 7 : at + 9]), _big(content[at + 5 : at + 7])
+        else:
+            at += 2 + _big(content[at + 2 : at + 4])
+    return 0, 0
+
+
+def _big(raw: bytes) -> int:
+    return int.from_bytes(raw, "big")
+
+
+def _little(raw: bytes) -> int:
+    return int.from_bytes(raw, "little")
+
+
 class Pictures:
     """The pictures in one folder, by the name of their address. A failure leaves a mark, too."""
 
@@ -65,6 +103,8 @@ class Pictures:
         kind = kind_of(content)
         if kind is None or len(content) > MAX_BYTES:
             raise ValueError("not a PNG, JPEG, GIF or WebP picture")
+        if max(sides_of(kind, content)) > MAX_SIDE:
+            raise ValueError(f"more than {MAX_SIDE} pixels wide or high")
         self._write(f"{name_of(url)}.{kind}", content)
         (self._folder / f"{name_of(url)}.{_FAILED}").unlink(missing_ok=True)
 
@@ -83,12 +123,14 @@ class Pictures:
             return True
         return time.time() - failed_at >= again_after_s
 
-    def forget_but(self, urls: set[str], *, older_than_s: float) -> None:
-        """Remove pictures, marks and drafts of addresses that nobody names any more."""
+    def forget_but(self, urls: set[str], *, older_than_s: float, most: int) -> None:
+        """Remove pictures, marks and drafts of addresses that nobody names any more: the old ones,
+        and all but the newest `most`, for people may name another every minute.
+        """
         kept = {name_of(url) for url in urls}
-        for path in self._files():
-            old = time.time() - path.stat().st_mtime >= older_than_s
-            if path.stem not in kept and old:
+        unnamed = [(path.stat().st_mtime, path) for path in self._files() if path.stem not in kept]
+        for i, (made_at, path) in enumerate(sorted(unnamed, reverse=True)):
+            if i >= most or time.time() - made_at >= older_than_s:
                 path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:

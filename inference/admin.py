@@ -3,9 +3,10 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.http import HttpRequest
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
 
-from accounts.audit import actor_of
+from accounts.audit import Actor, Subject, actor_of, record
 from accounts.runtime import generations
 from core.errors import GatehouseError
 from core.generations import ENGINES
@@ -29,13 +30,28 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     )
     readonly_fields = ("name", "description", "source", "backend")
 
-    def save_model(self, request: HttpRequest, obj: Model, _form: Any, _change: bool) -> None:  # noqa: FBT001
-        """As over the API: recorded, into the file too, and an engine is drained before it stops."""
-        changed = {
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Workers are told once more when the page's own transaction is over: they may have looked before."""
+        response = super().changeform_view(request, *args, **kwargs)
+        if request.method == "POST":
+            generations().bump(ENGINES)
+        return response
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, _change: bool) -> None:  # noqa: FBT001
+        """As over the API: recorded, into the file too, and an engine is drained before it stops.
+
+        What the admin left as it was stays as it is, which may be another admin's doing meanwhile.
+        """
+        wished = {
             "enabled": obj.enabled,
             "replicas": obj.replicas,
             "pinned": obj.pinned,
-            "idle_timeout": obj.idle_timeout_s or None,
+            "idle_timeout_s": obj.idle_timeout_s or None,
+        }
+        changed = {
+            "idle_timeout" if key == "idle_timeout_s" else key: value
+            for key, value in wished.items()
+            if key in form.changed_data
         }
         try:
             configuring.change(
@@ -44,8 +60,17 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         except GatehouseError as exc:
             self.message_user(request, exc.message, level=messages.ERROR)
             return
-        Model.objects.filter(pk=obj.pk).update(load_at_start=obj.load_at_start)
-        generations().bump(ENGINES)
+        if "load_at_start" in form.changed_data:
+            self._set_load_at_start(obj, by=actor_of(request))
+
+    @staticmethod
+    def _set_load_at_start(obj: Model, *, by: Actor) -> None:
+        """It is no part of the configuration: nothing but the row says it."""
+        now = {"load_at_start": obj.load_at_start}
+        before = {"load_at_start": not obj.load_at_start}
+        with transaction.atomic():
+            Model.objects.filter(pk=obj.pk).update(**now)
+            record("model_changed", by, Subject("", obj.name), before=before, after=now)
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
         return False

@@ -13,6 +13,8 @@ import stat
 from pathlib import Path
 from typing import Literal
 
+from django.db import DatabaseError
+
 from accounts.runtime import env
 from core.files import AlreadyHeldError, exclusive
 from inference import model_configuration
@@ -80,17 +82,25 @@ def keep(*names: str, anew: bool = False) -> None:
 
     To be called once the change is committed: what is written is what the rows say then, so that the
     last of several writers leaves the last state. A file that cannot be written is written at the next
-    reload or start; the row counts meanwhile.
+    reload or start; the row counts meanwhile, and the other files are written.
     """
     try:
         with exclusive(env().data_path / "state" / "model-files.lock", timeout_s=LOCK_S):
             for row in Model.objects.filter(pk__in=names).prefetch_related("aliases"):
-                if standing(row) == "behind" or (anew and place_of(row) is not None):
-                    _write(row)
-                elif noted := agreed(row):
-                    Model.objects.filter(pk=row.pk).update(**noted)
-    except (OSError, AlreadyHeldError) as exc:
-        log.warning("a model's configuration file was not written: %s", type(exc).__name__)
+                _keep(row, anew=anew)
+    except (OSError, AlreadyHeldError, DatabaseError) as exc:
+        log.warning("models' configuration files were not written: %s", type(exc).__name__)
+
+
+def _keep(row: Model, *, anew: bool) -> None:
+    try:
+        if standing(row) == "behind" or (anew and place_of(row) is not None):
+            _write(row)
+        elif noted := agreed(row):
+            Model.objects.filter(pk=row.pk).update(**noted)
+    except OSError as exc:
+        what = type(exc).__name__
+        log.warning("the configuration file of %s was not written: %s", row.name, what)
 
 
 def _write(row: Model) -> None:

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.audit import Actor, Subject, record
-from accounts.runtime import env, generations
+from accounts.runtime import generations
 from core.errors import ConflictError, GatehouseError, InvalidRequestError, NotFoundError
 from core.generations import ENGINES
 from inference import configuration_files
@@ -25,7 +25,7 @@ from inference.model_configuration import (
     recipe_name,
 )
 from inference.model_folders import CONFIGURATION
-from inference.model_names import one_at_a_time, taken
+from inference.model_names import one_at_a_time, taken_for_aliases
 from inference.models import Engine, EngineState, Model, ModelAlias
 
 NOT_FOUND = "model configuration not found"
@@ -149,14 +149,21 @@ def reload(*, by: Actor) -> list[str]:
         if faults:
             raise FaultyFilesError(faults)
         touched, _news = _apply(steps, by)
-        for row in rows:
-            if (size := sizes.get(row.name)) is not None:  # else it is on another machine
-                row.size_bytes = size
-        Model.objects.bulk_update(rows, ["size_bytes"])
+        _set_sizes(rows, sizes)
     _tell({row.name for row in rows})
     # who edited a file finds its text as it would be written: comments are not kept
     configuration_files.keep(*(step.row.name for step in steps), anew=True)
     return sorted(touched)
+
+
+def _set_sizes(rows: list[Model], sizes: dict[str, int | None]) -> None:
+    resized = []
+    for row in rows:
+        size = sizes.get(row.name)  # None where it is on another machine
+        if size is not None and size != row.size_bytes:
+            row.size_bytes = size
+            resized.append(row)
+    Model.objects.bulk_update(resized, ["size_bytes"])
 
 
 def _edited(rows: list[Model]) -> tuple[list[_Step], list[Fault]]:
@@ -203,8 +210,8 @@ def _faults_together(steps: list[_Step]) -> list[Fault]:
     faults = []
     named = [(alias, step) for step in steps for alias in step.after.aliases]
     wanted = [(alias, s.row.name) for alias, s in named if alias not in s.before.aliases]
-    held = taken((alias for alias, _ in wanted), apart_from=[step.row.name for step in steps])
-    held |= dict.fromkeys(env().local_models, "a model")
+    models = [step.row.name for step in steps]
+    held = taken_for_aliases((alias for alias, _ in wanted), apart_from=models)
     kept = [(alias, s.row.name) for alias, s in named if alias in s.before.aliases]
     held |= {alias: f"an alias of {model}" for alias, model in kept}
     for alias, model in wanted:
@@ -316,7 +323,7 @@ def _asked_of(step: _Step, engine: Engine | None) -> tuple[dict[str, datetime | 
 
 
 def _tell(touched: set[str]) -> None:
-    """Once it is committed: the files, and every worker."""
+    """Once it is committed: every worker, who is not to wait for a slow disk, and the files."""
     if touched:
-        configuration_files.keep(*touched)
         generations().bump(ENGINES)
+        configuration_files.keep(*touched)

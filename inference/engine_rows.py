@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from accounts.runtime import env
-from inference.engine_table import Target
+from inference.engine_table import Target, names_of
 from inference.gallery import built_in_gallery, find
 from inference.model_abilities import read_config
 from inference.models import SWITCHING, EngineState, Model, Operation, OperationState
@@ -27,7 +27,7 @@ def local_targets(configured: list[str]) -> list[Target]:
     """Installed models and their engines, then the configured ones that are still to be installed."""
     rows = Model.objects.prefetch_related("engines", "aliases").order_by("name")
     targets = [_of_model(row) for row in rows]
-    known = {target.name for target in targets}
+    known = names_of(targets)  # a configured name that is a model's alias already is served
     missing = [name for name in configured if name not in known]
     if missing:
         installations = Operation.objects.filter(action=Operation.Action.INSTALL)
@@ -74,7 +74,7 @@ def _addresses(row: Model) -> tuple[str, ...]:
 def context_length(row: Model) -> int:
     """How many tokens prompt and completion may have together: as it is started, else as it was made."""
     chosen = row.options.get("max_model_len")
-    return chosen if type(chosen) is int else made_for(row.directory)
+    return chosen if type(chosen) is int and chosen > 0 else made_for(row.directory)
 
 
 @lru_cache(maxsize=256)

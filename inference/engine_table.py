@@ -183,11 +183,14 @@ class EngineTable:
         """`target` once it serves; waits up to `wait_s` for one that loads (R-34).
 
         One that turns out not to be loaded meanwhile is asked for by `want`.
-        Raises ModelLoadingError with the loading object, EngineFailedError for one that gave up.
+        Raises ModelLoadingError with the loading object, EngineFailedError for one that gave up,
+        ModelDisabledError for one that was switched off meanwhile.
         """
         deadline = asyncio.get_running_loop().time() + max(wait_s, target.hold_s)
         while target.state != "ready":
             left_s = deadline - asyncio.get_running_loop().time()
+            if target.disabled:  # while we waited
+                raise ModelDisabledError(f"model {target.name} is disabled", param="model")
             if target.state == "failed":
                 raise EngineFailedError(
                     f"The engine of {target.name} does not start: {target.message}", status=503
@@ -200,7 +203,8 @@ class EngineTable:
             except TimeoutError:
                 continue
             before, target = target.state, self.targets.get(target.name, target)
-            if want is not None and target.state == "stopped" and before != "stopped":
+            stopped = target.state == "stopped" and before != "stopped"
+            if want is not None and stopped and not target.disabled:
                 want(target.name)
         return target
 

@@ -15,6 +15,7 @@ from inference.strict_entries import GalleryFaultError as GalleryFaultError  # n
 from inference.strict_entries import first_fault as first_fault  # noqa: PLC0414
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+BackendName: TypeAlias = Annotated[str, Field(min_length=1, max_length=50)]  # as the row holds it
 OptionText: TypeAlias = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f]*$")]
 Capability = Literal[
     "chat",
@@ -90,7 +91,7 @@ class Entry(Strict):
     urls: Annotated[list[Address], Field(max_length=50)] = []
     tags: Annotated[list[Word], Field(max_length=50)] = []
     files: Annotated[list[File], Field(min_length=1, max_length=200)]
-    backend: Word = "vllm"
+    backend: BackendName = "vllm"
     overrides: Overrides = Overrides()
     checked: Checked | None = None
     added: str | None = None

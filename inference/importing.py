@@ -1,4 +1,7 @@
-"""Importing a model: a configuration with the files it needs, or an address alone (R-17, R-19)."""
+"""Importing a model: a configuration with the files it needs, or an address alone (R-17, R-19).
+
+And asking for any change of what models there are, with its line in the trail (W-18).
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from pydantic import ValidationError
 
+from accounts.audit import Action as AuditAction
 from accounts.audit import Actor, Subject, record
 from accounts.runtime import env
 from core.errors import InvalidRequestError
@@ -19,6 +23,7 @@ from inference.installing import InstallError
 from inference.local_files import read_local
 from inference.model_configuration import (
     MAX_CHARS,
+    READ_ONLY,
     Configuration,
     ConfigurationFaultError,
     as_data,
@@ -26,7 +31,7 @@ from inference.model_configuration import (
     document_of,
 )
 from inference.model_folders import model_folder
-from inference.model_names import taken
+from inference.model_names import taken, taken_for_aliases
 from inference.model_sources import LocalSource, WebSource, read_source
 from inference.models import Operation
 from inference.operations import Action, Kind, Wish, enqueue_once
@@ -40,10 +45,23 @@ _HUB_PAGE = re.compile(r"https://(?:www\.)?huggingface\.co/([^/?#]+/[^/?#]+?)/?"
 
 def start(wish: Wish, *, key: str, by: Actor) -> Operation:
     """Ask for it, with a line in the trail. Raises what `enqueue_once` does."""
+    action: AuditAction = "model_imported"
+    if wish.action == Action.DELETE:
+        action = "model_deleted"
     with transaction.atomic():
         job = enqueue_once(wish, key=key)
-        record("model_imported", by, Subject(job.pk, wish.target), after={"from": wish.asked_for})
+        record(action, by, Subject(job.pk, wish.target), after=_recorded(wish))
     return job
+
+
+def _recorded(wish: Wish) -> dict[str, Any]:
+    """Where it comes from and what is configured of it; no address with its query, which may be secret."""
+    given = wish.details.get("configuration", {})
+    plain = as_data(Configuration(name=wish.target)) if given else {}
+    chosen = {key: given[key] for key in plain if key not in READ_ONLY and given[key] != plain[key]}
+    if aliases := wish.details.get("aliases"):
+        chosen["aliases"] = aliases
+    return {"from": wish.asked_for, **chosen}
 
 
 def wish_for_uri(data: dict[str, Any], asked_by: str) -> Wish:
@@ -121,7 +139,7 @@ def wish_for_import(data: Mapping[str, Any], document: Document | None, asked_by
 
 def _check_free(wanted: Configuration, document: Document | None) -> None:
     """The names it wants may be gone when its turn comes; then it fails saying the same."""
-    held = taken([wanted.name, *wanted.aliases])
+    held = taken_for_aliases(wanted.aliases) | taken([wanted.name])
     for key, names in (("name", [wanted.name]), ("aliases", wanted.aliases)):
         for name in names:
             if name in held or (key == "aliases" and name == wanted.name):

@@ -41,12 +41,14 @@ def copy_local(source: LocalSource, allowed: Path, to: Path, file: File) -> dict
 def read_local(source: LocalSource, allowed: Path, *, max_bytes: int) -> str:
     """The text of a small file below `allowed`. Raises InstallError."""
     found = _below(Path(source.path), allowed)
-    if not stat.S_ISREG(found.lstat().st_mode) or found.stat().st_size > max_bytes:
-        raise InstallError(f"{found.name} is not a plain file of at most {max_bytes} bytes.")
     try:
+        if not stat.S_ISREG(found.lstat().st_mode) or found.stat().st_size > max_bytes:
+            raise InstallError(f"{found.name} is not a plain file of at most {max_bytes} bytes.")
         return found.read_text("utf-8")
     except UnicodeDecodeError as exc:
         raise InstallError(f"{found.name} is not text.") from exc
+    except OSError as exc:
+        raise InstallError(f"{found.name} cannot be read: {exc.strerror}.") from exc
 
 
 def _check(file: File, digest: str) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from django.db import connection
 
-from inference.models import Model, ModelAlias
+from accounts.runtime import env
+from inference.models import Model, ModelAlias, Operation, OperationState
 
 
 def one_at_a_time() -> None:
@@ -26,3 +27,19 @@ def taken(names: Iterable[str], *, apart_from: Iterable[str] = ()) -> dict[str, 
     found = {each.name: f"an alias of {each.model_id}" for each in aliases}
     models = Model.objects.filter(pk__in=wanted).values_list("name", flat=True)
     return found | dict.fromkeys(models, "a model")
+
+
+def taken_for_aliases(names: Iterable[str], *, apart_from: Iterable[str] = ()) -> dict[str, str]:
+    """The same of names that are to be aliases: three queries. A model that is being installed has its
+    name already, and so has one of `LOCALAI_MODELS`, else they could not come (or were fetched in vain).
+    """
+    wanted = list(names)
+    configured = set(env().local_models).intersection(wanted)
+    coming = Operation.objects.filter(
+        kind=Operation.Kind.MODEL,
+        action=Operation.Action.INSTALL,
+        state__in=[OperationState.QUEUED, OperationState.RUNNING],
+        target__in=wanted,
+    ).values_list("target", flat=True)
+    found = dict.fromkeys(coming, "a model that is being installed")
+    return found | dict.fromkeys(configured, "a model") | taken(wanted, apart_from=apart_from)

@@ -4,9 +4,9 @@ No request ever fetches one, an admin's neither: what is not here yet is shown a
 """
 
 import logging
+import math
 import re
 import threading
-from urllib.parse import urlsplit
 
 from django.db import DatabaseError, connection
 
@@ -24,6 +24,7 @@ log = logging.getLogger("gatehouse.pictures")
 ROUND_S, AT_ONCE = 30.0, 20
 AGAIN_S, FORGOTTEN_S = 24 * 3600.0, 24 * 3600.0
 MAX_WANTED = 2000
+MAX_UNNAMED = 2000
 _LIMITS = Limits(max_bytes=MAX_BYTES, connect_s=5, read_s=10, total_s=15)
 _INLINE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+")
 
@@ -58,10 +59,11 @@ def fetch_due(stop: threading.Event | None = None) -> int:
         try:
             store.keep(url, fetcher().read(url, limits=_LIMITS))
         except (FetchError, ValueError) as exc:
-            log.info("a picture at %s was not taken: %s", urlsplit(url).hostname, exc)
+            log.info("the picture %s was not taken: %s", name_of(url)[:12], exc)
             store.fail(url)
-    if not any(shelf.fault for shelf in read):  # else its icons are only out of sight
-        store.forget_but(set(wanted), older_than_s=FORGOTTEN_S)
+    # the icons of a gallery that cannot be read are only out of sight
+    age_s = math.inf if any(shelf.fault for shelf in read) else FORGOTTEN_S
+    store.forget_but(set(wanted), older_than_s=age_s, most=MAX_UNNAMED)
     return len(due)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import stat
 from collections.abc import Sequence
@@ -19,10 +20,11 @@ from inference.model_abilities import of_folder
 from inference.model_configuration import Configuration, plain_text, recipe_name
 from inference.model_folders import CONFIGURATION, MANIFEST, model_folder
 from inference.model_install import Installed, together
-from inference.model_names import one_at_a_time, taken
+from inference.model_names import one_at_a_time, taken, taken_for_aliases
 from inference.models import Model, ModelAlias
 from inference.recipes import RecipeError, recipe_for
 
+log = logging.getLogger("gatehouse.models")
 MAX_FILES = 10_000
 
 
@@ -83,7 +85,7 @@ def refuse_taken(name: str, aliases: Sequence[str]) -> None:
     """Raises InstallError where the name, or an alias that it is to have, is another model's."""
     if name in aliases:
         raise InstallError(f"{name} is its own name already.")
-    held = taken([name, *aliases], apart_from=[name])
+    held = taken_for_aliases(aliases, apart_from=[name]) | taken([name], apart_from=[name])
     for each in (name, *aliases):
         if each in held and (each != name or held[each] != "a model"):
             raise InstallError(f"{each} is {held[each]} already.")
@@ -149,7 +151,10 @@ def adopt(configuration: Configuration, report: Report) -> None:
     register_model(entry, there, configuration=configuration, aliases=configuration.aliases)
     note = {"name": entry.name, "sha256": there.checksum, "source": source, "adopted": True}
     # last: what has a manifest and no row is cleared away as half an installation
-    (folder / MANIFEST).write_text(json.dumps(note))
+    try:
+        (folder / MANIFEST).write_text(json.dumps(note))
+    except OSError as exc:  # a disk that is only read; the row is what counts
+        log.warning("%s was not marked as ours: %s", folder.name, type(exc).__name__)
 
 
 def _digests(folder: Path, report: Report) -> dict[str, str]:

@@ -68,12 +68,17 @@ def _free_aliases(name: str, given: Any) -> list[str]:
 
 
 def holds_nul(value: Any) -> bool:
-    """PostgreSQL takes no text with one."""
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(holds_nul(each) for pair in value.items() for each in pair)
-    return isinstance(value, list) and any(map(holds_nul, value))
+    """PostgreSQL takes no text with one. However deep a body goes, it needs no stack."""
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, str) and "\0" in each:
+            return True
+        if isinstance(each, dict):
+            left += [*each, *each.values()]
+        elif isinstance(each, list):
+            left += each
+    return False
 
 
 def wanted(operation: Operation) -> Found:

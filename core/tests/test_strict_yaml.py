@@ -1,5 +1,7 @@
 """R-10: YAML from elsewhere is plain data, and every fault has its line."""
 
+import time
+
 import pytest
 
 from core.strict_yaml import YamlError, read_yaml
@@ -22,6 +24,9 @@ from core.strict_yaml import YamlError, read_yaml
         ('a: 1\nb: !!int ""\n', 2, "not a value"),
         ('a: 1\nb: !!float ""\n', 2, "not a value"),
         ("a: 1\nb: !!bool foo\n", 2, "not a value"),
+        ("a: 1\nb: !!map foo\n", 2, "not a value"),
+        ("a: 1" + ":59" * 300 + ".5\n", 1, "not a value"),  # more than a float holds
+        ("a: 0x" + "f" * 5000, 1, "not a value"),
         ('a: "\\U00110000"\n', 1, "character"),
     ],
 )
@@ -40,6 +45,15 @@ def test_a_bomb_of_aliases_is_refused_before_it_is_built():
         read_yaml(bomb)
     with pytest.raises(YamlError):
         read_yaml("a: " + "x" * (5 * 1024 * 1024))
+
+
+def test_a_number_of_many_digits_takes_no_time():
+    began = time.monotonic()
+
+    with pytest.raises(YamlError):
+        read_yaml("a: 1" + ":59" * 1_000_000)
+
+    assert time.monotonic() - began < 2
 
 
 def test_plain_data_comes_out_with_its_lines():

@@ -6,7 +6,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import AccountView
-from accounts.audit import Actor, actor_of
 from core import prefer
 from core.declared import declared_as
 from core.drf import read_body, read_json
@@ -16,7 +15,7 @@ from core.strict_yaml import Document
 from inference import configuring, engine_requests, importing, model_configuration
 from inference.api import configuration_shapes as shapes
 from inference.api.gallery import started
-from inference.api.gallery_requests import asker, idempotency_key
+from inference.api.gallery_requests import asker, caller, idempotency_key
 from inference.configuring import Build, Changed
 from inference.gallery import local_name
 from inference.importing import wish_for_import, wish_for_uri
@@ -56,7 +55,7 @@ class ConfigJsonView(AccountView):
     @declared_as(shapes.PATCH)
     def patch(self, request: Request, model: str) -> Response:
         given = read_json(request._request)  # noqa: SLF001  # DRF's own name
-        done = configuring.change(model, lambda before: _merged(before, given), by=_by(request))
+        done = configuring.change(model, lambda before: _merged(before, given), by=caller(request))
         return Response(as_data(done.configuration) | _engine(request, done))
 
 
@@ -76,7 +75,7 @@ class SaveView(AccountView):
 
     def post(self, request: Request, model: str) -> Response:
         name = local_name(model)
-        done = configuring.change(name, _whole(request), by=_by(request))
+        done = configuring.change(name, _whole(request), by=caller(request))
         return Response({"message": "Configuration file saved"} | _engine(request, done))
 
 
@@ -87,7 +86,7 @@ class SaveEditedView(AccountView):
     family: Family = "openai"
 
     def post(self, request: Request, model: str) -> Response:
-        done = configuring.change(model, _whole(request), by=_by(request))
+        done = configuring.change(model, _whole(request), by=caller(request))
         return _said(request, model, "is saved", done)
 
 
@@ -99,7 +98,7 @@ class ToggleStateView(AccountView):
 
     def put(self, request: Request, model: str, action: str) -> Response:
         enabled = _chosen(action, STATES)
-        done = configuring.change(model, _with(enabled=enabled), by=_by(request))
+        done = configuring.change(model, _with(enabled=enabled), by=caller(request))
         return _said(request, model, "is enabled" if enabled else "is disabled", done)
 
 
@@ -111,7 +110,7 @@ class TogglePinnedView(AccountView):
 
     def put(self, request: Request, model: str, action: str) -> Response:
         pinned = _chosen(action, PINS)
-        done = configuring.change(model, _with(pinned=pinned), by=_by(request))
+        done = configuring.change(model, _with(pinned=pinned), by=caller(request))
         return _said(request, model, "is pinned" if pinned else "is not pinned any more", done)
 
 
@@ -122,7 +121,7 @@ class ReloadView(AccountView):
     family: Family = "openai"
 
     def post(self, request: Request) -> Response:
-        changed = configuring.reload(by=_by(request))
+        changed = configuring.reload(by=caller(request))
         message = f"{len(changed)} changed" if changed else "nothing had changed"
         return Response({"success": True, "message": message, "changed": changed})
 
@@ -136,7 +135,7 @@ class ImportView(AccountView):
     def post(self, request: Request) -> Response:
         data, document = _body(request)
         wish = wish_for_import(data, document, asker(request))
-        job = importing.start(wish, key=idempotency_key(request), by=_by(request))
+        job = importing.start(wish, key=idempotency_key(request), by=caller(request))
         said = {"success": True, "message": f"{wish.target} is being imported"}
         return Response(said | started(request, job))
 
@@ -149,7 +148,7 @@ class ImportUriView(AccountView):
 
     def post(self, request: Request) -> Response:
         wish = wish_for_uri(read_json(request._request), asker(request))  # noqa: SLF001
-        job = importing.start(wish, key=idempotency_key(request), by=_by(request))
+        job = importing.start(wish, key=idempotency_key(request), by=caller(request))
         return Response(started(request, job))
 
 
@@ -170,10 +169,6 @@ class ConfigMetadataView(AccountView):
 
     def get(self, _request: Request) -> Response:
         return Response(model_configuration.described())
-
-
-def _by(request: Request) -> Actor:
-    return actor_of(request._request)  # noqa: SLF001  # DRF's own name
 
 
 def _said(request: Request, model: str, what: str, done: Changed) -> Response:
@@ -235,6 +230,8 @@ def _body(request: Request) -> tuple[dict[str, Any], Document | None]:
     """A mapping from a body of YAML, with its lines, or of JSON. Raises InvalidRequestError."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
+        if not read_body(request._request):  # noqa: SLF001
+            raise InvalidRequestError("the body is empty")  # it would set everything back
         return read_json(request._request), None  # noqa: SLF001
     if "yaml" not in kind:
         raise InvalidRequestError(f"wants {WANTS}")

@@ -12,11 +12,12 @@ from core.declared import declares
 from core.drf import read_json
 from core.envelopes import Family
 from core.sizes import shown_size
-from inference import operations
+from inference import importing, operations
 from inference.api import answers
 from inference.api.gallery_requests import (
     asker,
     base_url,
+    caller,
     element_id,
     gallery_query,
     idempotency_key,
@@ -73,7 +74,7 @@ class InstallView(AccountView):
     @declares("Install a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_id(element_id(model_id), asker(request))
-        job = operations.enqueue_once(wish, key=idempotency_key(request))
+        job = importing.start(wish, key=idempotency_key(request), by=caller(request))
         return Response({"jobID": str(job.pk), "message": "Installation started"})
 
 
@@ -83,7 +84,7 @@ class DeleteView(AccountView):
     @declares("Delete a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_deletion(element_id(model_id), asker(request))
-        job = operations.enqueue_once(wish, key=idempotency_key(request))
+        job = importing.start(wish, key=idempotency_key(request), by=caller(request))
         return Response({"jobID": str(job.pk), "message": "Deletion started"})
 
 
@@ -102,7 +103,7 @@ class ApplyView(AccountView):
     )
     def post(self, request: Request) -> Response:
         wish = wish_in(read_json(request._request), asker(request))  # noqa: SLF001
-        job = operations.enqueue_once(wish, key=idempotency_key(request))
+        job = importing.start(wish, key=idempotency_key(request), by=caller(request))
         return Response(started(request, job))
 
 
@@ -116,7 +117,7 @@ class RemoveView(AccountView):
     )
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_deletion(element_id(model_id), asker(request))
-        job = operations.enqueue_once(wish, key=idempotency_key(request))
+        job = importing.start(wish, key=idempotency_key(request), by=caller(request))
         return Response(started(request, job))
 
 

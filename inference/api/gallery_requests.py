@@ -5,7 +5,7 @@ from typing import TypeVar
 from rest_framework.request import Request
 
 from accounts.api.audit import page_number
-from accounts.audit import actor_of
+from accounts.audit import Actor, actor_of
 from accounts.runtime import env
 from core.errors import GatehouseError, InvalidRequestError
 from inference.gallery_listing import MAX_ITEMS, MAX_PAGE, SORTS, Query
@@ -63,9 +63,13 @@ def element_id(given: str, kind: str = "model") -> str:
     return given
 
 
+def caller(request: Request) -> Actor:
+    return actor_of(request._request)  # noqa: SLF001  # DRF's own name
+
+
 def asker(request: Request) -> str:
     """Who asks, as it is kept with an operation."""
-    return actor_of(request._request).name  # noqa: SLF001  # DRF's own name
+    return caller(request).name
 
 
 def idempotency_key(request: Request) -> str:

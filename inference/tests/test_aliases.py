@@ -1,5 +1,6 @@
 """Other names of a model on the inference path, and models that are switched off."""
 
+import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -161,3 +162,17 @@ async def test_a_refusal_shows_the_callers_own_word():
         admit_model(replace(BOB, models=frozenset()), "secret-name", called="x" * 200)
     assert "secret-name" not in refused.value.message
     assert orjson.dumps(envelope(refused.value, "openai"))
+
+
+async def test_who_waits_for_a_model_that_is_switched_off_is_told_so_and_does_not_ask_for_it():
+    table, asked = EngineTable(), []
+    loading = Target("m", "m", "", "loading")
+    table.replace([loading])
+    waiting = asyncio.ensure_future(table.ready(loading, 30.0, asked.append))
+    await asyncio.sleep(0)
+
+    table.replace([replace(loading, state="stopped", disabled=True)])
+
+    with pytest.raises(ModelDisabledError):
+        await asyncio.wait_for(waiting, 5)
+    assert asked == []

@@ -150,6 +150,21 @@ def test_the_same_as_json(as_alice, home):
     assert Model.objects.get().pinned
 
 
+def test_an_empty_body_sets_nothing_back(as_alice, home):
+    row = make(home, options={"max_model_len": 64})
+
+    answer = as_alice.client.generic(
+        "POST",
+        "/api/models/config/little",
+        CONTENT_TYPE="application/json",
+        headers=as_alice.headers,
+    )
+
+    assert answer.status_code == 400, answer.content
+    row.refresh_from_db()
+    assert row.options == {"max_model_len": 64}
+
+
 def test_a_patch_sets_what_it_names(as_alice, home):
     """PATCH of config-json: null is the default, options go one by one."""
     make(home, options={"dtype": "float32", "max_model_len": 512}, replicas=2, description="x")

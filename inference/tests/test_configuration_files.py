@@ -1,11 +1,13 @@
 """The file beside a model's row: edited by hand, lost in a crash, read again."""
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.audit import CLI
 from accounts.models import AuditRecord
+from accounts.runtime import generations
+from core.generations import ENGINES
 from inference import configuration_files, configuring
 from inference.models import Model, ModelAlias
 from inference.tests.configured import file_of, make, on_disk
@@ -167,6 +169,42 @@ def test_a_disk_that_takes_nothing_leaves_the_row(as_alice, home, monkeypatch, c
     row.refresh_from_db()
     assert row.pinned
     assert "was not written" in caplog.text
+
+
+def test_one_folder_that_takes_nothing_holds_up_no_other(as_alice, home, monkeypatch):
+    for name in ("a", "b", "c"):
+        make(home, name)
+        file_of(home, name).unlink()
+    put = configuration_files._put
+
+    def full(place, text):
+        if place.parent.name == "a":
+            raise PermissionError(13, "Permission denied")
+        put(place, text)
+
+    monkeypatch.setattr(configuration_files, "_put", full)
+
+    assert as_alice.post("/models/reload").status_code == 200
+
+    assert [file_of(home, name).exists() for name in ("a", "b", "c")] == [False, True, True]
+
+
+def test_what_is_committed_is_told_and_answered_though_its_file_waits(as_alice, home, monkeypatch):
+    make(home)
+    told = generations().read(ENGINES)
+
+    def busy(*_arguments):
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(configuration_files, "_note", busy)
+
+    answer = as_alice.put("/models/toggle-pinned/little/pin")
+
+    assert answer.status_code == 200
+    assert generations().read(ENGINES) > told
+    monkeypatch.undo()
+    as_alice.post("/models/reload")
+    assert on_disk(home)["pinned"] is True
 
 
 def test_the_size_on_disk_is_known_after_a_reload(as_alice, home):

@@ -252,7 +252,11 @@ def test_r17_the_address_of_a_configuration_is_read(as_alice, home, server):
 
     assert (job.target, job.details["configuration"]["pinned"]) == ("other", True)
     assert job.details["entry"]["files"][0]["uri"] == "hf:o/n"
-    assert AuditRecord.objects.get(action="model_imported").after == {"from": "hf:o/n"}
+    assert AuditRecord.objects.get(action="model_imported").after == {
+        "from": "hf:o/n",
+        "description": "from elsewhere",
+        "pinned": True,
+    }
 
 
 def test_r07_a_configuration_in_a_file_is_read_from_below_the_models_path(as_alice, home, tmp_path):
@@ -331,6 +335,106 @@ def test_overrides_of_a_second_request_count(home, server):
 
     assert Model.objects.get().options == {"max_model_len": 99}
     assert "max_model_len: 99" in (home / "own" / CONFIGURATION).read_text()
+
+
+def test_w18_what_models_there_are_to_be_is_in_the_trail(as_alice, home, server, folder):
+    """Imported, installed, deleted: by whom, from where, with which names; no query of an address."""
+    file = {"filename": "m.bin", "uri": f"{server.url}/m.bin?token=s3cret", "sha256": DIGEST}
+    named = {"name": "own", "files": [file], "aliases": ["a"]}
+    finished(yaml_to(as_alice, "name: mine\naliases: [gpt-4o]\ndefault: true\nreplicas: 2"))
+    for path, body in (
+        ("/models/apply", named),
+        (
+            "/models/import-uri",
+            {"uri": "https://h.example/m.bin?t=s3cret", "preferences": {"name": "m"}},
+        ),
+        ("/api/models/install/gatehouse@x", {}),
+        ("/api/models/delete/mine", {}),
+        ("/models/delete/owner/other", {}),
+    ):
+        assert as_alice.post(path, body).status_code == 200, path
+
+    lines = AuditRecord.objects.filter(action__startswith="model_").order_by("pk")
+    assert [(each.action, each.subject_name, each.after) for each in lines] == [
+        (
+            "model_imported",
+            "mine",
+            {"from": "mine", "aliases": ["gpt-4o"], "default": True, "replicas": 2},
+        ),
+        ("model_imported", "own", {"from": "own", "aliases": ["a"]}),
+        ("model_imported", "m", {"from": "https://h.example/m.bin"}),
+        ("model_imported", "x", {"from": "gatehouse@x"}),
+        ("model_deleted", "mine", {"from": "mine"}),
+        ("model_deleted", "owner/other", {"from": "owner/other"}),
+    ]
+    assert {each.actor_name for each in lines} == {"alice@example.org"}
+
+
+def test_a_backend_that_no_row_can_name_is_refused_at_once(as_alice, home):
+    answer = as_alice.post("/models/apply", {"url": "hf:o/n", "backend": "x" * 51})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "backend")
+
+
+@pytest.mark.parametrize("path", ["/models/import", "/models/apply", "/models/import-uri"])
+@pytest.mark.parametrize("body", ['{"a":' * 900 + "1" + "}" * 900, '{"name":"a\\u0000"}'])
+def test_r10_what_is_nested_past_reason_is_400(as_alice, home, path, body):
+    answer = as_alice.client.generic(
+        "POST", path, data=body, content_type="application/json", headers=as_alice.headers
+    )
+    assert answer.status_code == 400
+
+
+def test_no_alias_takes_the_name_of_a_configured_model_that_is_to_come(
+    as_alice, home, server, settings, folder
+):
+    changed = {"models": [next(iter(built_in_gallery()))]}
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update=changed)
+    (coming,) = settings.GATEHOUSE.local_models
+    for answer in (
+        yaml_to(as_alice, f"name: mine\naliases: [{coming}]"),
+        as_alice.post(
+            "/models/apply", {"name": "own", "files": [file_at(server)], "aliases": [coming]}
+        ),
+    ):
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "aliases")
+
+
+def test_no_alias_takes_the_name_of_a_model_that_is_being_installed(as_alice, home, folder):
+    """It would be fetched in vain; once that has ended the name is free."""
+    finished(yaml_to(as_alice, "name: mine"))
+    job = as_alice.post("/models/apply", {"url": "hf:o/n"}).json()["uuid"]
+
+    refused = as_alice("PATCH", "/api/models/config-json/mine", {"aliases": ["o/n"]})
+
+    assert (refused.status_code, refused.json()["error"]) == (
+        400,
+        "aliases: o/n is a model that is being installed already",
+    )
+    operations.cancel(job)
+    free = as_alice("PATCH", "/api/models/config-json/mine", {"aliases": ["o/n"]})
+    assert free.status_code == 200
+
+
+def test_a_folder_that_takes_no_file_of_ours_is_taken_as_it_is(as_alice, home, folder):
+    """A disk that is only read is no reason to refuse what is on it."""
+    (folder / MANIFEST).mkdir()
+
+    job = finished(yaml_to(as_alice, "name: mine"))
+
+    assert (job.state, Model.objects.get().name) == (OperationState.DONE, "mine")
+
+
+def test_r07_a_file_that_cannot_be_read_is_400(as_alice, home, monkeypatch):
+    (home / "m.yaml").write_bytes(CONFIGURED)
+
+    def locked(*_arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_text", locked)
+    answer = as_alice.post("/models/import-uri", {"uri": "file:m.yaml"})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "uri")
+    assert str(home) not in answer.content.decode()
 
 
 def test_a_model_whose_name_is_somebodys_alias_is_not_installed(home, server):

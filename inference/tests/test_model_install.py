@@ -287,6 +287,16 @@ def test_a_configuration_without_bounds_tells_nothing(home, server):
         assert of_folder(home / name).capabilities == frozenset()
 
 
+@pytest.mark.parametrize("chosen", [-1, 0, True, "64"])
+def test_s52_what_the_engine_is_to_find_out_itself_is_no_context_length(home, chosen):
+    """vLLM takes -1 so; a reservation of less than nothing would open a quota."""
+    (home / "m").mkdir()
+    (home / "m" / "config.json").write_text('{"max_position_embeddings": 512}')
+    options = {"max_model_len": chosen}
+    row = Model(name="m", backend="b", directory=str(home / "m"), options=options)
+    assert context_length(row) == 512
+
+
 @pytest.mark.parametrize(
     "options", [{"dtype": "x" * 2000}, {"dtype": "a\0b"}, {f"o{i}": 1 for i in range(60)}]
 )

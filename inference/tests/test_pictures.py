@@ -4,17 +4,47 @@ import pytest
 
 from accounts.runtime import env
 from core.gallery_list import GalleryAt
-from core.pictures import MAX_BYTES, Pictures, kind_of, name_of
+from core.pictures import MAX_BYTES, MAX_SIDE, Pictures, kind_of, name_of, sides_of
 from core.tests.hostile_server import says
 from inference import pictures
 from inference.pictures import fetch_due
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 100
+
+def png(wide, high):
+    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + wide.to_bytes(4) + high.to_bytes(4) + b"x" * 100
+
+
+def gif(wide, high):
+    return b"GIF89a" + wide.to_bytes(2, "little") + high.to_bytes(2, "little") + b"x"
+
+
+def jpeg(wide, high):
+    head = b"\xff\xd8\xff\xe0\0\x04xx\xff\xff\xc2\0\x0b\x08"
+    return head + high.to_bytes(2) + wide.to_bytes(2) + b"xxx"
+
+
+def webp(wide, high):
+    sides = (wide - 1).to_bytes(3, "little") + (high - 1).to_bytes(3, "little")
+    return b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + sides
+
+
+def webp_lossless(wide, high):
+    bits = (wide - 1) | (high - 1) << 14
+    return b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f" + bits.to_bytes(4, "little")
+
+
+def webp_lossy(wide, high):
+    sides = wide.to_bytes(2, "little") + high.to_bytes(2, "little")
+    return b"RIFF\0\0\0\0WEBPVP8 " + bytes(7) + b"\x9d\x01\x2a" + sides
+
+
+MAKERS = [png, gif, jpeg, webp, webp_lossless, webp_lossy]
+PNG = png(16, 16)
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
 KINDS = [
     (PNG, "image/png"),
-    (b"\xff\xd8\xff\xe0" + b"x" * 9, "image/jpeg"),
-    (b"GIF89a" + b"x" * 9, "image/gif"),
+    (jpeg(16, 16), "image/jpeg"),
+    (gif(16, 16), "image/gif"),
     (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image/webp"),
 ]
 
@@ -83,6 +113,7 @@ def test_r38_what_is_no_raster_picture_or_too_large_is_not_taken(as_alice, shown
         "http://169.254.169.254/latest",
         "http://10.0.0.1/x.png",
         "http://[::1]/x.png",
+        "http://[x",
         "file:///etc/passwd",
         "javascript:alert(1)",
         "data:image/svg+xml;base64,PHN2Zz4=",
@@ -92,7 +123,7 @@ def test_r38_what_is_no_raster_picture_or_too_large_is_not_taken(as_alice, shown
 )
 def test_r38_no_picture_comes_from_inside(as_alice, shown, icon):
     shown(icon)
-    fetch_due()
+    fetch_due()  # and one that is no address holds up none of the others
     assert row(as_alice)["icon"] == ""
 
 
@@ -137,6 +168,21 @@ def test_r38_what_nobody_names_any_more_goes(shown, server, monkeypatch, db, tmp
     assert pictures.pictures().names() == set()
 
 
+@pytest.mark.usefixtures("shown")
+def test_r38_one_that_changes_its_picture_all_the_time_does_not_fill_the_disk(
+    as_bob, server, monkeypatch, tmp_path
+):
+    (tmp_path / "own.yaml").write_text("- broken")  # a gallery that is out of sight is no way round
+    monkeypatch.setattr(pictures, "MAX_UNNAMED", 3)
+    for i in range(8):
+        server.serve[f"/{i}"] = says(200, PNG)
+        as_bob.put("/api/auth/profile", {"name": "Bob", "avatar_url": f"{server.url}/{i}"})
+        assert fetch_due() == 1
+
+    assert len(pictures.pictures().names()) == 1 + 3
+    assert as_bob.get(f"/pictures/{name_of(f'{server.url}/7')}").status_code == 200
+
+
 @pytest.mark.parametrize("name", ["..%2F..%2Fetc", "x", "A" * 64, "0" * 63, "%00"])
 def test_a_picture_is_found_by_its_own_name_alone(as_bob, name):
     assert as_bob.get(f"/pictures/{name}").status_code in {400, 404}
@@ -148,3 +194,17 @@ def test_only_what_is_a_picture_is_kept(tmp_path):
         store.keep("https://x.org/a", SVG)
     assert store.names() == set()
     assert [kind_of(content) for content, _ in KINDS] == ["png", "jpg", "gif", "webp"]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_r38_a_picture_of_more_pixels_than_memory_is_not_kept(tmp_path, make):
+    store = Pictures(tmp_path / "p")
+    for wide, high in ((MAX_SIDE + 1, 1), (1, MAX_SIDE + 1)):
+        content = make(wide, high)
+        assert sides_of(kind_of(content), content) == (wide, high)
+        with pytest.raises(ValueError, match="pixels"):
+            store.keep("https://x.org/a", content)
+
+    store.keep("https://x.org/a", make(MAX_SIDE, MAX_SIDE))
+
+    assert store.names() == {name_of("https://x.org/a")}

@@ -1,8 +1,13 @@
 """Models switched off or pinned, and what becomes of an engine whose configuration changed."""
 
 import pytest
+from django.db import connection
 
+from accounts.audit import CLI
 from accounts.models import AuditRecord
+from accounts.runtime import generations
+from inference import configuring
+from inference.engine_rows import local_targets
 from inference.models import Engine, EngineState, Model
 from inference.tests.configured import make, on_disk
 
@@ -112,9 +117,53 @@ def test_the_admin_site_switches_a_model_off_as_the_api_does(as_alice, home):
     assert (record.actor_name, record.after) == ("alice@example.org", {"enabled": False})
 
 
+def test_the_admin_site_leaves_what_was_left_as_it_is(as_alice, home, monkeypatch):
+    """Somebody else disables the model while the form is open; and all of it is recorded."""
+    row = make(home)
+    change = configuring.change
+
+    def meanwhile(name, build, *, by):
+        change(name, lambda old: old.model_copy(update={"enabled": False}), by=CLI)
+        return change(name, build, by=by)
+
+    monkeypatch.setattr(configuring, "change", meanwhile)
+
+    answer = as_alice.client.post(
+        "/admin/inference/model/little/change/",
+        {"enabled": "on", "pinned": "on", "replicas": "1", "idle_timeout_s": ""},
+    )
+
+    assert answer.status_code == 302, answer.content
+    row.refresh_from_db()
+    assert (row.enabled, row.pinned, row.load_at_start) == (False, True, False)
+    mine = AuditRecord.objects.filter(actor_name="alice@example.org", action="model_changed")
+    assert [each.after for each in mine.order_by("pk")] == [
+        {"pinned": True},
+        {"load_at_start": False},
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_the_admin_site_changes_is_told_once_it_is_there(as_alice, home, monkeypatch):
+    make(home)
+    told = []
+    monkeypatch.setattr(
+        type(generations()), "bump", lambda *_: told.append(connection.in_atomic_block)
+    )
+
+    as_alice.client.post(
+        "/admin/inference/model/little/change/",
+        {"enabled": "on", "pinned": "on", "replicas": "1", "idle_timeout_s": ""},
+    )
+
+    assert Model.objects.get().pinned
+    assert told[-1] is False
+
+
 def test_a_name_that_was_given_to_a_model_later_blocks_no_switch(as_alice, home, settings):
     make(home)
     as_alice("PATCH", "/api/models/config-json/little", {"aliases": ["later"]})
     settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"models": ["later"]})
 
     assert as_alice.put("/models/toggle-state/little/disable").status_code == 200
+    assert [target.name for target in local_targets(["later"])] == ["little"]  # nor its callers
