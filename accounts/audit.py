@@ -47,6 +47,10 @@ Action = Literal[
     "model_changed",
     "model_imported",
     "model_deleted",
+    "model_loaded",
+    "model_unloaded",
+    "backend_installed",
+    "backend_deleted",
     "traces_cleared",
 ]
 

@@ -1,17 +1,11 @@
-"""Importing a model: a configuration with the files it needs, or an address alone (R-17, R-19).
-
-And asking for any change of what models there are, with its line in the trail (W-18).
-"""
+"""Importing a model: a configuration with the files it needs, or an address alone (R-17, R-19)."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import transaction
 from pydantic import ValidationError
 
-from accounts.audit import Action as AuditAction
-from accounts.audit import Actor, Subject, record
 from accounts.runtime import env
 from core.errors import InvalidRequestError
 from core.fetch_addresses import FetchError
@@ -23,7 +17,6 @@ from inference.installing import InstallError
 from inference.local_files import read_local
 from inference.model_configuration import (
     MAX_CHARS,
-    READ_ONLY,
     Configuration,
     ConfigurationFaultError,
     as_data,
@@ -33,35 +26,13 @@ from inference.model_configuration import (
 from inference.model_folders import model_folder
 from inference.model_names import taken, taken_for_aliases
 from inference.model_sources import LocalSource, WebSource, read_source
-from inference.models import Operation
-from inference.operations import Action, Kind, Wish, enqueue_once
+from inference.operations import Action, Kind, Wish
 from inference.wanted_models import holds_nul, wish_in
 
 _PREFERENCES = {"name", "backend"}
 _CONFIGURATION = re.compile(r"(?:https?|file):[^?#]*\.ya?ml(?:\?[^#]*)?", re.IGNORECASE)
 _LIMITS = Limits(max_bytes=MAX_CHARS, connect_s=5, read_s=10, total_s=20)
 _HUB_PAGE = re.compile(r"https://(?:www\.)?huggingface\.co/([^/?#]+/[^/?#]+?)/?")
-
-
-def start(wish: Wish, *, key: str, by: Actor) -> Operation:
-    """Ask for it, with a line in the trail. Raises what `enqueue_once` does."""
-    action: AuditAction = "model_imported"
-    if wish.action == Action.DELETE:
-        action = "model_deleted"
-    with transaction.atomic():
-        job = enqueue_once(wish, key=key)
-        record(action, by, Subject(job.pk, wish.target), after=_recorded(wish))
-    return job
-
-
-def _recorded(wish: Wish) -> dict[str, Any]:
-    """Where it comes from and what is configured of it; no address with its query, which may be secret."""
-    given = wish.details.get("configuration", {})
-    plain = as_data(Configuration(name=wish.target)) if given else {}
-    chosen = {key: given[key] for key in plain if key not in READ_ONLY and given[key] != plain[key]}
-    if aliases := wish.details.get("aliases"):
-        chosen["aliases"] = aliases
-    return {"from": wish.asked_for, **chosen}
 
 
 def wish_for_uri(data: dict[str, Any], asked_by: str) -> Wish:

@@ -7,7 +7,7 @@ from accounts.api.base import AccountView
 from accounts.features import AGENT_FEATURES, API_FEATURES, GENERAL_FEATURES, feature_list
 from accounts.runtime import env
 from core.declared import declares
-from inference.api import answers
+from inference.api import machine_answers as answers
 from inference.engine_rows import local_targets
 
 

@@ -7,17 +7,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import AccountView
+from accounts.audit import Subject, record
 from core.declared import declares
 from core.drf import read_json
 from core.envelopes import Family
 from core.errors import ConflictError, ForbiddenError, InvalidRequestError, NotFoundError
-from inference import backend_galleries, backend_work, operations
+from inference import asked_operations, backend_galleries, backend_work, operations
 from inference.api import answers
 from inference.api import backend_answers as shapes
 from inference.api.backend_rows import described, installed, row, search
 from inference.api.gallery_requests import (
     asker,
     base_url,
+    caller,
     element_id,
     gallery_query,
     idempotency_key,
@@ -118,7 +120,7 @@ class ExternalView(AccountView):
         details = {"uri": uri, **({"alias": alias} if alias else {})}
         target = chosen[0].recipe.name
         wish = Wish(Kind.BACKEND, Action.INSTALL, target, target, asker(request), details)
-        job = operations.enqueue_once(wish, key=idempotency_key(request))
+        job = asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
         return Response({"jobID": str(job.pk), "message": "External backend installation started"})
 
 
@@ -126,9 +128,10 @@ class SystemDeleteView(AccountView):
     """`POST /api/backends/system/delete/:name`: done when it answers."""
 
     @declares("Delete a backend, and wait for it", answer=answers.Success, errors=(404, 409))
-    def post(self, _request: Request, name: str) -> Response:
+    def post(self, request: Request, name: str) -> Response:
         _refuse_while_working(name)
         backend_work.remove(name)
+        record("backend_deleted", caller(request), Subject("", name))
         return Response({"success": True, "message": "Backend deleted successfully"})
 
 
@@ -257,7 +260,7 @@ def _install(request: Request, named: str) -> Operation:
     wish = Wish(
         Kind.BACKEND, Action.INSTALL, local_name(asked_for)[:255], asked_for, asker(request)
     )
-    return operations.enqueue_once(wish, key=idempotency_key(request))
+    return asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
 
 
 def _delete(request: Request, named: str) -> Operation:
@@ -267,7 +270,7 @@ def _delete(request: Request, named: str) -> Operation:
     _refuse_while_working(name, but=Action.DELETE)
     backend_work.refuse_in_use(name)
     wish = Wish(Kind.BACKEND, Action.DELETE, name, asked_for, asker(request))
-    return operations.enqueue_once(wish, key=idempotency_key(request))
+    return asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
 
 
 def _refuse_while_working(name: str, *, but: str = "") -> None:

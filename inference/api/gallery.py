@@ -12,7 +12,7 @@ from core.declared import declares
 from core.drf import read_json
 from core.envelopes import Family
 from core.sizes import shown_size
-from inference import importing, operations
+from inference import asked_operations, operations
 from inference.api import answers
 from inference.api.gallery_requests import (
     asker,
@@ -74,7 +74,7 @@ class InstallView(AccountView):
     @declares("Install a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_id(element_id(model_id), asker(request))
-        job = importing.start(wish, key=idempotency_key(request), by=caller(request))
+        job = asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
         return Response({"jobID": str(job.pk), "message": "Installation started"})
 
 
@@ -84,7 +84,7 @@ class DeleteView(AccountView):
     @declares("Delete a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_deletion(element_id(model_id), asker(request))
-        job = importing.start(wish, key=idempotency_key(request), by=caller(request))
+        job = asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
         return Response({"jobID": str(job.pk), "message": "Deletion started"})
 
 
@@ -103,7 +103,7 @@ class ApplyView(AccountView):
     )
     def post(self, request: Request) -> Response:
         wish = wish_in(read_json(request._request), asker(request))  # noqa: SLF001
-        job = importing.start(wish, key=idempotency_key(request), by=caller(request))
+        job = asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
         return Response(started(request, job))
 
 
@@ -117,7 +117,7 @@ class RemoveView(AccountView):
     )
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_deletion(element_id(model_id), asker(request))
-        job = importing.start(wish, key=idempotency_key(request), by=caller(request))
+        job = asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
         return Response(started(request, job))
 
 

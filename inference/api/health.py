@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from accounts.openapi.refusals import Error
 from core.declared import declares
 from core.http import GatedRequest
-from inference.api import answers
+from inference.api import machine_answers as answers
 from inference.api.server import version_words
 from inference.setup_steps import pending_steps
 from usage.drain import background_is_there, journal_is_writable

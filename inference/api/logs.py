@@ -11,7 +11,7 @@ from accounts.runtime import env
 from core.declared import declares
 from core.errors import InvalidRequestError, UnavailableError
 from core.files import AlreadyHeldError
-from inference.api import answers
+from inference.api import machine_answers as answers
 from inference.api.machine import MachineView
 from inference.log_files import clear, last_lines, log_folder, logged_models
 from inference.log_socket import LogSocket

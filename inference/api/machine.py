@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api.answers import Message
+from accounts.audit import Subject, record
 from accounts.runtime import env
 from accounts.runtime_settings.in_force import value
 from core import metric_files, prefer
@@ -24,8 +25,9 @@ from core.drf import read_json, text
 from core.envelopes import Family
 from core.errors import InvalidRequestError, NotFoundError
 from inference import engine_requests
-from inference.api import answers
+from inference.api import machine_answers as answers
 from inference.api.adapter import remote_engines
+from inference.api.gallery_requests import caller
 from inference.engine_facts import Facts, facts_of, together
 from inference.engine_requests import NOT_LOADED
 from inference.machine import resources
@@ -122,7 +124,9 @@ class ShutdownView(MachineView):
     )
     def post(self, request: Request) -> Response:
         name = named_model(request)
-        if engine_requests.unload(name, wait_s=wait_s(request)) == "done":
+        outcome = engine_requests.unload(name, wait_s=wait_s(request))
+        record("model_unloaded", caller(request), Subject("", name))
+        if outcome == "done":
             return Response({"message": "model stopped"})
         return Response(
             {"message": "the model stops as soon as its callers are served"}, status=202
@@ -146,7 +150,9 @@ class LoadView(MachineView):
     )
     def post(self, request: Request) -> Response:
         name = named_model(request)
-        if engine_requests.load(name, wait_s=wait_s(request)) == "done":
+        outcome = engine_requests.load(name, wait_s=wait_s(request))
+        record("model_loaded", caller(request), Subject("", name))
+        if outcome == "done":
             return Response({"loaded": [name], "message": "model loaded"})
         return Response({"loaded": [], "message": "the model is loading"}, status=202)
 

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from accounts.api.base import AccountView
 from core.declared import declares
 from core.http import GatedRequest
-from inference.api import answers
+from inference.api import machine_answers as answers
 from inference.setup_steps import setup_steps
 
 # LocalAI's names; a part becomes true with the commit that makes it work.

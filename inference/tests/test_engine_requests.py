@@ -11,6 +11,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from accounts.models import AuditRecord
 from inference import engine_start, supervisor
 from inference.models import Engine, EngineState, Model
 from inference.sockets import socket_folder, socket_for
@@ -75,6 +76,13 @@ def test_r14_a_model_is_loaded_watched_and_shut_down_over_the_api(as_alice, star
         assert not psutil.pid_exists(pid)
         assert as_alice.post(SHUTDOWN, NAMED).status_code == 404
         assert as_alice.get("/backend/monitor?model=org/m").status_code == 404
+        trail = AuditRecord.objects.filter(subject_name="org/m").order_by("pk")
+        told = [*trail.values_list("action", "actor_name")]
+        assert told == [
+            ("model_loaded", "alice@example.org"),
+            ("model_loaded", "alice@example.org"),
+            ("model_unloaded", "alice@example.org"),
+        ]
 
 
 def test_an_option_that_the_backend_does_not_have_fails_the_model_and_nothing_else(as_alice, start):
