@@ -32,8 +32,8 @@ from usage.series import Dictionary
 log = logging.getLogger("gatehouse.journal")
 BATCH = 10_000  # records; the larger, the fewer rollup rows an event
 MAX_REJECTED_BYTES = 16 * 1024 * 1024
-# They may be of somebody who is deleted later.
-_NAMES = {"un", "kn", "user_name", "api_key_name", "ci", "xf", "ua", "traced"}
+# They may be of somebody who is deleted later, an error that quotes what was asked, too.
+_NAMES = {"un", "kn", "user_name", "api_key_name", "ci", "xf", "ua", "er", "traced"}
 _REFUSED = (DataError, IntegrityError, ValueError, KeyError, TypeError, OverflowError)
 Sink = Callable[[Sequence[Record]], None]
 # Record kinds of the apps above, each with what writes its rows; `inference.apps` adds its own.

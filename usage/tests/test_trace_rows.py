@@ -165,6 +165,17 @@ def test_a_mark_that_is_none_never_holds_up_usage(as_alice, write, more):
     assert not rejected_file().exists()
 
 
+def test_a_record_that_was_put_aside_says_nothing_of_who_asked_what(write):
+    write(traced(p=-1, er="not a number: my secret", ua="an agent", ci="192.0.2.7"))
+
+    drain()
+
+    kept = rejected_file().read_bytes()
+    assert b'"p":-1' in kept
+    for word in (b"my secret", b"an agent", b"192.0.2.7", b"Bob"):
+        assert word not in kept
+
+
 def test_w06_a_long_forwarded_for_does_not_hide_who_is_believed(as_alice, write, settings):
     proxies = {"trusted_proxies": ["10.0.0.0/8"]}
     settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update=proxies)
