@@ -37,6 +37,13 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             generations().bump(ENGINES)
         return response
 
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """The page remembers what it showed: what differs from that is what the admin changed."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            field.show_hidden_initial = True
+        return field
+
     def save_model(self, request: HttpRequest, obj: Model, form: Any, _change: bool) -> None:  # noqa: FBT001
         """As over the API: recorded, into the file too, and an engine is drained before it stops.
 

@@ -12,8 +12,9 @@ from core.envelopes import envelope
 from core.errors import ModelDisabledError, ModelNotAllowedError, QuotaExceededError
 from core.principal import LEGACY
 from inference.capabilities import list_capabilities
+from inference.endpoints import ENDPOINTS
 from inference.engine_table import EngineTable, Target, names_of
-from inference.handlers import list_models
+from inference.handlers import infer, list_models
 from inference.remote_engines import all_targets
 from inference.tests.rig import BOB, BODIES, CHAT, rule, statuses
 
@@ -63,6 +64,19 @@ async def test_w09_the_allow_list_judges_the_model_behind_an_alias(aliased):
 
     rig.principal = replace(BOB, models=frozenset({"m"}))
     assert (await rig.ask("chat-completions", ALIASED))[0] == 200
+
+
+@pytest.mark.parametrize("place", ["path", "query", "body"])
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_w09_no_route_lets_an_alias_past_the_allow_list(aliased, endpoint, place):
+    rig = aliased()
+    rig.principal = replace(BOB, models=frozenset({"gpt-4o", "other"}))
+    call, answer = rig.call(endpoint, {"model": "gpt-4o"} if place == "body" else {})
+    call.kwargs = {"model": "gpt-4o"} if place == "path" else {}
+    call.query = b"model=gpt-4o" if place == "query" else b""
+
+    with pytest.raises(ModelNotAllowedError):
+        await infer(call, answer, rig.runtime, ENDPOINTS[endpoint])
 
 
 async def test_w09_a_quota_of_a_model_counts_what_comes_by_its_alias(aliased):

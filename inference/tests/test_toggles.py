@@ -1,12 +1,12 @@
 """Models switched off or pinned, and what becomes of an engine whose configuration changed."""
 
+import re
+
 import pytest
 from django.db import connection
 
-from accounts.audit import CLI
 from accounts.models import AuditRecord
 from accounts.runtime import generations
-from inference import configuring
 from inference.engine_rows import local_targets
 from inference.models import Engine, EngineState, Model
 from inference.tests.configured import make, on_disk
@@ -103,7 +103,9 @@ def test_the_admin_site_switches_a_model_off_as_the_api_does(as_alice, home):
         page,
         {
             "csrfmiddlewaretoken": token,
+            "initial-enabled": "True",
             "load_at_start": "on",
+            "initial-load_at_start": "True",
             "replicas": "1",
             "idle_timeout_s": "",
         },
@@ -117,27 +119,26 @@ def test_the_admin_site_switches_a_model_off_as_the_api_does(as_alice, home):
     assert (record.actor_name, record.after) == ("alice@example.org", {"enabled": False})
 
 
-def test_the_admin_site_leaves_what_was_left_as_it_is(as_alice, home, monkeypatch):
+def test_the_admin_site_leaves_what_was_left_as_it_is(as_alice, home):
     """Somebody else disables the model while the form is open; and all of it is recorded."""
     row = make(home)
-    change = configuring.change
-
-    def meanwhile(name, build, *, by):
-        change(name, lambda old: old.model_copy(update={"enabled": False}), by=CLI)
-        return change(name, build, by=by)
-
-    monkeypatch.setattr(configuring, "change", meanwhile)
+    page = "/admin/inference/model/little/change/"
+    shown = as_alice.get(page).content.decode()
+    remembered = dict(re.findall(r'name="(initial-[a-z_]+)" value="([^"]*)"', shown))
+    assert remembered["initial-enabled"] == "True"
+    as_alice.put("/models/toggle-state/little/disable")
 
     answer = as_alice.client.post(
-        "/admin/inference/model/little/change/",
-        {"enabled": "on", "pinned": "on", "replicas": "1", "idle_timeout_s": ""},
+        page,
+        {"enabled": "on", "pinned": "on", "replicas": "1", "idle_timeout_s": "", **remembered},
     )
 
     assert answer.status_code == 302, answer.content
     row.refresh_from_db()
     assert (row.enabled, row.pinned, row.load_at_start) == (False, True, False)
-    mine = AuditRecord.objects.filter(actor_name="alice@example.org", action="model_changed")
-    assert [each.after for each in mine.order_by("pk")] == [
+    lines = AuditRecord.objects.filter(action="model_changed").order_by("pk")
+    assert [each.after for each in lines] == [
+        {"enabled": False},
         {"pinned": True},
         {"load_at_start": False},
     ]
