@@ -55,7 +55,7 @@ def test_r33_a_new_version_starts_beside_the_old_one_which_ends_its_streams(upgr
         assert row().pid == after.pid
         assert row().state == EngineState.READY
         assert process._models["m"].runners[0].recipe.version == "2"
-        assert on_the_side(process) == []
+        until(lambda: on_the_side(process) == [])
 
         upgrade(replace(backend(), version="3", digest="f"))  # and once more
         until(lambda: row().pid != after.pid and not psutil.pid_exists(after.pid))
@@ -77,7 +77,7 @@ def test_r33_a_version_that_does_not_start_leaves_the_old_one_serving(upgrade):
             before.address,
             EngineState.READY,
         )
-        assert on_the_side(process) == []
+        until(lambda: on_the_side(process) == [])
         counts = (
             process._models["m"].runners[0].recipe.folder(env().backends_path).parent / "current"
         )
@@ -194,7 +194,7 @@ def test_a_model_that_is_disabled_takes_its_leaving_engine_along(upgrade, monkey
             until(lambda: row().pid != before.pid)
             Model.objects.update(enabled=False)
             until(lambda: not psutil.pid_exists(before.pid))
-        assert on_the_side(process) == []
+        until(lambda: on_the_side(process) == [])
 
 
 def test_a_second_engine_wants_as_much_as_the_first_has(monkeypatch):
