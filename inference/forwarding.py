@@ -38,7 +38,7 @@ STREAM_HEADERS: Headers = [
 ]
 SERVES_NOBODY = {502, 503}
 MAX_EVENT_BYTES = 8 * 1024 * 1024
-MAX_MESSAGE_CHARS = 2000
+MAX_MESSAGE_CHARS, MAX_RETRY_AFTER_S = 2000, 3600.0
 MAX_MOVES = 8  # how many lines one request stands in, where engines go away
 
 
@@ -194,10 +194,10 @@ async def refusal(response: EngineResponse, exchange: Exchange) -> GatehouseErro
         return EngineFailedError()
     message, param = _said(raw)
     if response.status == 429:
-        seconds = response.retry_after.decode("latin-1")
+        seconds = response.retry_after  # bytes: of these only 0 to 9 are digits
         return RateLimitedError(
             message or "The engine is busy.",
-            retry_after_s=float(seconds) if seconds.isdigit() else 5,
+            retry_after_s=min(float(seconds), MAX_RETRY_AFTER_S) if seconds.isdigit() else 5,
         )
     if response.status in {404, 405} or (response.status == 501):
         return NotSupportedError(
