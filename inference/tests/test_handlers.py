@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -18,7 +17,7 @@ from core.errors import (
     QueueFullError,
     UnavailableError,
 )
-from inference import engine_client, forwarding
+from inference import engine_client
 from inference.endpoints import ENDPOINTS
 from inference.handlers import infer
 from inference.tests.rig import BOB, Rig
@@ -388,18 +387,3 @@ async def test_previous_response_id_puts_the_conversation_in_front(rig, stub):
 async def test_another_persons_response_is_not_there(rig):
     with pytest.raises(NotFoundError, match="previous response not found: resp_x"):
         await rig.ask("responses", {**body("responses"), "previous_response_id": "resp_x"})
-
-
-@pytest.mark.parametrize(
-    ("given", "told"), [(b"7", 7), (b"\xb2", 5), (b"", 5), (b"soon", 5), (b"9" * 400, 3600)]
-)
-async def test_an_engines_retry_after_is_passed_on_where_it_is_a_number(given, told):
-    """R-27: whatever an engine writes there, its refusal stays one."""
-
-    async def nothing():
-        return b"{}"
-
-    response = SimpleNamespace(status=429, retry_after=given, read=nothing)
-    refused = await forwarding.refusal(response, None)
-
-    assert refused.retry_after_s == told
