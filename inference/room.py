@@ -31,6 +31,7 @@ Sizes = Mapping[int, int]
 class _Waiting:
     since: float
     tries: int = 0
+    tried_at: float = 0.0
     next_at: float = 0.0
     is_next: bool = False  # others are leaving for it
 
@@ -107,7 +108,7 @@ class Room:
                 continue
             if is_blocked:  # what becomes free now is for one that came before
                 waiting.since = now
-            elif now >= waiting.next_at:
+            elif now >= min(waiting.next_at, waiting.tried_at + self.limits.retry_interval_s):
                 self._try(engines, waiting, now)
             is_blocked = is_blocked or (name in self._waiting and waiting.is_next)
         for engines in self._loaded():
@@ -120,6 +121,7 @@ class Room:
             self._keep_to_limits()
 
     def _try(self, engines: Replicas, waiting: _Waiting, now: float) -> None:
+        waiting.tried_at = now
         plan = self._plan(engines, waiting.since, now)
         if not plan.lacking:
             del self._waiting[engines.name]

@@ -103,6 +103,22 @@ def test_set_lru_eviction_max_retries_0_still_lets_an_idle_one_leave(clock):
     assert b.said.startswith("needs")
 
 
+def test_set_lru_eviction_retry_interval_counts_for_those_who_wait_already(clock):
+    """SET:lru_eviction_retry_interval: one that was set too long by mistake is corrected at once."""
+    a, b = Fake("a", state=S.READY), Fake("b")
+    a.idle = False
+    room = room_for(100, a, b, retry_interval_s=1e9)
+    room.want(b)
+    pass_time(room, clock, 4)
+    a.idle = True
+    pass_time(room, clock, 4)
+    assert (a.state, b.is_held) == (S.READY, True)
+
+    room.limits = Limits(ram_budget="100", retry_interval_s=1.0)
+    pass_time(room, clock, 1)
+    assert a.state == S.DRAINING
+
+
 def test_set_force_eviction_when_busy_does_not_take_out_one_that_loads(clock):
     """SET:force_eviction_when_busy: two models with callers would end each other's loading for ever."""
     a, b = Fake("a", state=S.STARTING), Fake("b")
