@@ -93,9 +93,8 @@ class Switches:
             engines.take_over(RETIRE_LIMIT_S)
             log.info("%s: version %s has taken over", engines.name, new.recipe.version)
         elif new.state != EngineState.STARTING:
-            before = (
-                engines.before or old.recipe
-            )  # it may have fallen meanwhile, and follow the new one
+            # the old one may have fallen meanwhile, and follow the new version
+            before = engines.before or old.recipe
             engines.give_up_beside()
             self._refuse(engines, old, new.recipe, before)
 

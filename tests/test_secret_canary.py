@@ -45,6 +45,33 @@ class Secrets:
         return value
 
 
+def ask_for_answers(server: Server, secrets: Secrets, key: str) -> None:
+    """Inference, as callers send keys: in headers, in bodies, as a model's name, for a tool."""
+    of_a_tool = secrets.note("key of a tool", f"{MARK}-key-of-a-tool")
+    for headers in (
+        {"Authorization": f"Bearer {key}"},
+        {"x-api-key": key},
+        {"Authorization": LEGACY},
+    ):
+        for path, sent in (
+            (
+                "/v1/chat/completions",
+                {"model": "m", "messages": [{"role": "user", "content": "x"}]},
+            ),
+            ("/v1/chat/completions", {"model": "m", "messages": [], "user": headers.copy()}),
+            ("/v1/chat/completions", {"model": "nope", "messages": []}),
+            ("/v1/chat/completions", {"model": next(iter(headers.values())), "messages": []}),
+            (f"/v1/engines/{key}/chat/completions", {"messages": []}),
+            (
+                "/v1/responses",
+                {"model": "m", "input": "x", "tools": [{"headers": {"X-Api-Key": of_a_tool}}]},
+            ),
+            ("/v1/embeddings", {"model": "m", "input": 5}),
+            ("/api/auth/admin/users/x/role", {}),
+        ):
+            httpx.post(server.url + path, json=sent, headers=headers, timeout=20)
+
+
 def drive(server: Server) -> Secrets:
     """Use everything that takes or gives a secret, rightly and wrongly."""
     secrets = Secrets()
@@ -76,29 +103,7 @@ def drive(server: Server) -> Secrets:
         bob.post("/api/auth/password/forgot", json={"email": "c@example.org"})
         given = secrets.note("reset password", f"third phrase {MARK} given")
         admin.put(f"/api/auth/admin/users/{user['id']}/password", json={"password": given})
-        of_a_tool = secrets.note("key of a tool", f"{MARK}-key-of-a-tool")
-        for headers in (
-            {"Authorization": f"Bearer {key}"},
-            {"x-api-key": key},
-            {"Authorization": LEGACY},
-        ):
-            for path, sent in (
-                (
-                    "/v1/chat/completions",
-                    {"model": "m", "messages": [{"role": "user", "content": "x"}]},
-                ),
-                ("/v1/chat/completions", {"model": "m", "messages": [], "user": headers.copy()}),
-                ("/v1/chat/completions", {"model": "nope", "messages": []}),
-                ("/v1/chat/completions", {"model": next(iter(headers.values())), "messages": []}),
-                (f"/v1/engines/{key}/chat/completions", {"messages": []}),
-                (
-                    "/v1/responses",
-                    {"model": "m", "input": "x", "tools": [{"headers": {"X-Api-Key": of_a_tool}}]},
-                ),
-                ("/v1/embeddings", {"model": "m", "input": 5}),
-                ("/api/auth/admin/users/x/role", {}),
-            ):
-                httpx.post(server.url + path, json=sent, headers=headers, timeout=20)
+        ask_for_answers(server, secrets, key)
         httpx.get(f"{server.url}/api/auth/github/login?invite_code={code}&setup_token={MARK}-token")
         httpx.get(f"{server.url}/reset/{secrets.note('reset link', f'{MARK}-reset.abc')}")
         httpx.get(f"{server.url}/v1/models?api_key={key}&token={LEGACY}")
