@@ -111,7 +111,7 @@ def test_with_users_in_labels_it_is_the_admins(server):
 def test_a_log_line_is_json_with_the_callers_id(server):
     """An unexpected error in either door: in the log with the caller's id, and no secret in it."""
     with sqlite3.connect(server.folder / "data" / "database.db", timeout=20) as database:
-        database.execute("ALTER TABLE inference_operation RENAME TO away")
+        database.execute("ALTER TABLE inference_model RENAME TO away")
         (owner,) = database.execute("SELECT id FROM accounts_user WHERE role = 'admin'").fetchone()
         database.execute(
             "INSERT INTO inference_storedresponse (id, user_id, created_at, response, input)"

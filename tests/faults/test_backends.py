@@ -43,7 +43,11 @@ def recipes():
     index.close()
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+# What is the database's in it runs on both in inference/tests; the whole on PostgreSQL: make test-full.
+DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.full)]
+
+
+@pytest.fixture(scope="module", params=DATABASES)
 def server(request, tmp_path_factory, recipes):
     folder = tmp_path_factory.mktemp(request.param)
     recipes.offer("1.0")
