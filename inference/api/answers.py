@@ -134,15 +134,12 @@ class GalleryRow(TypedDict):
     estimated_size_display: NotRequired[str]
 
 
-class GalleryPage(TypedDict):
-    models: list[GalleryRow]
+class PageFacts(TypedDict):
+    """What every page of a gallery says besides its entries."""
+
     repositories: list[Repository]
     allTags: list[str]
-    allBackends: list[str]
-    processingModels: dict[str, str]
     taskTypes: dict[str, str]
-    availableModels: int
-    installedModels: int
     ramTotal: Bytes
     ramUsed: Bytes
     ramUsagePercent: PerCent
@@ -151,6 +148,14 @@ class GalleryPage(TypedDict):
     prevPage: int
     nextPage: int
     galleryErrors: list[str]
+
+
+class GalleryPage(PageFacts):
+    models: list[GalleryRow]
+    allBackends: list[str]
+    processingModels: dict[str, str]
+    availableModels: int
+    installedModels: int
 
 
 class GalleryQuery(TypedDict):

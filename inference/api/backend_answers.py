@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from inference.api.answers import Bytes, Id, PerCent, Repository
+from inference.api.answers import Id, PageFacts, Repository
 
 Hardware = Annotated[str, Field(examples=["cpu"])]
 
@@ -40,24 +40,13 @@ class BackendRow(TypedDict):
     allowed: bool
 
 
-class BackendPage(TypedDict):
+class BackendPage(PageFacts, TypedDict):
     backends: list[BackendRow]
-    repositories: list[Repository]
-    allTags: list[str]
     processingBackends: dict[str, str]
-    taskTypes: dict[str, str]
     availableBackends: int
     installedBackends: int
-    ramTotal: Bytes
-    ramUsed: Bytes
-    ramUsagePercent: PerCent
-    currentPage: int
-    totalPages: int
-    prevPage: int
-    nextPage: int
     systemCapability: Literal["nvidia", "default"]
     preferDevelopmentBackends: bool
-    galleryErrors: list[str]
 
 
 class ExternalBackend(TypedDict):

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import psutil
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -12,18 +11,21 @@ from core.declared import declares
 from core.drf import read_json
 from core.envelopes import Family
 from core.errors import ConflictError, ForbiddenError, InvalidRequestError, NotFoundError
-from inference import asked_operations, backend_galleries, backend_work, operations
+from inference import backend_galleries, backend_work, operations
 from inference.api import answers
 from inference.api import backend_answers as shapes
 from inference.api.backend_rows import described, installed, row, search
 from inference.api.gallery_requests import (
+    ask_for,
     asker,
     base_url,
     caller,
     element_id,
     gallery_query,
-    idempotency_key,
+    gallery_states,
+    page_facts,
     readable,
+    under_way,
 )
 from inference.api.operations import JobsView
 from inference.backend_galleries import NOT_ALLOWED, every, shelves
@@ -50,30 +52,20 @@ class BackendsView(AccountView):
         read = readable(shelves())
         offers = every(read)
         here = installed_backends()
-        going = _under_way()
+        going = under_way(Kind.BACKEND)
         page = search(offers, query, here)
         jobs = {each.id: going[each.recipe.name] for each in offers if each.recipe.name in going}
-        memory = psutil.virtual_memory()
         body: dict[str, Any] = {
             "backends": [row(each, here, going) for each in page.found],
-            "repositories": [{"url": each.gallery.url, "name": each.gallery.name} for each in read],
             "allTags": sorted({tag for each in offers for tag in each.recipe.tags}),
             "processingBackends": {key: str(job.pk) for key, job in jobs.items()},
             "taskTypes": {key: job.task_type for key, job in jobs.items()},
             "availableBackends": page.n_found,
             "installedBackends": len(here),
-            "ramTotal": memory.total,
-            "ramUsed": memory.used,
-            "ramUsagePercent": memory.percent,
-            "currentPage": page.page,
-            "totalPages": page.n_pages,
-            "prevPage": page.previous,
-            "nextPage": page.following,
             "systemCapability": "nvidia" if has_nvidia_gpu() else "default",
             "preferDevelopmentBackends": False,
-            "galleryErrors": [each.fault for each in read if each.fault],
         }
-        return Response(body)
+        return Response(body | page_facts(page, read))
 
 
 class InstallView(AccountView):
@@ -120,7 +112,7 @@ class ExternalView(AccountView):
         details = {"uri": uri, **({"alias": alias} if alias else {})}
         target = chosen[0].recipe.name
         wish = Wish(Kind.BACKEND, Action.INSTALL, target, target, asker(request), details)
-        job = asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
+        job = ask_for(wish, request)
         return Response({"jobID": str(job.pk), "message": "External backend installation started"})
 
 
@@ -199,11 +191,7 @@ class GalleriesView(AccountView):
 
     @declares("The galleries of backends", answer=list[answers.RepositoryState])
     def get(self, _request: Request) -> Response:
-        listed = []
-        for each in shelves():
-            row = {"url": each.gallery.url, "name": each.gallery.name}
-            listed.append(row | ({"error": each.fault} if each.fault else {}))
-        return Response(listed)
+        return Response(gallery_states(shelves()))
 
 
 class ApplyView(AccountView):
@@ -260,7 +248,7 @@ def _install(request: Request, named: str) -> Operation:
     wish = Wish(
         Kind.BACKEND, Action.INSTALL, local_name(asked_for)[:255], asked_for, asker(request)
     )
-    return asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
+    return ask_for(wish, request)
 
 
 def _delete(request: Request, named: str) -> Operation:
@@ -270,7 +258,7 @@ def _delete(request: Request, named: str) -> Operation:
     _refuse_while_working(name, but=Action.DELETE)
     backend_work.refuse_in_use(name)
     wish = Wish(Kind.BACKEND, Action.DELETE, name, asked_for, asker(request))
-    return asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
+    return ask_for(wish, request)
 
 
 def _refuse_while_working(name: str, *, but: str = "") -> None:
@@ -298,9 +286,3 @@ def _started(request: Request, job: Operation) -> Response:
     """LocalAI's answer for backends, which has other keys than that for models (R-37)."""
     status = f"{base_url(request)}/backends/jobs/{job.pk}"
     return Response({"id": str(job.pk), "status_url": status})
-
-
-def _under_way() -> dict[str, Operation]:
-    """The operation that concerns each backend's name now."""
-    rows = Operation.objects.filter(kind=Kind.BACKEND, state__in=operations.OPEN)
-    return {row.target: row for row in rows.order_by("created_at")}

@@ -12,10 +12,10 @@ from core.drf import read_body, read_json
 from core.envelopes import Family
 from core.errors import InvalidRequestError
 from core.strict_yaml import Document
-from inference import asked_operations, configuring, engine_requests, model_configuration
+from inference import configuring, engine_requests, model_configuration
 from inference.api import configuration_shapes as shapes
 from inference.api.gallery import started
-from inference.api.gallery_requests import asker, caller, idempotency_key
+from inference.api.gallery_requests import ask_for, asker, caller
 from inference.configuring import Build, Changed
 from inference.gallery import local_name
 from inference.importing import wish_for_import, wish_for_uri
@@ -135,7 +135,7 @@ class ImportView(AccountView):
     def post(self, request: Request) -> Response:
         data, document = _body(request)
         wish = wish_for_import(data, document, asker(request))
-        job = asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
+        job = ask_for(wish, request)
         said = {"success": True, "message": f"{wish.target} is being imported"}
         return Response(said | started(request, job))
 
@@ -148,7 +148,7 @@ class ImportUriView(AccountView):
 
     def post(self, request: Request) -> Response:
         wish = wish_for_uri(read_json(request._request), asker(request))  # noqa: SLF001
-        job = asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
+        job = ask_for(wish, request)
         return Response(started(request, job))
 
 

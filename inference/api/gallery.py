@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import psutil
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -12,16 +11,18 @@ from core.declared import declares
 from core.drf import read_json
 from core.envelopes import Family
 from core.sizes import shown_size
-from inference import asked_operations, operations
+from inference import operations
 from inference.api import answers
 from inference.api.gallery_requests import (
+    ask_for,
     asker,
     base_url,
-    caller,
     element_id,
     gallery_query,
-    idempotency_key,
+    gallery_states,
+    page_facts,
     readable,
+    under_way,
 )
 from inference.gallery import Found, every, shelves
 from inference.gallery_listing import fits, search
@@ -42,30 +43,20 @@ class GalleryView(AccountView):
         read = _readable()
         entries = every(read)
         here = dict(Model.objects.values_list("name", "size_bytes"))
-        going = _under_way()
+        going = under_way(operations.Kind.MODEL)
         page = search(entries, query, installed=set(here))
         known, base = pictures().names(), base_url(request)
-        memory = psutil.virtual_memory()
         ids = {each.id: going[each.entry.name] for each in entries if each.entry.name in going}
         body: dict[str, Any] = {
             "models": [_row(each, here, going) | _icons(each, known, base) for each in page.found],
-            "repositories": [{"url": each.gallery.url, "name": each.gallery.name} for each in read],
             "allTags": sorted({tag for each in entries for tag in each.entry.tags}),
             "allBackends": sorted({each.entry.recipe_name for each in entries}),
             "processingModels": {key: str(job.pk) for key, job in ids.items()},
             "taskTypes": {key: job.task_type for key, job in ids.items()},
             "availableModels": page.n_found,
             "installedModels": len(here),
-            "ramTotal": memory.total,
-            "ramUsed": memory.used,
-            "ramUsagePercent": memory.percent,
-            "currentPage": page.page,
-            "totalPages": page.n_pages,
-            "prevPage": page.previous,
-            "nextPage": page.following,
-            "galleryErrors": [each.fault for each in read if each.fault],
         }
-        return Response(body)
+        return Response(body | page_facts(page, read))
 
 
 class InstallView(AccountView):
@@ -74,7 +65,7 @@ class InstallView(AccountView):
     @declares("Install a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_id(element_id(model_id), asker(request))
-        job = asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
+        job = ask_for(wish, request)
         return Response({"jobID": str(job.pk), "message": "Installation started"})
 
 
@@ -84,7 +75,7 @@ class DeleteView(AccountView):
     @declares("Delete a model", headers=answers.Once, answer=answers.Started, errors=(409,))
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_deletion(element_id(model_id), asker(request))
-        job = asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
+        job = ask_for(wish, request)
         return Response({"jobID": str(job.pk), "message": "Deletion started"})
 
 
@@ -103,7 +94,7 @@ class ApplyView(AccountView):
     )
     def post(self, request: Request) -> Response:
         wish = wish_in(read_json(request._request), asker(request))  # noqa: SLF001
-        job = asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
+        job = ask_for(wish, request)
         return Response(started(request, job))
 
 
@@ -117,7 +108,7 @@ class RemoveView(AccountView):
     )
     def post(self, request: Request, model_id: str) -> Response:
         wish = wish_for_deletion(element_id(model_id), asker(request))
-        job = asked_operations.start(wish, key=idempotency_key(request), by=caller(request))
+        job = ask_for(wish, request)
         return Response(started(request, job))
 
 
@@ -146,11 +137,7 @@ class GalleriesView(AccountView):
 
     @declares("The galleries", answer=list[answers.RepositoryState])
     def get(self, _request: Request) -> Response:
-        listed = []
-        for each in shelves():
-            row = {"url": each.gallery.url, "name": each.gallery.name}
-            listed.append(row | ({"error": each.fault} if each.fault else {}))
-        return Response(listed)
+        return Response(gallery_states(shelves()))
 
 
 def _readable() -> list[Shelf[Entry]]:
@@ -161,12 +148,6 @@ def started(request: Request, job: Operation) -> dict[str, Any]:
     """LocalAI's answer: the job, and where to ask about it (R-37)."""
     status = f"{base_url(request)}/models/jobs/{job.pk}"
     return {"uuid": str(job.pk), "status": status}
-
-
-def _under_way() -> dict[str, Operation]:
-    """The operation that concerns each model's name now."""
-    rows = Operation.objects.filter(kind=operations.Kind.MODEL, state__in=operations.OPEN)
-    return {row.target: row for row in rows.order_by("created_at")}
 
 
 def _row(each: Found, here: dict[str, int | None], going: dict[str, Operation]) -> dict[str, Any]:

@@ -1,14 +1,18 @@
-"""What the galleries of models and of backends read in a request alike."""
+"""What the galleries of models and of backends read in a request, and answer, alike."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import psutil
 from rest_framework.request import Request
 
 from accounts.api.audit import page_number
 from accounts.audit import Actor, actor_of
 from accounts.runtime import env
 from core.errors import GatehouseError, InvalidRequestError
-from inference.gallery_listing import MAX_ITEMS, MAX_PAGE, SORTS, Query
+from inference import asked_operations, operations
+from inference.gallery_listing import MAX_ITEMS, MAX_PAGE, SORTS, Page, Query
+from inference.models import Operation
+from inference.operations import Wish
 from inference.shelves import Shelf
 
 MAX_ID_CHARS, MAX_TERM_CHARS = 500, 200
@@ -63,6 +67,43 @@ def element_id(given: str, kind: str = "model") -> str:
     return given
 
 
+def page_facts(page: Page[Any], read: list[Shelf[Any]]) -> dict[str, Any]:
+    """What every page of a gallery says besides its entries (surface, section 1)."""
+    memory = psutil.virtual_memory()
+    return {
+        "repositories": [{"url": each.gallery.url, "name": each.gallery.name} for each in read],
+        "ramTotal": memory.total,
+        "ramUsed": memory.used,
+        "ramUsagePercent": memory.percent,
+        "currentPage": page.page,
+        "totalPages": page.n_pages,
+        "prevPage": page.previous,
+        "nextPage": page.following,
+        "galleryErrors": [each.fault for each in read if each.fault],
+    }
+
+
+def gallery_states(read: list[Shelf[Any]]) -> list[dict[str, str]]:
+    """Each gallery, with what is wrong with it, if anything."""
+    rows = ({"url": each.gallery.url, "name": each.gallery.name} for each in read)
+    return [
+        row | ({"error": each.fault} if each.fault else {})
+        for row, each in zip(rows, read, strict=True)
+    ]
+
+
+def under_way(kind: Operation.Kind) -> dict[str, Operation]:
+    """The operation that concerns each name of that kind now."""
+    rows = Operation.objects.filter(kind=kind, state__in=operations.OPEN)
+    return {row.target: row for row in rows.order_by("created_at")}
+
+
+def ask_for(wish: Wish, request: Request) -> Operation:
+    """Have it done for the caller, once for a key of theirs. Raises what `enqueue_once` does."""
+    key = request.headers.get("Idempotency-Key", "")
+    return asked_operations.start(wish, key=key, by=caller(request))
+
+
 def caller(request: Request) -> Actor:
     return actor_of(request._request)  # noqa: SLF001  # DRF's own name
 
@@ -70,10 +111,6 @@ def caller(request: Request) -> Actor:
 def asker(request: Request) -> str:
     """Who asks, as it is kept with an operation."""
     return caller(request).name
-
-
-def idempotency_key(request: Request) -> str:
-    return request.headers.get("Idempotency-Key", "")
 
 
 def base_url(request: Request) -> str:
