@@ -1,7 +1,6 @@
 """Starting the process of one engine: its command line and its environment."""
 
 from pathlib import Path
-from typing import Any
 
 from accounts.runtime import env
 from accounts.runtime_settings.in_force import value
@@ -34,17 +33,18 @@ def start_engine(
     for folder in (private / "home", private / "tmp"):
         folder.mkdir(exist_ok=True, mode=0o700)
     socket.unlink(missing_ok=True)
-    given: dict[str, Any] = {
-        "python": recipe.python(env().backends_path),
-        "model": Path(model.directory),
-        "name": model.name,
-        "socket": socket,
-        "port": at if isinstance(at, int) else 0,
-        "options": options_in_force(model, recipe),
-        "threads": threads_in_force(),
-    }
-    line = command_line(recipe, **given)
-    values = placeholders(recipe, **given)
+    options = options_in_force(model, recipe)
+    values = placeholders(
+        recipe,
+        python=recipe.python(env().backends_path),
+        model=Path(model.directory),
+        name=model.name,
+        socket=socket,
+        port=at if isinstance(at, int) else 0,
+        options=options,
+        threads=threads_in_force(),
+    )
+    line = command_line(recipe, values, options)
     environment = engine_environment(recipe, host_environment(), private, values, card=card)
     environment |= added_environment()
     output = EngineOutput(

@@ -189,31 +189,11 @@ def of_machine(recipe: Recipe, options: dict[str, Any], *, threads: int = 0) -> 
     return {"threads": cpu_list(threads), "dtype": _dtype(recipe, options.get("dtype", "auto"))}
 
 
-def command_line(
-    recipe: Recipe,
-    *,
-    python: Path,
-    model: Path,
-    name: str,
-    socket: Path,
-    options: dict[str, Any],
-    port: int = 0,
-    threads: int = 0,
-) -> list[str]:
-    """The argument list that starts an engine; takes what `placeholders` takes.
+def command_line(recipe: Recipe, values: dict[str, str], options: dict[str, Any]) -> list[str]:
+    """The argument list that starts an engine, with what `placeholders` gives as `values`.
 
     Raises RecipeError for an option that the recipe does not know.
     """
-    values = placeholders(
-        recipe,
-        python=python,
-        model=model,
-        name=name,
-        socket=socket,
-        options=options,
-        port=port,
-        threads=threads,
-    )
     line: list[str] = []
     for word in recipe.command:
         line += _flags(recipe, options) if word == OPTIONS else [_filled(word, values)]

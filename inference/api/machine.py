@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api.answers import Message
+from accounts.api.shapes import timestamp
 from accounts.audit import Subject, record
 from accounts.runtime import env
 from accounts.runtime_settings.in_force import value
@@ -215,8 +216,8 @@ def _listed(row: Model, known: dict[int, Facts], in_line: int) -> dict[str, Any]
         },
         "uptime_seconds": _age(engine.ready_at) if engine and serves else None,
         "restarts": engine.tries if engine else 0,
-        "started_at": _moment(engine.started_at) if engine else None,
-        "next_try_at": _moment(engine.next_try_at) if engine else None,
+        "started_at": timestamp(engine.started_at) if engine else None,
+        "next_try_at": timestamp(engine.next_try_at) if engine else None,
         "replicas": [_replica(one, known[one.pk]) for one in each] if len(each) > 1 else [],
     }
 
@@ -269,10 +270,6 @@ def _host_of(engine: RemoteEngine) -> str:
 
 def _age(moment: datetime | None) -> int | None:
     return None if moment is None else max(0, int((timezone.now() - moment).total_seconds()))
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 
 def _in_line() -> dict[str, int]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from inference import engine_process, engine_requests, engine_rows, supervisor
 from inference.api import machine
 from inference.engine_process import EngineProcess
-from inference.recipes import Recipe
+from inference.recipes import Recipe, command_line, placeholders
 from tests.stub import ROOT
 
 STUB = (
@@ -80,3 +80,8 @@ def use_fake_backend(settings, monkeypatch, tmp_path, recipe):
     monkeypatch.setattr(supervisor, "BACKOFF_S", (0.05,) * 5)
     for name in ("PROBE_STARTING_S", "PROBE_READY_S"):
         monkeypatch.setattr(supervisor, name, 0.05)
+
+
+def line_of(recipe, **given):
+    """The command line of an engine that is given what `placeholders` takes."""
+    return command_line(recipe, placeholders(recipe, **given), given["options"])

@@ -8,7 +8,8 @@ from accounts.runtime import stored_settings
 from inference.engine_defaults import added_environment, options_in_force, threads_in_force
 from inference.engine_rows import made_for
 from inference.models import Model
-from inference.recipes import command_line, engine_environment, of_machine, recipes
+from inference.recipes import engine_environment, of_machine, recipes
+from inference.tests.fake_backend import line_of
 
 URL = "/api/settings"
 
@@ -79,7 +80,7 @@ def test_what_the_settings_give_is_on_the_command_line(model, given, tmp_path):
     """SET:context_size."""
     given(context_size=1024)
     recipe = recipes()["vllm-cpu"]
-    line = command_line(
+    line = line_of(
         recipe,
         python=tmp_path,
         model=tmp_path,

@@ -10,12 +10,12 @@ from inference.recipes import (
     RecipeError,
     built_in,
     built_in_files,
-    command_line,
     engine_environment,
     placeholders,
     recipe_of,
 )
 from inference.strict_entries import GalleryFaultError
+from inference.tests.fake_backend import line_of
 from tests.stub_backend import recipe
 
 GIVEN = {
@@ -155,7 +155,7 @@ def test_r02_every_placeholder_is_filled_once_and_nothing_else():
     words = '["{python}", "--at={socket}", "{model}", "{name}", "{threads}", "{dtype}", "{port}", "{options}"]'
     found = the(recipe("1.0", command=words, environment='{A: "{name} {socket} {dtype}"}'))
 
-    line = command_line(found, **GIVEN)
+    line = line_of(found, **GIVEN)
     values = placeholders(found, **GIVEN)
     environment = engine_environment(found, {}, Path("/p"), values)
 
@@ -169,7 +169,7 @@ def test_r02_every_placeholder_is_filled_once_and_nothing_else():
 def test_r02_a_models_dtype_is_what_the_command_gets():
     found = the(recipe("1.0", command='["{python}", "{socket}", "{dtype}"]'))
     given = {**GIVEN, "options": {}}
-    assert command_line(replace(found, hardware=("nvidia",)), **given)[2] == "auto"
+    assert line_of(replace(found, hardware=("nvidia",)), **given)[2] == "auto"
 
 
 @pytest.mark.parametrize(
@@ -190,9 +190,9 @@ def test_r02_an_option_has_its_type(kind, value, flags):
     given = {**GIVEN, "options": {"x": value}}
     if flags is None:
         with pytest.raises(RecipeError, match="x wants a"):
-            command_line(found, **given)
+            line_of(found, **given)
         return
-    assert command_line(found, **given)[4:] == flags
+    assert line_of(found, **given)[4:] == flags
 
 
 def test_r02_no_recipe_replaces_what_the_host_gives():

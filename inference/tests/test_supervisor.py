@@ -13,8 +13,9 @@ from accounts.runtime import stored_settings
 from inference import supervisor
 from inference.guarded import Guarded
 from inference.models import Engine, EngineState, Model
-from inference.recipes import Option, Recipe, RecipeError, command_line, engine_environment, recipes
+from inference.recipes import Option, Recipe, RecipeError, engine_environment, recipes
 from inference.supervisor import Runner
+from inference.tests.fake_backend import line_of
 from tests.stub import ROOT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -225,11 +226,11 @@ def test_a_command_line_takes_declared_options_only(tmp_path):
     )
     given = {"python": tmp_path, "model": tmp_path, "name": "m", "socket": tmp_path}
 
-    assert command_line(with_option, options={}, **given)[1:] == ["--seats", "4"]
-    assert command_line(with_option, options={"seats": 9}, **given)[1:] == ["--seats", "9"]
+    assert line_of(with_option, options={}, **given)[1:] == ["--seats", "4"]
+    assert line_of(with_option, options={"seats": 9}, **given)[1:] == ["--seats", "9"]
     for bad in ({"seats": "; rm -rf /"}, {"trust_remote_code": True}):
         with pytest.raises(RecipeError):
-            command_line(with_option, options=bad, **given)
+            line_of(with_option, options=bad, **given)
 
 
 def test_the_built_in_recipes_are_whole():
