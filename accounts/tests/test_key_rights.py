@@ -144,3 +144,17 @@ def test_what_is_remembered_changes_nobodys_rights(remembering, given_headers, a
     found = asyncio.run(resolver(remembering, **mode).resolve(given_headers))
 
     assert found == resolve(given_headers, **mode)
+
+
+@pytest.mark.parametrize("cookie", ["session", "token"])
+@pytest.mark.parametrize("key", ["lai-admin", "lai-user", "lai-nobody"])
+@pytest.mark.parametrize("other", GOOD)
+def test_a_cookie_beside_a_key_that_is_remembered_is_still_tried_first(
+    remembering, cookie, key, other
+):
+    given_headers = {
+        b"authorization": f"Bearer {key}".encode(),
+        b"cookie": f"{cookie}={other}".encode(),
+    }
+
+    assert asyncio.run(resolver(remembering).resolve(given_headers)) == resolve(given_headers)
