@@ -136,6 +136,7 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("invite", "GET"): "public",
     ("invite", "POST"): "public",
     ("waiting", "GET"): "public",
+    ("waiting", "POST"): "public",
     ("login-code", "GET"): "public",
     ("login-code", "POST"): "public",
     ("factor", "GET"): "duty:session",
