@@ -4,7 +4,7 @@ from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
 from accounts import account_pages as account_page
-from accounts import factor_pages, mail_pages
+from accounts import factor_pages, mail_pages, settings_pages
 from accounts import pages as account_pages
 from accounts.api import account, audit, entry, factors, invites, keys, mailed, openapi, settings
 from accounts.api import admin as admin_api
@@ -117,6 +117,9 @@ PAGES: list[URLPattern] = [
         account_page.end_session,
         name="account-session-end",
     ),
+    path("app/settings", settings_pages.settings, name="settings-page"),
+    path("app/settings/keys", settings_pages.add_key, name="settings-key-add"),
+    path("app/settings/keys/remove", settings_pages.remove_key, name="settings-key-remove"),
     path("app/providers", account_page.providers, name="providers"),
     path("app/providers/<str:provider>/test", account_page.test_provider, name="provider-test"),
     path("app/preferences", ui_pages.preferences, name="preferences"),

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, path
 from rest_framework.views import APIView
 
-from inference import operation_pages, pages
+from inference import log_pages, operation_pages, pages, system_pages
 from inference.api import (
     accounts,
     backends,
@@ -200,6 +200,16 @@ PAGES: list[URLPattern] = [
     path("app/setup", pages.setup_panel, name="home-setup"),
     path("app/keys", pages.make_key, name="home-keys"),
     path("app/keys/<uuid:key_id>/revoke", pages.revoke_key, name="home-key-revoke"),
+    path("app/manage", system_pages.system, name="system"),  # LocalAI's name for it
+    path("app/system", system_pages.system, name="system"),
+    path("app/system/live", system_pages.live, name="system-live"),
+    path("app/system/load", system_pages.load, name="system-load"),
+    path("app/system/unload", system_pages.unload, name="system-unload"),
+    path("app/logs", log_pages.choose, name="logs-page"),
+    path("app/logs/<path:model>/clear", log_pages.clear, name="logs-clear-page"),
+    path("app/logs/<path:model>/text", log_pages.download, name="logs-text-page"),
+    path("app/logs/<path:model>", log_pages.log, name="logs-page"),
+    path("app/backend-logs/<path:model>", log_pages.moved, name="logs-moved-page"),
 ]
 
 INFERENCE: list[URLPattern] = [

@@ -4,7 +4,7 @@ traces.
 
 from django.urls import URLPattern, path
 
-from usage import pages
+from usage import pages, trace_pages
 from usage.api import books, exports, people, prices, quotas, reports, traces
 
 API: list[URLPattern] = [
@@ -69,6 +69,11 @@ API: list[URLPattern] = [
 ]
 
 PAGES: list[URLPattern] = [
-    path("app/system", pages.system, name="system"),
     path("app/system/check", pages.check, name="system-check"),
+    path("app/traces", trace_pages.requests, name="traces-page"),
+    path("app/traces/clear", trace_pages.clear_requests, name="traces-clear-page"),
+    path("app/traces/engines", trace_pages.engine_calls, name="calls-page"),
+    path("app/traces/engines/clear", trace_pages.clear_engine_calls, name="calls-clear-page"),
+    path("app/traces/engines/<uuid:trace_id>", trace_pages.engine_calls, name="calls-page"),
+    path("app/traces/<uuid:trace_id>", trace_pages.requests, name="traces-page"),
 ]
