@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.http import QueryDict
+from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -59,7 +60,7 @@ class Fault:
 def query_of(params: QueryDict) -> Query:
     """What an address asks for; one that makes no sense asks for everything."""
     try:
-        given = {key: value for key, value in params.items() if key != "items"}
+        given = {key: str(value) for key, value in params.items() if key != "items"}
         return query_in({**given, "items": str(ITEMS)})
     except InvalidRequestError:
         return Query(items=ITEMS)
@@ -76,9 +77,11 @@ def listed(params: QueryDict, *, wait: bool) -> dict[str, Any]:
     here = installed_models(going, backends)
     is_loading = not (wait or are_at_hand())
     read = shelves(offline=is_loading)
+    kept = _address(params)
     shown: dict[str, Any] = {
         "going": going,
-        "params": params.urlencode(),
+        "params": kept[1:],
+        "back": f"{reverse('models-page')}{kept}",
         "is_loading": is_loading,
         "faults": [] if is_loading else _faults(read),
         "n_galleries": len(read),
@@ -160,9 +163,9 @@ def _chips(params: QueryDict, entries: list[Found], query: Query) -> list[Chip]:
 
 
 def _address(params: QueryDict, **changed: str) -> str:
-    """The page with other filters, from its first page on."""
+    """The page's query with other filters, from the first page on; as it is where nothing changes."""
     found = params.copy()
-    for key in ("page", "wait"):
+    for key in ("page", "wait", "all") if changed else ("wait", "all"):
         found.pop(key, None)
     for key, value in changed.items():
         found[key] = value

@@ -139,7 +139,7 @@ def refused(request: HttpRequest, error: GatehouseError) -> HttpResponse:
 
 def _as_listed(request: HttpRequest) -> HttpRequest:
     """The live part is that of the page's own filters, which the form carries in `next`."""
-    request.GET = QueryDict(_back(request).partition("?")[2])  # type: ignore[assignment]
+    request.GET = QueryDict(_back(request).partition("?")[2])
     return request
 
 

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.pages import page
@@ -21,10 +19,8 @@ LIVE = "inference/partials/models_live.html"
 @require_GET
 def models(request: HttpRequest) -> HttpResponse:
     """The page; for htmx, only what its filters change."""
-    is_part = is_fragment(request)
     shown = listed(request.GET, wait="wait" in request.GET)
-    shown["is_fragment"] = is_part
-    return render(request, FOUND if is_part else PAGE, shown)
+    return render(request, FOUND if is_fragment(request) else PAGE, shown)
 
 
 @page
@@ -35,8 +31,13 @@ def live(request: HttpRequest) -> HttpResponse:
 
 
 def live_part(request: HttpRequest, **extra: Any) -> HttpResponse:
-    """Galleries elsewhere are not asked for this: it is polled."""
-    return render(request, LIVE, {**listed(request.GET, wait=False), **extra, "is_fragment": True})
+    """Galleries elsewhere are not asked for this: it is polled.
+
+    After a button all cards are told anew: what it took away is nobody's operation any more.
+    """
+    all_cards = request.method == "POST" or "all" in request.GET
+    shown = {**listed(request.GET, wait=False), **extra, "all_cards": all_cards}
+    return render(request, LIVE, shown)
 
 
 @page
@@ -49,12 +50,3 @@ def read_again(_request: HttpRequest) -> HttpResponse:
 
 def is_fragment(request: HttpRequest) -> bool:
     return request.headers.get("hx-request") == "true"
-
-
-def said(request: HttpRequest, words: str) -> None:
-    """A toast on the page that comes next."""
-    messages.success(request, words)
-
-
-def not_found_words() -> str:
-    return _("There is no such model any more.")

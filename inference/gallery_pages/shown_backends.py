@@ -14,8 +14,8 @@ from inference.backend_galleries import Offer
 from inference.backends_here import Here, installed_backends
 from inference.gallery_pages.listed_models import Fault
 from inference.gallery_pages.shown_models import key_of
-from inference.gallery_pages.shown_operations import Going, Shown, going_on
-from inference.hardware import has_nvidia_gpu, hardware
+from inference.gallery_pages.shown_operations import Shown, going_on
+from inference.hardware import hardware, has_nvidia_gpu
 from inference.models import Model, Operation
 from inference.recipes import Recipe
 from inference.shelves import Shelf
@@ -71,7 +71,17 @@ def listed_backends(*, wait: bool) -> dict[str, Any]:
     models = Counter(Model.objects.values_list("backend", flat=True))
     logs = _last_operations()
     names = sorted({*offers, *here})
-    rows = [_row(name, offers.get(name), here.get(name), going, models, logs) for name in names]
+    rows = [
+        _row(
+            name,
+            offers.get(name),
+            here.get(name),
+            operation=going.of(Operation.Kind.BACKEND, name),
+            n_models=models[name],
+            last_log=logs.get(name, ""),
+        )
+        for name in names
+    ]
     return {
         "going": going,
         "rows": rows,
@@ -86,9 +96,10 @@ def _row(
     name: str,
     offer: Offer | None,
     here: Here | None,
-    going: Going,
-    models: Counter[str],
-    logs: dict[str, str],
+    *,
+    operation: Shown | None,
+    n_models: int,
+    last_log: str,
 ) -> Row:
     recipe = here.recipe if here is not None else _recipe(offer)
     offered = offer.recipe if offer is not None else None
@@ -108,9 +119,9 @@ def _row(
         installed=here is not None,
         version=recipe.version,
         available=offered.version if is_other and offered is not None else "",
-        n_models=models[name],
-        operation=going.of(Operation.Kind.BACKEND, name),
-        last_log=logs.get(name, ""),
+        n_models=n_models,
+        operation=operation,
+        last_log=last_log,
     )
 
 
