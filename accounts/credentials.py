@@ -18,6 +18,7 @@ Load = Callable[[Kind, str], Awaitable[Principal | None]]
 REMEMBER_S = 60.0
 MAX_CREDENTIAL_CHARS, MAX_TOKEN_CHARS = 512, 8192
 KEY_PREFIX = "lai-"
+_BEARER_KEY = b"Bearer lai-"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,7 +164,15 @@ class KnownPrincipals:
 
     def recall(self, kind: Kind, secret: str) -> tuple[Principal | None] | None:
         """What is remembered of a credential (perhaps that it is nobody's), or None for nothing."""
-        known = self._known.get(self._keyring.cache_key(f"{kind}\0{secret}".encode()))
+        return self._recall(f"{kind}\0{secret}".encode())
+
+    def recall_key(self, secret: bytes) -> Principal | None:
+        """The principal of an API key as the header had it; None where it has to be looked up."""
+        remembered = self._recall(b"api-key\0" + secret)
+        return remembered[0] if remembered is not None else None
+
+    def _recall(self, credential: bytes) -> tuple[Principal | None] | None:
+        known = self._known.get(self._keyring.cache_key(credential))
         read = self._generations.read
         if (
             known is not None
@@ -237,6 +246,12 @@ class Resolver:
     async def resolve(self, headers: dict[bytes, bytes]) -> Principal | None:
         """The first credential that validates, or None."""
         mode = self._mode()
+        bearer = headers.get(b"authorization", b"")
+        if mode.accounts and bearer.startswith(_BEARER_KEY) and b"cookie" not in headers:
+            # What most requests bring, and the first that `lookups` would give of them.
+            principal = self._known.recall_key(bearer[7:])
+            if principal is not None:
+                return principal
         for kind, wanted in lookups(mode, self._sessions, headers):
             remembered = self._known.recall(kind, wanted)
             principal = remembered[0] if remembered else await self._known.find(kind, wanted)

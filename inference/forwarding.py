@@ -233,8 +233,10 @@ def overhead(call: Call) -> tuple[bytes, bytes]:
     return (b"x-gatehouse-overhead-ms", b"%.3f" % (own_s * 1000))
 
 
-async def plain(exchange: Exchange, response: EngineResponse, meter: Meter) -> dict[str, object]:
-    """The whole answer, edited and settled; the caller sends it. Raises what the engine did wrong."""
+async def plain(
+    exchange: Exchange, response: EngineResponse, meter: Meter
+) -> tuple[bytes, dict[str, object]]:
+    """The whole answer as the caller gets it, and what it says. Raises what the engine did wrong."""
     began = time.perf_counter()
     raw = await response.read()
     exchange.call.engine_wait_s += time.perf_counter() - began
@@ -245,7 +247,8 @@ async def plain(exchange: Exchange, response: EngineResponse, meter: Meter) -> d
         exchange.event.tokens(tokens.prompt, tokens.completion, tokens.cached)
     else:
         meter.unrecorded("no_usage")  # it counts as one request of no tokens (S-04)
-    return exchange.rules.finish(body, exchange.asked)
+    edited = exchange.rules.finish(body, exchange.asked)
+    return (raw, body) if edited is None else (orjson.dumps(edited), edited)
 
 
 async def stream(exchange: Exchange, response: EngineResponse, editor: StreamEditor) -> None:

@@ -164,8 +164,7 @@ async def _serve(exchange: Exchange, runtime: Runtime) -> None:
             await runtime.meter.journal.on_disk()
             await exchange.answer.end(exchange.asked.extra["last"])
             return
-        body = await forwarding.plain(exchange, response, runtime.meter)
-        out = orjson.dumps(body)
+        out, body = await forwarding.plain(exchange, response, runtime.meter)
         _store(exchange, runtime, body)
         exchange.event.settle(200, answer=out)
         await runtime.meter.journal.on_disk()

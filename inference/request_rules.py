@@ -41,10 +41,14 @@ _MEDIA_PARTS = (
     "document",
 )
 _FILE_KEYS = {"file_id", "file_path", "path", "file"}
+# What `check_common` looks at: most requests have none of it.
+_JUDGED = _REFUSED | _TAKEN_OUT | {"chat_template_kwargs", "n", "stream", "tools"}
 
 
 def check_common(data: dict[str, Any]) -> None:
     """Refuse what no caller may decide; take out what is ours. Changes `data` in place."""
+    if data.keys().isdisjoint(_JUDGED):
+        return
     for name in data.keys() & _REFUSED:
         if data[name] is not None:
             raise NotSupportedError(f"{name} may not be set by a caller.", param=name)

@@ -2,10 +2,12 @@
 
 import asyncio
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounts.credentials import AuthMode, Resolver, lookups
+from accounts.credentials import AuthMode, KnownPrincipals, Resolver, lookups
+from core.generations import Generations
 from core.keyring import Keyring
 from core.principal import LEGACY, Principal
 
@@ -26,13 +28,30 @@ class Known:
     def recall(self, _kind, _secret):
         return None
 
+    def recall_key(self, _secret):
+        return None
+
     async def find(self, kind, secret):
         return PEOPLE.get((kind, secret))
 
 
-def resolver(*, accounts=True, legacy=True, oidc=True):
+def resolver(known=None, *, accounts=True, legacy=True, oidc=True):
     mode = AuthMode(accounts, (LEGACY_KEY,) if legacy else (b"another",), oidc=oidc)
-    return Resolver(lambda: mode, Known(), SESSIONS)
+    return Resolver(lambda: mode, known or Known(), SESSIONS)
+
+
+@pytest.fixture(scope="module")
+def remembering(tmp_path_factory):
+    """What a worker has that saw everybody above a moment ago."""
+    generations = Generations(tmp_path_factory.mktemp("state") / "generations")
+    known = KnownPrincipals(Known().find, generations=generations, keyring=SESSIONS)
+
+    async def see_everybody():
+        for kind, secret in PEOPLE:
+            assert await known.find(kind, secret)
+
+    asyncio.run(see_everybody())
+    return known
 
 
 GOOD = [
@@ -115,3 +134,27 @@ def test_where_access_tokens_are_off_none_is_looked_up(given_headers):
     kinds = {kind for kind, _ in lookups(AuthMode(True, ()), SESSIONS, given_headers)}
 
     assert "oidc" not in kinds
+
+
+@given(headers, st.booleans(), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_what_is_remembered_changes_nobodys_rights(remembering, given_headers, accounts, legacy):
+    """The short way of a key that was seen before is only that: the same principal, in every mode."""
+    mode = {"accounts": accounts, "legacy": legacy}
+    found = asyncio.run(resolver(remembering, **mode).resolve(given_headers))
+
+    assert found == resolve(given_headers, **mode)
+
+
+@pytest.mark.parametrize("cookie", ["session", "token"])
+@pytest.mark.parametrize("key", ["lai-admin", "lai-user", "lai-nobody"])
+@pytest.mark.parametrize("other", GOOD)
+def test_a_cookie_beside_a_key_that_is_remembered_is_still_tried_first(
+    remembering, cookie, key, other
+):
+    given_headers = {
+        b"authorization": f"Bearer {key}".encode(),
+        b"cookie": f"{cookie}={other}".encode(),
+    }
+
+    assert asyncio.run(resolver(remembering).resolve(given_headers)) == resolve(given_headers)

@@ -5,7 +5,7 @@ answer or an editor's `feed` for each event of a stream.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -30,8 +30,7 @@ class Asked:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """The engine's counts; `prompt` includes what it had `cached`."""
 
     prompt: int
@@ -79,8 +78,8 @@ class Rules(Protocol):
     def usage(self, body: dict[str, Any]) -> Tokens | None:
         """The engine's counts in a plain answer, or None where it gave none (S-04)."""
 
-    def finish(self, body: dict[str, Any], asked: Asked) -> dict[str, Any]:
-        """The plain answer as the caller gets it."""
+    def finish(self, body: dict[str, Any], asked: Asked) -> dict[str, Any] | None:
+        """The plain answer as the caller gets it; None where that is what the engine wrote."""
 
     def editor(self, asked: Asked) -> StreamEditor | None:
         """For a stream; None where the endpoint has none."""

@@ -9,7 +9,7 @@ from inference.families.base import Asked, StreamEditor, Tokens, counted, loads
 from inference.request_rules import check_common, check_messages, check_prompt
 
 _DONE = b"data: [DONE]"
-_NOT_FOR_CALLERS = ("kv_transfer_params", "ec_transfer_params")
+_NOT_FOR_CALLERS = frozenset({"kv_transfer_params", "ec_transfer_params"})
 
 
 def ask_for_running_usage(asked: Asked) -> None:
@@ -132,7 +132,9 @@ class _OpenAIRules:
         return counted(body.get("usage"), "prompt_tokens", "completion_tokens")
 
     @staticmethod
-    def finish(body: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    def finish(body: dict[str, Any], asked: Asked) -> dict[str, Any] | None:
+        if body.get("model") == asked.model and body.keys().isdisjoint(_NOT_FOR_CALLERS):
+            return None
         body["model"] = asked.model
         for name in _NOT_FOR_CALLERS:
             body.pop(name, None)
