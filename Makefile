@@ -27,7 +27,7 @@ engine: web-env ## start the engine process alone
 	@exec $(PY) manage.py runengine
 
 # The apps' own tests run side by side, file by file; what starts servers and measures them runs alone.
-APPS := accounts usage inference
+APPS := accounts usage inference chat
 BESIDE := -n 2 --dist loadfile
 test: dev-env ## all tests: real engines, both databases, faults
 	@failed=; $(PY) -m pytest -q $(BESIDE) core $(APPS) || failed=1; \

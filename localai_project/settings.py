@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "accounts",
     "usage",
     "inference",
+    "chat",
 ]
 MIDDLEWARE = [
     "accounts.middleware.FrontMiddleware",
