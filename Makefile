@@ -2,18 +2,24 @@
 PYTHON ?= python3.11
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help serve web engine test test-full test-quick lint bench bench-peers bench-usage audit requirements clean
+.PHONY: help serve web engine test test-full test-quick lint messages vendored bench bench-peers bench-usage audit requirements clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: has-python web-env dev-env
+.PHONY: has-python has-chromium web-env dev-env
 has-python:
 	@command -v $(PYTHON) >/dev/null || { echo "gatehouse: needs Python 3.11; install it, or say PYTHON=/path/to/python3.11" >&2; exit 1; }
 web-env: has-python
 	@$(PYTHON) core/bootstrap.py requirements.txt
 dev-env: has-python
 	@$(PYTHON) core/bootstrap.py requirements/dev.txt
+
+# Browser tests need one; without it and without the right to install it they are skipped.
+has-chromium:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get install -qq -y chromium >/dev/null; fi; } || true
+	@command -v chromium chromium-browser google-chrome >/dev/null || echo "gatehouse: no Chromium here: the browser tests are skipped; install the package chromium" >&2
 
 serve: export LOCALAI_AUTH ?= true
 serve: web-env ## start everything on this machine
@@ -29,7 +35,7 @@ engine: web-env ## start the engine process alone
 # The apps' own tests run side by side, file by file; what starts servers and measures them runs alone.
 APPS := accounts usage inference chat
 BESIDE := -n 2 --dist loadfile
-test: dev-env ## all tests: real engines, both databases, faults
+test: dev-env has-chromium ## all tests: real engines, both databases, faults
 	@failed=; $(PY) -m pytest -q $(BESIDE) core $(APPS) || failed=1; \
 	GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q $(BESIDE) $(APPS) || failed=1; \
 	GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q tests/test_two_doors.py || failed=1; \
@@ -37,7 +43,7 @@ test: dev-env ## all tests: real engines, both databases, faults
 	test -z "$$failed"
 
 test-full: export GATEHOUSE_CHECK_ANSWERS := 1
-test-full: dev-env ## all that test does, the long ones, and every answer held against the document
+test-full: dev-env has-chromium ## all that test does, the long ones, and every answer held against the document
 	@failed=; $(PY) -m pytest -q -m "full or not full" core $(APPS) tests || failed=1; \
 	GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q $(APPS) tests/test_two_doors.py || failed=1; \
 	test -z "$$failed"
@@ -55,6 +61,13 @@ lint: dev-env ## everything static that CI looks at
 audit: dev-env ## known holes in what we depend on (needs the network)
 	@$(PY) -m pip_audit --strict --require-hashes -r requirements.txt
 
+messages: dev-env ## gather the texts of pages for translation, compile the translations (needs gettext)
+	@$(PY) manage.py makemessages --locale de --no-obsolete --add-location file --ignore .venv --ignore staticfiles --ignore tests --ignore bench
+	@$(PY) manage.py compilemessages --locale de --ignore .venv
+
+vendored: dev-env ## fetch the scripts and fonts of others anew, as static/vendor/manifest.json pins them
+	@$(PY) -m core.vendored && $(PY) -m core.vendored tests/browser/vendor/manifest.json
+
 bench: dev-env ## measure product, bare forwarder and engine in one run
 	@$(PY) -m bench.run
 
@@ -68,5 +81,5 @@ requirements: dev-env ## compile the pinned requirements anew
 	@sh requirements/compile.sh
 
 clean: ## remove environments, caches and built files; data stays
-	@rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf .venv .bench staticfiles .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,6 +16,7 @@ _MAKES_A_COOKIE = {
     "auth-passkey-start",
     "login-code",
     "login",
+    "sign-in-again",
     "register",
     "invite",
 }

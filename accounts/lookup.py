@@ -16,6 +16,7 @@ from accounts.features import features_of
 from accounts.models import ApiKey, Session, Status, User
 from accounts.runtime import auth_mode, keyring, stored_settings
 from accounts.social.bearer import user_of_token
+from accounts.ui.preferences import preferences_of
 from core.principal import LEGACY, Duty, Principal, Source
 
 LAST_USED_GRAIN = timedelta(minutes=1)
@@ -113,6 +114,7 @@ def _principal(
         models=frozenset(user.allowed_models) if user.models_restricted else None,
         duty=_duty(user) if source == "web" and key is None else None,
         stale=last_used_at is None or last_used_at < timezone.now() - LAST_USED_GRAIN,
+        preferences=preferences_of(user),
     )
 
 

@@ -9,6 +9,7 @@ from accounts import pages as account_pages
 from accounts.api import account, audit, entry, factors, invites, keys, mailed, openapi, settings
 from accounts.api import admin as admin_api
 from accounts.social import views as social
+from accounts.ui import pages as ui_pages
 
 API: list[URLPattern] = [
     path("swagger/doc.json", openapi.DocumentView.as_view(), name="openapi"),
@@ -113,7 +114,10 @@ PAGES: list[URLPattern] = [
     ),
     path("app/providers", account_page.providers, name="providers"),
     path("app/providers/<str:provider>/test", account_page.test_provider, name="provider-test"),
+    path("app/preferences", ui_pages.preferences, name="preferences"),
+    path("app/components", ui_pages.components, name="components"),
     path("login", account_pages.login, name="login"),
+    path("login/again", ui_pages.sign_in_again, name="sign-in-again"),
     path("register", account_pages.register_page, name="register"),
     path("invite/<str:code>", account_pages.register_page, name="invite"),
     path("login/code", factor_pages.code_page, name="login-code"),

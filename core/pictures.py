@@ -94,6 +94,10 @@ class Pictures:
                 continue
         return None
 
+    def has(self, name: str) -> bool:
+        """Whether the picture of that name is here."""
+        return any((self._folder / f"{name}.{kind}").exists() for kind in KINDS)
+
     def names(self) -> set[str]:
         """Which there are: one look at the folder."""
         return {path.stem for path in self._files() if path.suffix != f".{_FAILED}"}
@@ -115,7 +119,7 @@ class Pictures:
     def is_due(self, url: str, *, again_after_s: float) -> bool:
         """Whether to fetch it: it is not here, and did not fail just now."""
         name = name_of(url)
-        if any((self._folder / f"{name}.{kind}").exists() for kind in KINDS):
+        if self.has(name):
             return False
         try:
             failed_at = (self._folder / f"{name}.{_FAILED}").stat().st_mtime

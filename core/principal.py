@@ -5,6 +5,20 @@ from typing import Literal
 
 Source = Literal["web", "apikey", "legacy", "oidc"]
 Duty = Literal["password", "factor"]
+Theme = Literal["system", "light", "dark"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """How somebody wants the pages. `language` is a code, or empty for the browser's own."""
+
+    theme: Theme = "system"
+    language: str = ""
+    shortcuts: bool = True
+    avatar_url: str = ""
+
+
+DEFAULTS = Preferences()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,7 @@ class Principal:
     duty: Duty | None = None
     stale: bool = False
     good_until: float | None = None
+    preferences: Preferences = DEFAULTS
 
     @property
     def is_admin(self) -> bool:

@@ -2,12 +2,14 @@
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from core.files import secrets_from_file
 from core.keyring import Keyring
+from core.static_collection import COMPLETE, collection_folder
 from localai_project import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -25,7 +27,11 @@ ASGI_APPLICATION = "localai_project.asgi.application"
 APPEND_SLASH = False
 USE_TZ = True
 TIME_ZONE = "UTC"
-USE_I18N = False
+USE_I18N = True
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGE_COOKIE_NAME = "language"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
@@ -57,6 +63,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "accounts.sessions.SignedSessionMiddleware",
     "accounts.middleware.GateMiddleware",
+    "accounts.ui.language.LanguageMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -74,7 +81,14 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "accounts.template_context.server",
-            ]
+                "accounts.template_context.frame",
+                "inference.template_context.operations",
+            ],
+            "builtins": [
+                "django.templatetags.i18n",
+                "django.templatetags.static",
+                "accounts.templatetags.ui",
+            ],
         },
     }
 ]
@@ -194,7 +208,14 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 # --- static files -------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-WHITENOISE_USE_FINDERS = True
+STATIC_ROOT = collection_folder(BASE_DIR)
+with suppress(OSError):  # a checkout that cannot be written serves the plain names
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "core.static_files.HashedStaticFiles"},
+}
+WHITENOISE_USE_FINDERS = not (STATIC_ROOT / COMPLETE).exists()
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],

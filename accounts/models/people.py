@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 
 class Role(models.TextChoices):
@@ -25,6 +26,12 @@ class Provider(models.TextChoices):
     LOCAL = "local", "Email and password"
     GITHUB = "github", "GitHub"
     OIDC = "oidc", "SSO"
+
+
+class Theme(models.TextChoices):
+    SYSTEM = "system", _("As the system")
+    LIGHT = "light", _("Light")
+    DARK = "dark", _("Dark")
 
 
 class RoleSource(models.TextChoices):
@@ -77,6 +84,10 @@ class User(AbstractBaseUser):
     allowed_models = models.JSONField(default=list, blank=True)
     # after an admin's reset (E-20): a session may do nothing but set a new password
     must_change_password = models.BooleanField(default=False)
+    # how the pages look to this person; an empty language is the browser's
+    theme = models.CharField(max_length=6, choices=Theme, default=Theme.SYSTEM)
+    language = models.CharField(max_length=10, blank=True)
+    shortcuts = models.BooleanField(default=True)  # single-letter keys (WCAG 2.1.4)
 
     objects = UserManager()
 
@@ -96,6 +107,7 @@ class User(AbstractBaseUser):
                 violation_error_message="Write the address in lower case.",
             ),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="user_role_is_known"),
+            models.CheckConstraint(condition=Q(theme__in=Theme.values), name="user_theme_is_known"),
             models.CheckConstraint(
                 condition=Q(status__in=Status.values), name="user_status_is_known"
             ),

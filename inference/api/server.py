@@ -8,20 +8,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.base import AccountView
+from core.built import BUILT
 from core.declared import declares
 from core.http import GatedRequest
 from inference.api import machine_answers as answers
 from inference.setup_steps import setup_steps
 
-# LocalAI's names; a part becomes true with the commit that makes it work.
-BUILT = {
-    "agents": False,
-    "mcp": False,
-    "fine_tuning": False,
-    "quantization": False,
-    "distributed": False,
-    "localai_assistant": False,
-}
 ENDPOINTS = {
     "openai_compatible": {
         "chat_completions": "/v1/chat/completions",

@@ -36,6 +36,7 @@ def server(tmp_path) -> Iterator[Server]:
 def page(server, open_page):
     """A page with an authenticator that always says yes."""
     made = open_page(server)
+    made.expected += ["status of 401", "status of 403"]
     devtools = made.context.new_cdp_session(made)
     devtools.send("WebAuthn.enable")
     options = {

@@ -13,6 +13,7 @@ from django.db import DatabaseError
 
 from accounts.runtime import env
 from core import metric_files
+from core.static_files import collect_once
 from inference.schema_version import check_schema, migrate_once
 from inference.serving import ServeError, Server, listening_socket
 
@@ -40,6 +41,8 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
         metric_files.empty(env().data_path / "metrics")
         self._migrate()
+        if not collect_once():
+            self.say("warning: staticfiles/ cannot be written; static files go out uncompressed")
         # also without a configured model, as an admin may install some; not where all are remote
         has_own = bool(env().local_models) or not env().engines
         with_engines = has_own and not options["web_only"]

@@ -1,0 +1,37 @@
+// `<div id=… data-poll="/address" data-every="1000">` is fetched again and swapped by htmx while the tab
+// is seen; the answer's own `data-every` says when next, and one without `data-poll` ends it (with
+// `data-then="reload"` the page is loaded again). What fails is asked more slowly.
+const SLOWEST_MS = 30000;
+const running = new Set();
+
+async function poll(id, failures = 0) {
+  const place = document.getElementById(id);
+  if (!place?.dataset.poll) {
+    running.delete(id);
+    return;
+  }
+  let wrong = failures;
+  if (!document.hidden && !place.contains(document.activeElement)) {
+    const before = place;
+    const how = { target: place, source: place, swap: "outerHTML", poll: true };
+    await htmx.ajax("GET", place.dataset.poll, how).catch(() => {});
+    const now = document.getElementById(id);
+    wrong = now === before ? failures + 1 : 0;
+    if (before.dataset.then === "reload" && now && !now.dataset.poll) location.reload();
+    document.dispatchEvent(new CustomEvent("polled", { detail: id }));
+  }
+  const every = Number(document.getElementById(id)?.dataset.every) || SLOWEST_MS;
+  setTimeout(() => poll(id, wrong), Math.min(SLOWEST_MS, every * 2 ** Math.min(wrong, 6)));
+}
+
+export function start() {
+  const begin = () => {
+    for (const place of document.querySelectorAll("[data-poll][id]")) {
+      if (running.has(place.id)) continue;
+      running.add(place.id);
+      setTimeout(() => poll(place.id), Number(place.dataset.every) || SLOWEST_MS);
+    }
+  };
+  begin();
+  document.addEventListener("htmx:after:swap", begin);
+}

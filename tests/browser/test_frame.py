@@ -1,0 +1,172 @@
+"""The frame of every page: sidebar, theme, language, menus, dialogs, copy, keys, drafts, session end."""
+
+import re
+
+import pytest
+
+from tests.browser.conftest import sign_in
+from tests.browser.pages import assert_accessible, shoot, weight
+
+PAGES = ["/app", "/app/components", "/app/system", "/app/account", "/app/providers"]
+
+
+def test_the_sidebar_leads_to_what_one_may_open(admin_page, user_page):
+    admin_page.goto("/app")
+    nav = admin_page.get_by_role("navigation", name="Main")
+    nav.get_by_role("link", name="System").click()
+    admin_page.get_by_role("heading", name="System", level=1).wait_for()
+    assert nav.get_by_role("link", name="System").get_attribute("aria-current") == "page"
+    user_page.goto("/app")
+    assert user_page.get_by_role("link", name="System").count() == 0
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_are_accessible_in_both_themes(admin_page, path):
+    admin_page.goto(path)
+    assert_accessible(admin_page)
+    shoot(admin_page, "admin" + path.replace("/", "-"))
+
+
+def test_the_sign_in_family_is_accessible(anonymous_page):
+    for path in ("/login", "/login?key", "/register", "/forgot", "/waiting"):
+        anonymous_page.goto(path)
+        assert_accessible(anonymous_page)
+
+
+def test_an_error_page_is_accessible(user_page):
+    user_page.expected.append("status of 404")
+    user_page.goto("/app/nothing-here")
+    user_page.get_by_role("heading", name="There is nothing here").wait_for()
+    assert_accessible(user_page)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_stay_within_60_kb_of_script_and_30_kb_of_style(admin_page, path):
+    found = weight(admin_page, path)
+    assert 0 < found["script"] <= 60 * 1024
+    assert 0 < found["stylesheet"] <= 30 * 1024
+
+
+def test_the_theme_is_kept_by_the_server(user_page):
+    user_page.goto("/app")
+    user_page.get_by_role("button", name="Switch theme").click()
+    theme = user_page.locator("html").get_attribute("data-theme")
+    user_page.wait_for_load_state("networkidle")
+    user_page.reload()
+    assert user_page.locator("html").get_attribute("data-theme") == theme == "dark"
+
+
+def test_the_theme_button_works_without_script(ui_server, open_page):
+    page = open_page(ui_server, email="admin@example.org", java_script_enabled=False)
+    page.goto("/app/components")
+    page.get_by_role("button", name="Switch theme").click()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert page.url.endswith("/app/components")
+    page.get_by_role("button", name="Switch theme").click()
+    assert page.locator("html").get_attribute("data-theme") == "light"
+
+
+def test_pages_speak_german_to_who_wants_it(ui_server, open_page):
+    page = open_page(ui_server, locale="de-DE")
+    page.goto("/login")
+    assert page.locator("html").get_attribute("lang") == "de"
+
+
+def test_on_a_phone_the_sidebar_is_a_drawer_that_needs_no_script(ui_server, open_page):
+    small = {"width": 390, "height": 844}
+    page = open_page(ui_server, email="bob@example.org", viewport=small, java_script_enabled=False)
+    page.goto("/app")
+    assert not page.get_by_role("navigation", name="Main").is_visible()
+    page.get_by_role("button", name="Open menu").click()
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Home").wait_for()
+
+
+def test_no_page_scrolls_sideways_at_320_px(ui_server, open_page):
+    page = open_page(ui_server, email="admin@example.org", viewport={"width": 320, "height": 800})
+    for path in PAGES:
+        page.goto(path)
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, path
+
+
+def test_menus_take_arrow_keys_and_give_focus_back(admin_page):
+    admin_page.goto("/app/components")
+    opener = admin_page.get_by_role("button", name="More actions")
+    opener.focus()
+    admin_page.keyboard.press("Enter")
+    focused = admin_page.locator(":focus")
+    assert focused.inner_text().strip() == "Rename"
+    admin_page.keyboard.press("ArrowDown")
+    assert focused.inner_text().strip() == "Export"
+    admin_page.keyboard.press("End")
+    assert focused.inner_text().strip() == "Delete"
+    admin_page.keyboard.press("Escape")
+    assert focused.get_attribute("aria-label") == "More actions"
+
+
+def test_a_dialog_asks_before_it_loses_what_was_typed(admin_page):
+    admin_page.goto("/app/components")
+    opener = admin_page.get_by_role("button", name="Open dialog")
+    opener.click()
+    dialog = admin_page.get_by_role("dialog", name="Rename")
+    dialog.get_by_label("Name").fill("laptop")
+    admin_page.keyboard.press("Escape")
+    question = admin_page.get_by_role("dialog", name="Discard what you typed?")
+    question.get_by_role("button", name="Cancel").click()
+    assert dialog.get_by_label("Name").input_value() == "laptop"
+    admin_page.keyboard.press("Escape")
+    question.get_by_role("button", name="Discard").click()
+    dialog.wait_for(state="hidden")
+    assert admin_page.locator(":focus").inner_text() == "Open dialog"
+
+
+def test_copy_says_so(admin_page):
+    admin_page.goto("/app/components")
+    admin_page.get_by_role("figure").get_by_role("button", name="Copy").click()
+    admin_page.get_by_text("Copied").wait_for()
+    assert "v1/chat/completions" in admin_page.evaluate("navigator.clipboard.readText()")
+
+
+def test_slash_goes_to_the_search_unless_one_types(admin_page):
+    admin_page.goto("/app/components")
+    admin_page.keyboard.press("/")
+    assert admin_page.locator(":focus").get_attribute("type") == "search"
+    name = admin_page.get_by_label("Name").first
+    name.fill("")
+    name.press("/")
+    assert name.input_value() == "/"
+
+
+def test_what_was_typed_survives_a_lost_session_and_the_request_is_repeated(ui_server, open_page):
+    """Section "Quality": session expired in mid-work."""
+    page = open_page(ui_server, email="bob@example.org")
+    page.expected.append("status of 401")
+    page.goto("/app")
+    page.context.clear_cookies()
+    page.evaluate(
+        """() => { window.asked = import("/static/js/requests.js")
+          .then(({ ask }) => ask("/api/auth/me")).then((answer) => answer.status); }"""
+    )
+    dialog = page.get_by_role("dialog", name="Sign in again")
+    dialog.get_by_label("Password").fill("wrong")
+    dialog.get_by_role("button", name="Sign in").click()
+    dialog.get_by_text("Wrong email or password.").wait_for()
+    assert dialog.get_by_label("Email").input_value() == "bob@example.org"
+    dialog.get_by_label("Password").fill("correct horse lamp")
+    dialog.get_by_role("button", name="Sign in").click()
+    assert page.evaluate("window.asked") == 200
+    dialog.wait_for(state="hidden")
+    # forms of the page have the new token
+    page.get_by_role("button", name="Switch theme").click()
+    page.wait_for_load_state("networkidle")
+
+
+def test_hostile_names_are_only_text(ui_server, open_page):
+    page = open_page(ui_server)
+    sign_in(page, "bob@example.org")
+    name = "<img src=x onerror=alert(1)>\u202e\u2066"
+    page.context.request.put("/api/auth/profile", data={"name": name, "avatar_url": ""})
+    page.goto("/app")
+    assert page.locator(".sidebar img").count() == 0
+    assert re.search("<img", page.locator(".sidebar .me").inner_text())
+    page.context.request.put("/api/auth/profile", data={"name": "Bob", "avatar_url": ""})
