@@ -38,6 +38,7 @@ _DOWN = """
         UNION ALL
         SELECT m.id, down.n + 1 FROM down JOIN chat_message m ON m.id = (
             SELECT c.id FROM chat_message c WHERE c.parent_id = down.id ORDER BY c.id DESC LIMIT 1)
+            WHERE down.n < %s
     )
     SELECT id FROM down ORDER BY n DESC LIMIT 1
 """
@@ -76,7 +77,7 @@ def _as_id(value: Any) -> UUID:
 def newest_end(conversation: Conversation, message_id: UUID) -> UUID | None:
     """The end that is reached from `message_id` by the newest child each time; None where it is not there."""
     with connection.cursor() as cursor:
-        cursor.execute(_DOWN, [_as_stored(message_id), _as_stored(conversation.pk)])
+        cursor.execute(_DOWN, [_as_stored(message_id), _as_stored(conversation.pk), MAX_MESSAGES])
         row = cursor.fetchone()
     return None if row is None else _as_id(row[0])
 
