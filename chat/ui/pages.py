@@ -67,7 +67,9 @@ def listed(request: HttpRequest) -> HttpResponse:
 @require_GET
 def quota(request: HttpRequest) -> HttpResponse:
     """What is left for `model`, alone: asked again after each answer."""
-    return render(request, "chat/partials/quota.html", _quota(request, request.GET.get("model", "")))
+    return render(
+        request, "chat/partials/quota.html", _quota(request, request.GET.get("model", ""))
+    )
 
 
 def _own(request: HttpRequest, chat_id: UUID) -> Conversation:
@@ -162,7 +164,9 @@ def _state(
         "before": thread["before"],
         "history": history,
         "hasAccount": principal.has_account,
-        "models": {each.name: {"state": each.state, "images": each.takes_images} for each in offered},
+        "models": {
+            each.name: {"state": each.state, "images": each.takes_images} for each in offered
+        },
         "limits": LIMITS,
         "words": for_script(),
     }
@@ -181,9 +185,7 @@ def _list(request: HttpRequest, at: str) -> dict[str, Any]:
         found = conversations.search(principal.user_id, words=words, cursor="", limit=LISTED)
     query = urlencode({"q": words, "cursor": found.next or "", "at": at})
     return {
-        "groups": side_list.by_day(
-            found.conversations, timezone.now(), side_list.zone_of(request)
-        ),
+        "groups": side_list.by_day(found.conversations, timezone.now(), side_list.zone_of(request)),
         "more": f"{reverse('chat-list')}?{query}" if found.next else "",
         "words": words,
         "at": at,

@@ -6,9 +6,11 @@ import { fill, part, words } from "./words.js";
 
 const MAX_ADDRESS = 300;
 const MATHS = ["math", "mrow", "mi", "mn", "mo", "ms", "mtext", "mspace", "mfrac", "msqrt", "mroot", "mstyle", "merror", "mpadded", "mphantom", "msub", "msup", "msubsup", "munder", "mover", "munderover", "mtable", "mtr", "mtd"];
+const ATTRIBUTES = ["title", "align", "start", "class", "display", "mathvariant", "stretchy", "fence", "separator", "lspace", "rspace", "width", "height", "depth", "voffset", "scriptlevel", "displaystyle", "columnalign", "rowspacing", "columnspacing", "accent", "accentunder", "movablelimits", "largeop", "symmetric", "minsize", "maxsize", "linethickness", "mathcolor", "mathbackground", "mathsize"];
 const RULES = {
-  ALLOWED_TAGS: ["p", "br", "strong", "em", "s", "code", "pre", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "table", "thead", "tbody", "tr", "th", "td", "a", "hr", "span", ...MATHS],
-  ALLOWED_ATTR: ["href", "title", "align", "start", "class", "display", "mathvariant", "stretchy", "fence", "separator", "lspace", "rspace", "width", "height", "depth", "voffset", "scriptlevel", "displaystyle", "columnalign", "rowspacing", "columnspacing", "accent", "accentunder", "movablelimits", "largeop", "symmetric", "minsize", "maxsize", "linethickness", "mathcolor", "mathbackground", "mathsize"],
+  ALLOWED_TAGS: ["p", "br", "strong", "em", "s", "code", "pre", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "table", "thead", "tbody", "tr", "th", "td", "a", "hr", "span", ...MATHS],
+  ALLOWED_ATTR: ["href", ...ATTRIBUTES],
+  ADD_URI_SAFE_ATTR: ATTRIBUTES,
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
@@ -30,9 +32,10 @@ export async function prepare() {
 function own(made) {
   const { rules } = made.renderer;
   const plain = made.renderer.renderToken.bind(made.renderer);
-  const heading = (tokens, i, options) => {
-    const level = Math.min(6, Number(tokens[i].tag[1]) + 2);
-    tokens[i].tag = `h${level}`;
+  // below the page's own heading, and never more than one step deeper than the last
+  const heading = (tokens, i, options, env) => {
+    if (tokens[i].nesting === 1) env.level = Math.min(6, Number(tokens[i].tag[1]) + 1, (env.level ?? 1) + 1);
+    tokens[i].tag = `h${env.level}`;
     return plain(tokens, i, options);
   };
   const cell = (tokens, i, options) => {

@@ -119,8 +119,10 @@ export class Painter {
       this.looked = performance.now();
       this.#long(text);
     } else {
+      const { level } = this.env; // of headings; this one is written again
       this.#drop();
       this.last = this.#append(render(end.tokens, this.env), false);
+      this.env.level = level;
     }
   }
 
@@ -263,7 +265,7 @@ export class Painter {
   #moveCaret() {
     let place = this.place.lastElementChild ?? this.place;
     if (place === this.mark) place = this.mark.previousElementSibling ?? this.place;
-    while (place.lastElementChild && place.lastElementChild !== this.mark && !place.matches("p, h3, h4, h5, h6, code, .piece, .plain")) place = place.lastElementChild;
+    while (place.lastElementChild && place.lastElementChild !== this.mark && !place.matches("p, h2, h3, h4, h5, h6, code, .piece, .plain")) place = place.lastElementChild;
     if (place.matches("math, svg, button")) place = this.place;
     place.append(this.mark);
   }

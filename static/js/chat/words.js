@@ -19,6 +19,11 @@ export function filled(template, values) {
 
 export const fill = (name, values) => filled(words(name), values);
 
+// With a number in it: one has its own words.
+export function counted(name, n, values = {}) {
+  return filled(words(n === 1 ? `${name}One` : name), { ...values, n: number(n) });
+}
+
 // A copy of one of the page's templates.
 export function part(name) {
   return document.getElementById(`part-${name}`).content.cloneNode(true).firstElementChild;
