@@ -19,7 +19,7 @@ from core.declared import JSON, Content, declares
 from core.errors import InvalidRequestError, NotFoundError
 
 STOP_S, LOOK_S = 3.0, 0.05
-EVENTS = Content("text/event-stream")
+EVENTS = Content("text/event-stream", shapes.AnswerEvent)
 ANSWER = {
     "answer": [Content(JSON, shapes.AnswerBegun), EVENTS],
     "status": 202,

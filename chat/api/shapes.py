@@ -170,6 +170,14 @@ class AnswerBegun(TypedDict):
     answer: MessageShown
 
 
+class AnswerEvent(TypedDict):
+    """One server-sent event of an answer; `data` is JSON. `id` goes into `after` of who comes back."""
+
+    event: Literal["begin", "delta", "reset", "end", "gone"]
+    data: str
+    id: NotRequired[str]
+
+
 class FollowQuery(TypedDict):
     """`after`: the id of the last event that was seen (or the header Last-Event-ID)."""
 
