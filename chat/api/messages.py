@@ -40,7 +40,8 @@ class AnswerView(ChatView):
         write_down: Callable[[], messages.Begun],
         data: dict[str, Any],
     ) -> HttpResponseBase:
-        streams = wants_stream(data, request._request)  # noqa: SLF001  # DRF's own name
+        if streams := wants_stream(data, request._request):  # noqa: SLF001  # DRF's own name
+            following.refuse_too_many()
         begun, live = answering.begin(
             request._request,  # noqa: SLF001
             self.principal(request),
@@ -168,6 +169,7 @@ class StreamView(ChatView):
         message = messages.of(conversation, message_id)
         if message.role != Role.ASSISTANT:
             raise InvalidRequestError("only an answer can be followed")
+        following.refuse_too_many()
         after = request.headers.get("last-event-id") or request.query_params.get("after", "")
         events = following.follow(message.pk, following.Place.read(after))
         return following.response(request._request, events)  # noqa: SLF001

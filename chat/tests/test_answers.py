@@ -366,3 +366,16 @@ def test_r39_an_answer_of_no_stream_is_taken_as_well(engine, as_bob):
     assert (text.content, text.reasoning) == ("all of it", "why")
     assert (live.model, live.finish_reason) == ("x", "stop")
     assert (live.prompt_tokens, live.completion_tokens) == (3, 4)
+
+
+def test_r39_too_many_readers_are_told_so_and_nothing_is_begun(engine, as_bob, monkeypatch):
+    chat = Chat(as_bob)
+    answer = chat.ask("hi")
+    monkeypatch.setattr("chat.following.MAX_WATCHERS_A_WORKER", 0)
+
+    for refused in (
+        as_bob.get(f"{chat.path}/messages/{answer['id']}/stream"),
+        chat.say("more", stream=True),
+    ):
+        assert (refused.status_code, refused.json()["error"]["reason"]) == (503, "queue_full")
+    assert chat.shown()["chat"]["messageCount"] == 2

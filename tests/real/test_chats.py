@@ -1,7 +1,5 @@
 """Conversations with a real engine (R-39): exact counts, an answer that is stopped, one that goes on."""
 
-import time
-
 import pytest
 
 from tests.servers import CHAT
@@ -74,10 +72,11 @@ def test_r39_an_answer_that_came_to_its_limit_goes_on_in_mid_sentence(server, pe
 def test_r39_stop_ends_the_engines_work_and_bills_what_came(server, person):
     browser, grown = person
     path = begin(browser, maxTokens=1500)
-    time.sleep(2)
+    server.until(lambda: browser.get(path).json()["content"], 60)
 
-    stopped = browser.post(f"{path}/stop").json()
+    assert browser.post(f"{path}/stop").status_code in {200, 202}
 
+    stopped = ended(server, browser, path)
     assert stopped["status"] == "stopped"
     assert 0 < stopped["completionTokens"] < 1500
     assert grown()["completion_tokens"] == stopped["completionTokens"]
