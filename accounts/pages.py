@@ -12,7 +12,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import own_account, sessions
+from accounts import password_form, sessions
 from accounts.audit import actor_of
 from accounts.limits import take_sign_in
 from accounts.models import User
@@ -24,7 +24,7 @@ from accounts.sign_in import AccountPendingError, sign_in, sign_in_with_token
 from accounts.social.availability import offered
 from accounts.social.logout import end_session_url
 from accounts.wording import plain_words, social_words
-from core.errors import GatehouseError, InvalidRequestError
+from core.errors import GatehouseError
 from core.http import GatedRequest
 
 Page = Callable[..., HttpResponse]
@@ -179,23 +179,9 @@ def password_page(request: HttpRequest) -> HttpResponse:
     shown = context(request, must=user.must_change_password)
     if request.method == "GET":
         return render(request, "accounts/password.html", shown)
-    new = request.POST.get("password", "")
-    try:
-        own_account.refuse_without_password(user)
-        if new != request.POST.get("password2", ""):
-            raise InvalidRequestError("the two passwords differ")
-        take_sign_in(request)
-        own_account.change_password(
-            request,
-            user,
-            current=request.POST.get("current", ""),
-            new=new,
-            acknowledged=request.POST.get("acknowledge") == "on",
-            revoke_api_keys=request.POST.get("revoke_api_keys") == "on",
-        )
-    except GatehouseError as exc:
-        shown["may_acknowledge"] = isinstance(exc, PasswordError) and exc.overridable
-        shown["error"] = plain_words(exc)
+    refusal = password_form.take(request, user)
+    if refusal is not None:
+        shown.update(error=refusal.words, may_acknowledge=refusal.may_acknowledge)
         return render(request, "accounts/password.html", shown, status=422)
     messages.success(request, "Your password is changed. Other devices are signed out.")
     return HttpResponseRedirect(HOME)

@@ -1,8 +1,12 @@
 """The contract's errors in plain words, as the pages say them (ui/notes.md, "Words")."""
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
 from core.errors import GatehouseError
 
-_WORDS = {
+Text = str | Promise
+_WORDS: dict[str, tuple[Text, Text]] = {
     "invalid email or password": ("Wrong email or password.", "Check both and try again."),
     "email and password are required": ("Wrong email or password.", "Check both and try again."),
     "account disabled": ("This account is disabled.", "Ask an administrator."),
@@ -15,6 +19,54 @@ _WORDS = {
     "token is required": ("Enter an API key.", ""),
     "email is required": ("Enter an email address.", ""),
     "invalid email address": ("This is not an email address.", "Check it and try again."),
+    # people's pages
+    "current password is incorrect": (_("The current password is wrong."), ""),
+    "the two passwords differ": (_("The two passwords differ."), ""),
+    "current and new passwords are required": (_("Enter both passwords."), ""),
+    "password change is only available for local accounts": (
+        _("This account signs in elsewhere."),
+        _("Change the password there."),
+    ),
+    "password reset is only available for local accounts": (
+        _("This account signs in elsewhere."),
+        _("It has no password here."),
+    ),
+    "invalid code": (_("This code is wrong or used."), _("Wait for the next one and try again.")),
+    "there is no such factor": (_("This is switched off already."), ""),
+    "this is the only way to sign in to your account": (
+        _("This is the only way to sign in to your account."),
+        _("Link another one first."),
+    ),
+    "this provider is not linked": (_("This provider is not linked."), ""),
+    "name is required": (_("Enter a name."), ""),
+    "name must be at most 100 characters": (_("Use at most 100 characters."), ""),
+    "avatar URL must be at most 512 characters": (_("Use at most 512 characters."), ""),
+    "avatar URL is not valid": (_("This is not an address."), _("Check it and try again.")),
+    "avatar URL must be an http or https address": (
+        _("Use an address that begins with https:// or http://."),
+        "",
+    ),
+    "choose a date": (_("Choose a date."), ""),
+    "expiresAt must be in the future": (_("Choose a date in the future."), ""),
+    "invalid expiresIn format": (_("Choose when it expires."), ""),
+    "An account holds at most 100 keys; revoke one first.": (
+        _("An account holds at most 100 keys."),
+        _("Revoke one first."),
+    ),
+    "the last active admin cannot be demoted, disabled or deleted": (
+        _("This is the last administrator."),
+        _("Make somebody else an administrator first."),
+    ),
+    "this account does not wait for approval": (_("Somebody answered this person already."), ""),
+    "cannot change your own role": (_("You cannot change your own role."), ""),
+    "quotas are whole numbers from 0 on": (
+        _("Quotas are whole numbers from 0 on."),
+        _("Leave a field empty for no limit."),
+    ),
+    "choose a window": (_("Choose how long the quota counts."), ""),
+    "user not found": (_("This account is not there any more."), ""),
+    "cannot revoke a used invite": (_("This invite is used."), _("It cannot be revoked any more.")),
+    "invite not found": (_("This invite is not there any more."), ""),
 }
 
 
@@ -48,6 +100,11 @@ def social_words(code: str) -> tuple[str, str] | None:
     return _SOCIAL.get(code)
 
 
+def in_words(error: GatehouseError) -> str:
+    """The same in one line, for beside a field."""
+    return " ".join(str(part) for part in plain_words(error) if part)
+
+
 def plain_words(error: GatehouseError) -> tuple[str, str]:
     """(what happened, what to do) for a page."""
     if error.http_status == 429:
@@ -55,5 +112,5 @@ def plain_words(error: GatehouseError) -> tuple[str, str]:
         return "Too many tries.", f"You can try again in {max(1, seconds)} seconds."
     known = _WORDS.get(error.message)
     if known is not None:
-        return known
+        return str(known[0]), str(known[1])
     return error.message[:1].upper() + error.message[1:].rstrip(".") + ".", ""
