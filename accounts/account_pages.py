@@ -21,7 +21,7 @@ from accounts.page_sources import model_names, quota_lines
 from accounts.pages import PROVIDER_NAMES, current_user, page
 from accounts.social import availability, links
 from accounts.social.views import begin
-from accounts.wording import in_words, plain_words
+from accounts.wording import in_words
 from core.drf import required_name
 from core.errors import GatehouseError
 
@@ -102,7 +102,7 @@ def unlink(request: HttpRequest, provider: str) -> HttpResponse:
     try:
         links.remove(current_user(request), provider, by=actor_of(request))
     except GatehouseError as exc:
-        messages.error(request, " ".join(plain_words(exc)).strip())
+        messages.error(request, in_words(exc))
     else:
         messages.success(request, _("The provider is unlinked."))
     return HttpResponseRedirect(links.PAGE)

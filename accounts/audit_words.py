@@ -110,8 +110,8 @@ def brief(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> 
             given = {"name": name, "old": _plain(old), "new": _plain(new)}
             if old != new:
                 parts.append(_now("%(name)s: %(old)s to %(new)s") % given)
-        else:
-            parts.append(f"{name}: {_plain(new if name in after else old)}")
+        elif (value := new if name in after else old) is not None:
+            parts.append(f"{name}: {_plain(value)}")
     line = ", ".join(parts)
     return line if len(line) <= _BRIEF_CHARS else line[:_BRIEF_CHARS] + "…"
 

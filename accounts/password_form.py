@@ -1,6 +1,6 @@
 """The form of a new password of one's own, wherever it stands (E-09)."""
 
-from dataclasses import dataclass
+from typing import Any
 
 from django.http import HttpRequest
 
@@ -8,21 +8,16 @@ from accounts import own_account
 from accounts.limits import take_sign_in
 from accounts.models import User
 from accounts.passwords import PasswordError
-from accounts.wording import plain_words
+from accounts.wording import field_words, in_words, plain_words
 from core.errors import GatehouseError, InvalidRequestError
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why it was not taken. `field` is the one at fault, empty where it is none of them."""
+def take(request: HttpRequest, user: User) -> dict[str, Any] | None:
+    """Set the password that the form asks for; None once it is set.
 
-    words: tuple[str, str]
-    field: str
-    may_acknowledge: bool
-
-
-def take(request: HttpRequest, user: User) -> Refusal | None:
-    """Set the password that the form asks for; None once it is set."""
+    Else what its template says: `errors` by field, `error` of no field, and `may_acknowledge` where
+    a weak one would be taken all the same.
+    """
     new = request.POST.get("password", "")
     try:
         own_account.refuse_without_password(user)
@@ -37,10 +32,13 @@ def take(request: HttpRequest, user: User) -> Refusal | None:
             acknowledged=request.POST.get("acknowledge") == "on",
             revoke_api_keys=request.POST.get("revoke_api_keys") == "on",
         )
-    except own_account.WrongCurrentPasswordError as exc:
-        return Refusal(plain_words(exc), "current", may_acknowledge=False)
-    except PasswordError as exc:
-        return Refusal(plain_words(exc), "password", may_acknowledge=exc.overridable)
     except GatehouseError as exc:
-        return Refusal(plain_words(exc), exc.param or "", may_acknowledge=False)
+        errors = field_words(exc)
+        if isinstance(exc, own_account.WrongCurrentPasswordError):
+            errors = {"current": in_words(exc)}
+        return {
+            "errors": errors,
+            "error": None if errors else plain_words(exc),
+            "may_acknowledge": isinstance(exc, PasswordError) and exc.overridable,
+        }
     return None

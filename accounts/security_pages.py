@@ -20,7 +20,7 @@ from accounts.models import Session, User
 from accounts.pages import PROVIDER_NAMES, current_user, page
 from accounts.people import subject
 from accounts.social import availability, links
-from accounts.wording import plain_words, social_words
+from accounts.wording import in_words, plain_words, social_words
 from core.errors import GatehouseError
 
 PAGE = "/app/account/security"
@@ -37,7 +37,7 @@ def security(request: HttpRequest) -> HttpResponse:
         return _shown(request, user)
     refusal = password_form.take(request, user)
     if refusal is not None:
-        return _shown(request, user, status=422, refusal=refusal)
+        return _shown(request, user, status=422, **refusal)
     messages.success(request, _("Your password is changed. Other devices are signed out."))
     return HttpResponseRedirect(PAGE)
 
@@ -149,7 +149,7 @@ def remove_passkey(request: HttpRequest, passkey_id: int) -> HttpResponse:
         by = actor_of(request)
         authenticators.remove(current_user(request), "passkey", by=by, passkey_id=passkey_id)
     except GatehouseError as exc:
-        messages.error(request, " ".join(plain_words(exc)).strip())
+        messages.error(request, in_words(exc))
     else:
         messages.success(request, _("The passkey is removed."))
     return HttpResponseRedirect(PAGE)

@@ -4,7 +4,15 @@ from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
 from accounts import account_pages as account_page
-from accounts import audit_pages, factor_pages, invite_pages, key_pages, mail_pages, security_pages
+from accounts import (
+    audit_pages,
+    factor_pages,
+    invite_pages,
+    key_pages,
+    mail_pages,
+    security_pages,
+    settings_pages,
+)
 from accounts import pages as account_pages
 from accounts.api import account, audit, entry, factors, invites, keys, mailed, openapi, settings
 from accounts.api import admin as admin_api
@@ -78,6 +86,11 @@ API: list[URLPattern] = [
         name="auth-admin-user-status",
     ),
     path(
+        "api/auth/admin/users/<uuid:user_id>/decline",
+        admin_api.UserDeclineView.as_view(),
+        name="auth-admin-user-decline",
+    ),
+    path(
         "api/auth/admin/users/<uuid:user_id>/password",
         admin_api.UserPasswordView.as_view(),
         name="auth-admin-user-password",
@@ -134,6 +147,9 @@ PAGES: list[URLPattern] = [
     path("app/users/invites", invite_pages.invite_list, name="invites-page"),
     path("app/users/invites/<uuid:invite_id>/revoke", invite_pages.revoke, name="invite-revoke"),
     path("app/users/audit", audit_pages.trail, name="audit-page"),
+    path("app/settings", settings_pages.settings, name="settings-page"),
+    path("app/settings/keys", settings_pages.add_key, name="settings-key-add"),
+    path("app/settings/keys/remove", settings_pages.remove_key, name="settings-key-remove"),
     path("app/providers", account_page.providers, name="providers"),
     path("app/providers/<str:provider>/test", account_page.test_provider, name="provider-test"),
     path("app/preferences", ui_pages.preferences, name="preferences"),

@@ -39,7 +39,9 @@ class Desk:
         self._live: dict[UUID, Live] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runtime: Runtime | None = None
-        self._threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="chat")
+        # who follows rows of other processes must not hold up what is to be written down
+        self._writers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="chat-keep")
+        self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="chat-look")
         self._keeper: asyncio.Task[None] | None = None
         self._alone: set[asyncio.Task[None]] = set()  # without a runtime to keep them
         self._lock = threading.Lock()
@@ -66,10 +68,15 @@ class Desk:
                 run.start()
             return self._loop
 
-    async def run(self, work: Callable[..., Found], *arguments: Any) -> Found:
-        """Work that asks the database, in a thread of ours."""
+    async def look(self, work: Callable[..., Found], *arguments: Any) -> Found:
+        """Work that reads the database, in a thread of ours."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, partial(_apart, work, *arguments))
+        return await loop.run_in_executor(self._readers, partial(_apart, work, *arguments))
+
+    async def keep(self, work: Callable[..., Found], *arguments: Any) -> Found:
+        """Work that writes to it, in another."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writers, partial(_apart, work, *arguments))
 
     # --- answers ---------------------------------------------------------------------------------
 
@@ -132,7 +139,7 @@ class Desk:
         try:
             if runtime is None:
                 runtime, lent = await make_runtime(), False
-            await produce(live, order, runtime, partial(self.run, keeping.end, live.id))
+            await produce(live, order, runtime, partial(self.keep, keeping.end, live.id))
         finally:
             self._live.pop(live.id, None)  # from now on nobody renews its lease
             live.end()
@@ -153,7 +160,7 @@ class Desk:
             sizes = [live.n_chars for live in due]
             work = partial(keeping.keep_up, texts, list(self._live), renew=renew)
             try:
-                asked = await self.run(work)
+                asked = await self.keep(work)
             except DatabaseError as exc:  # what came is still here: the next round writes it
                 log.warning("answers are written down in a moment: %s", type(exc).__name__)
                 continue

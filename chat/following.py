@@ -141,7 +141,7 @@ async def _from_rows(message_id: UUID, place: Place) -> AsyncIterator[bytes]:
     """As far as it was written down; ends with what became of it."""
     quiet_s = 0.0
     while True:
-        row = await desk().run(_look, message_id, place.content, place.reasoning)
+        row = await desk().look(_look, message_id, place.content, place.reasoning)
         if row is None:
             yield event("gone", {})
             return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db import connections, transaction
+from django.db import transaction
 
 from chat import leases
 from chat.models import Message, Status
@@ -35,20 +35,17 @@ def keep_up(texts: Sequence[Progress], under_way: Sequence[UUID], *, renew: bool
 
     Without anything to write it is one query, which waits for nobody.
     """
-    try:
-        if texts or renew:
-            with transaction.atomic():
-                for each in texts:
-                    _write(each)
-                if renew:
-                    mine = Message.objects.filter(pk__in=under_way, status=Status.STREAMING)
-                    mine.update(lease_until=leases.lease())
-        rows = Message.objects.filter(pk__in=under_way)
-        found = dict(rows.values_list("pk", "stop_asked"))
-        to_stop = [message_id for message_id, asked in found.items() if asked]
-        return Asked(to_stop, [each for each in under_way if each not in found])
-    finally:
-        connections.close_all()
+    if texts or renew:
+        with transaction.atomic():
+            for each in texts:
+                _write(each)
+            if renew:
+                mine = Message.objects.filter(pk__in=under_way, status=Status.STREAMING)
+                mine.update(lease_until=leases.lease())
+    rows = Message.objects.filter(pk__in=under_way)
+    found = dict(rows.values_list("pk", "stop_asked"))
+    to_stop = [message_id for message_id, asked in found.items() if asked]
+    return Asked(to_stop, [each for each in under_way if each not in found])
 
 
 def _write(progress: Progress) -> None:
@@ -62,8 +59,5 @@ def _write(progress: Progress) -> None:
 
 def end(message_id: UUID, fields: dict[str, Any]) -> None:
     """The last word on an answer. One that was deleted meanwhile is left deleted."""
-    try:
-        rows = Message.objects.filter(pk=message_id)
-        rows.update(**fields, lease_until=None, stop_asked=False)
-    finally:
-        connections.close_all()
+    rows = Message.objects.filter(pk=message_id)
+    rows.update(**fields, lease_until=None, stop_asked=False)

@@ -170,7 +170,7 @@ def test_second_factors_are_switched_off_with_a_code_alone(strict_bob, bob):
 
     wrong = form(strict_bob, path, "/app/account/security", code="000000")
     assert wrong.status_code == 422
-    assert "This code is wrong or used." in text_of(wrong)
+    assert "Wrong code." in text_of(wrong)
     assert authenticators.methods_of(bob)
 
     right = form(strict_bob, path, "/app/account/security", code=code_of(secret))

@@ -193,5 +193,5 @@ def test_what_changed_in_one_line():
     assert audit_words.brief({"role": "user"}, {"role": "admin"}) == "role: user to admin"
     assert audit_words.brief(None, {"method": "password"}) == "method: password"
     assert audit_words.brief({"a": 1, "b": {}}, {"a": 1, "b": {"c": 2}}) == "b"
-    assert audit_words.brief({"prefix": None}, None) == "prefix: none"
+    assert audit_words.brief({"prefix": "x", "y": None}, None) == "prefix: x"
     assert len(audit_words.brief(None, {"x": "y" * 500})) < 100

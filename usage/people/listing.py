@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from django.core.paginator import Page, Paginator
 from django.db.models import (
@@ -23,6 +22,7 @@ from django.utils.translation import ngettext
 
 from accounts.features import AGENT_FEATURES, features_of
 from accounts.models import ApiKey, Role, Session, Status, User
+from accounts.presence import last_seen
 from usage.people.quota_words import percent_of
 from usage.quotas.service import statuses
 
@@ -121,18 +121,6 @@ def counts() -> dict[str, int]:
         people=Count("pk", filter=~Q(status=Status.PENDING)),
         waiting=Count("pk", filter=Q(status=Status.PENDING)),
     )
-
-
-def last_seen(users: Iterable[User]) -> dict[UUID, datetime]:
-    """When each last used a session or a key, or signed in (R-29): two queries."""
-    people = list(users)
-    seen = {user.pk: user.last_login for user in people if user.last_login}
-    for model in (Session, ApiKey):
-        rows = model.objects.filter(user__in=people).order_by().values_list("user")
-        for user_id, at in rows.annotate(at=Max("last_used_at")):
-            if at is not None and (user_id not in seen or at > seen[user_id]):
-                seen[user_id] = at
-    return seen
 
 
 def rows(users: Iterable[User], *, self_id: str) -> list[Row]:

@@ -4,15 +4,18 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.audit import Actor
 from accounts.models import ApiKey, User
+from accounts.runtime import env
 from core.errors import InvalidRequestError
 from usage.api.quotas import MAX_COUNT, MAX_WINDOW_S
 from usage.models import QuotaRule
-from usage.people.quota_words import WINDOWS, ShownQuota, shown
+from usage.people.quota_words import WINDOWS
 from usage.quotas import service
+from usage.quotas.bars import bars
 from usage.quotas.words import WINDOWS as SECONDS
 from usage.quotas.words import window_name
 
@@ -50,7 +53,6 @@ def context(user: User, given: Any, models: list[str]) -> dict[str, Any]:
 
 
 def _row(n: int, status: dict[str, Any], given: Any, keys: dict[UUID, str]) -> dict[str, Any]:
-    words: ShownQuota = shown(status)
     windows = [(name, label) for name, label in WINDOWS]
     if status["window"] not in dict(WINDOWS):
         windows.append((status["window"], status["window"]))
@@ -63,7 +65,7 @@ def _row(n: int, status: dict[str, Any], given: Any, keys: dict[UUID, str]) -> d
         "requests": "" if status["max_requests"] is None else status["max_requests"],
         "tokens": "" if status["max_total_tokens"] is None else status["max_total_tokens"],
         "key": keys.get(UUID(status["api_key_id"]), "") if status["api_key_id"] else "",
-        "words": words,
+        "bars": bars([status], timezone.now(), currency=env().currency, key_names={}),
     }
     return (
         {**row, **_sent(n, given)} if given and given.get(f"quota-{n}-id") == status["id"] else row

@@ -1,17 +1,14 @@
-"""Quotas in words for pages: what a rule allows, what is used of it, when it opens again."""
+"""Quotas in words: how full a rule is, and what it lets somebody have."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.runtime import env
 from accounts.ui.numbers import grouped
+from usage.money import amount
 from usage.quotas.service import statuses_of
-from usage.quotas.words import money
 
 WINDOWS = (
     ("1m", gettext_lazy("1 minute")),
@@ -31,68 +28,22 @@ _LIMITS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ShownQuota:
-    """One rule. `percent` is the fullest of its limits, None where nothing counts it now."""
-
-    title: str
-    percent: float | None
-    used: list[str]
-    resets_at: datetime | None
-
-
 def window_label(name: str) -> str:
     """`1 hour`; a window without a name as it is written (`2h0m0s`)."""
     return str(dict(WINDOWS).get(name, name))
 
 
 def percent_of(status: dict[str, Any]) -> float | None:
-    """How full the fullest limit of a rule is, 0 to 100 and beyond; None where nobody knows."""
+    """How full the fullest limit of a rule is, 0 to 100; None where nobody counts now."""
     shares = []
     for most, used in _LIMITS:
         if status[most] is None:
             continue
         if status[used] is None:
             return None
-        shares.append(100.0 if status[most] == 0 else 100.0 * status[used] / status[most])
+        is_full = status[used] >= status[most]
+        shares.append(100.0 if is_full else 100.0 * status[used] / status[most])
     return max(shares, default=0.0)
-
-
-def shown(status: dict[str, Any]) -> ShownQuota:
-    """A QuotaStatus (E-07) as pages show it."""
-    model = status["model"] or _("All models")
-    title = _("%(model)s, %(window)s") % {
-        "model": model,
-        "window": window_label(status["window"]),
-    }
-    used = [
-        _used(most, status[most], status[current])
-        for most, current in _LIMITS
-        if status[most] is not None
-    ]
-    resets = parse_datetime(status["resets_at"]) if status["resets_at"] else None
-    return ShownQuota(title, percent_of(status), used, resets)
-
-
-def _amount(limit: str, value: int) -> str:
-    if limit == "max_cost":
-        return money(value)
-    return grouped(value)
-
-
-def _used(limit: str, most: int, current: int | None) -> str:
-    given = {
-        "used": _("unknown") if current is None else _amount(limit, current),
-        "most": _amount(limit, most),
-        "currency": env().currency,
-    }
-    texts = {
-        "max_requests": _("%(used)s of %(most)s requests used"),
-        "max_total_tokens": _("%(used)s of %(most)s tokens used"),
-        "max_cost": _("%(used)s of %(most)s %(currency)s used"),
-        "max_concurrent": _("%(used)s of %(most)s requests at once"),
-    }
-    return texts[limit] % given
 
 
 def allowance(status: dict[str, Any]) -> str:
@@ -113,7 +64,7 @@ def _allowed(limit: str, most: int) -> str:
     if limit == "max_total_tokens":
         return ngettext("%(n)s token", "%(n)s tokens", most) % {"n": grouped(most)}
     if limit == "max_cost":
-        return f"{money(most)} {env().currency}"
+        return amount(most, env().currency)
     return ngettext("%(n)s request at once", "%(n)s requests at once", most) % {"n": grouped(most)}
 
 
