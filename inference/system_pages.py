@@ -55,7 +55,8 @@ def system(request: HttpRequest) -> HttpResponse:
 @require_GET
 def live(request: HttpRequest) -> HttpResponse:
     """The live part alone, for the page's poll."""
-    return render(request, "inference/partials/system_live.html", _live())
+    shown = {**_live(), "is_fragment": True}
+    return render(request, "inference/partials/system_live.html", shown)
 
 
 @page
