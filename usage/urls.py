@@ -4,7 +4,7 @@ traces.
 
 from django.urls import URLPattern, path
 
-from usage import pages
+from usage import pages, usage_pages
 from usage.api import books, exports, people, prices, quotas, reports, traces
 
 API: list[URLPattern] = [
@@ -69,6 +69,9 @@ API: list[URLPattern] = [
 ]
 
 PAGES: list[URLPattern] = [
+    path("app/usage", usage_pages.usage_page, name="usage-page"),
+    path("app/usage/csv", usage_pages.usage_csv, name="usage-page-csv"),
+    path("app/usage/check", usage_pages.usage_check, name="usage-page-check"),
     path("app/system", pages.system, name="system"),
     path("app/system/check", pages.check, name="system-check"),
 ]
