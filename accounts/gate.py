@@ -33,6 +33,8 @@ _OTHER_INFERENCE = {
     "detokenize": "feature:tokenize",
 }
 
+_FORM = ("GET", "POST")
+
 GATE: dict[tuple[str, str], Requirement] = {
     ("healthz", "GET"): "public",
     ("readyz", "GET"): "public",
@@ -129,6 +131,13 @@ GATE: dict[tuple[str, str], Requirement] = {
         "account:chat",
     ),
     # pages
+    **dict.fromkeys(
+        (
+            *((name, method) for name in ("chat-page", "chat-conversation") for method in _FORM),
+            *((name, "GET") for name in ("chat-with-model", "chat-list", "chat-quota")),
+        ),
+        "feature:chat",
+    ),
     ("root", "GET"): "public",
     ("login", "GET"): "public",
     ("login", "POST"): "public",
@@ -197,6 +206,9 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("settings-page", "POST"): "admin",
     ("settings-key-add", "POST"): "admin",
     ("settings-key-remove", "POST"): "admin",
+    ("usage-page", "GET"): "user",
+    ("usage-page-csv", "GET"): "user",
+    ("usage-page-check", "POST"): "admin",
     ("providers", "GET"): "admin",
     ("provider-test", "POST"): "admin",
     ("home-setup", "GET"): "user",

@@ -55,7 +55,7 @@ def forget(response: HttpResponse) -> None:
 def who_waits(request: HttpRequest) -> Waiting | None:
     """None for a browser in which nobody registered. One query, by the account's id."""
     try:
-        value = request.get_signed_cookie(COOKIE, salt=COOKIE, max_age=AGE_S)
+        value = request.get_signed_cookie(COOKIE, salt=COOKIE, max_age=AGE_S) or ""
         user_id, email, since = json.loads(value)
         found = User.objects.filter(pk=UUID(user_id)).values_list("status", flat=True).first()
     except (KeyError, signing.BadSignature, ValueError):

@@ -23,7 +23,7 @@ from chat.live import Live
 from chat.producing import Order, produce
 from core.errors import GatehouseError, QueueFullError, UnavailableError
 from inference.api.adapter import make_runtime
-from inference.engine_table import Target
+from inference.engine_table import EngineTable, Target
 from inference.runtime import Runtime
 
 log = logging.getLogger("gatehouse.chat")
@@ -77,6 +77,11 @@ class Desk:
         """Work that writes to it, in another."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writers, partial(_apart, work, *arguments))
+
+    @property
+    def engines(self) -> EngineTable | None:
+        """What this worker knows of models and engines; None outside a web process."""
+        return None if self._runtime is None else self._runtime.engines
 
     # --- answers ---------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, path
 
 from chat.api import chats, messages
+from chat.ui import pages as ui
 
 _MESSAGE = "api/chats/<uuid:chat_id>/messages/<uuid:message_id>"
 
@@ -20,4 +21,13 @@ API: list[URLPattern] = [
     path(f"{_MESSAGE}/stop", messages.StopView.as_view(), name="chat-stop"),
     path(f"{_MESSAGE}/stream", messages.StreamView.as_view(), name="chat-stream"),
     path(f"{_MESSAGE}/files/<int:number>", messages.FileView.as_view(), name="chat-file"),
+]
+
+PAGES: list[URLPattern] = [
+    path("app/chat", ui.new_chat, name="chat-page"),
+    path("app/chat/list", ui.listed, name="chat-list"),
+    path("app/chat/quota", ui.quota, name="chat-quota"),
+    path("app/chat/<uuid:chat_id>", ui.conversation, name="chat-conversation"),
+    # LocalAI's address of a new chat with a model; names hold slashes
+    path("app/chat/<path:model>", ui.new_chat, name="chat-with-model"),
 ]

@@ -30,6 +30,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *inference.MACHINE,
     *accounts.PAGES,
     *usage.PAGES,
+    *chat.PAGES,
     *inference.PAGES,
     *inference.MODELS,
     *inference.BACKENDS,

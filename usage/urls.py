@@ -4,7 +4,7 @@ traces.
 
 from django.urls import URLPattern, path
 
-from usage import pages, trace_pages
+from usage import pages, trace_pages, usage_pages
 from usage.api import books, exports, people, prices, quotas, reports, traces
 from usage.people import drawer
 from usage.people import pages as people_pages
@@ -79,6 +79,9 @@ PAGES: list[URLPattern] = [
     path("app/users/<uuid:user_id>/status", people_pages.set_status, name="user-status"),
     path("app/users/<uuid:user_id>/password", people_pages.reset_password, name="user-password"),
     path("app/users/<uuid:user_id>/delete", people_pages.delete, name="user-delete"),
+    path("app/usage", usage_pages.usage_page, name="usage-page"),
+    path("app/usage/csv", usage_pages.usage_csv, name="usage-page-csv"),
+    path("app/usage/check", usage_pages.usage_check, name="usage-page-check"),
     path("app/system/check", pages.check, name="system-check"),
     path("app/traces", trace_pages.requests, name="traces-page"),
     path("app/traces/clear", trace_pages.clear_requests, name="traces-clear-page"),

@@ -22,6 +22,7 @@ from inference.gallery_pages.shown_backends import listed_backends
 from inference.gallery_pages.words import plain
 from inference.models import Model
 
+PAGE, TABLE = "inference/backends.html", "inference/partials/backends_table.html"
 LIVE = "inference/partials/backends_live.html"
 HOME = "backends-page"
 
@@ -29,7 +30,9 @@ HOME = "backends-page"
 @page
 @require_GET
 def backends(request: HttpRequest) -> HttpResponse:
-    return render(request, "inference/backends.html", listed_backends(wait=False))
+    """The page; for htmx, the table alone, once the galleries elsewhere were asked."""
+    shown = listed_backends(wait="wait" in request.GET)
+    return render(request, TABLE if is_fragment(request) else PAGE, shown)
 
 
 @page
@@ -126,5 +129,6 @@ def _refused(request: HttpRequest, error: GatehouseError) -> HttpResponse:
 
 
 def _live(request: HttpRequest, **extra: Any) -> HttpResponse:
-    shown = {**listed_backends(wait=False), **extra, "is_fragment": True}
+    all_cards = request.method == "POST" or "all" in request.GET
+    shown = {**listed_backends(wait=False), **extra, "all_cards": all_cards}
     return render(request, LIVE, shown)

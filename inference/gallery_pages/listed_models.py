@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,6 @@ from inference.gallery_pages.shown_models import (
     installed_models,
 )
 from inference.gallery_pages.shown_operations import Going, going_on
-from inference.gallery_schema import Entry
 from inference.shelves import Shelf
 
 ITEMS, ROWS, MAX_TAGS = 12, 50, 8
@@ -83,7 +82,7 @@ def listed(params: QueryDict, *, wait: bool) -> dict[str, Any]:
         "params": kept[1:],
         "back": f"{reverse('models-page')}{kept}",
         "is_loading": is_loading,
-        "faults": [] if is_loading else _faults(read),
+        "faults": [] if is_loading else faults_of(read),
         "n_galleries": len(read),
         "n_installed": len(here),
         "free_bytes": _free_bytes(),
@@ -174,16 +173,15 @@ def _address(params: QueryDict, **changed: str) -> str:
     return f"?{found.urlencode()}"
 
 
-def _faults(read: list[Shelf[Entry]]) -> list[Fault]:
-    return [
-        Fault(
-            each.gallery.name,
-            each.fault.removeprefix(f"gallery {each.gallery.name}").lstrip(":, "),
-            bool(each.entries),
-        )
-        for each in read
-        if each.fault
-    ]
+def faults_of(read: Sequence[Shelf[Any]]) -> list[Fault]:
+    """What is wrong with galleries, of models as of backends, as sentences."""
+    found = []
+    for each in read:
+        name = each.gallery.name
+        words = each.fault.removeprefix(f"gallery {name}").lstrip(":, ").rstrip(".")
+        if each.fault:
+            found.append(Fault(name, f"{words[:1].upper()}{words[1:]}.", bool(each.entries)))
+    return found
 
 
 def _free_bytes() -> int | None:

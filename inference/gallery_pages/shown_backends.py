@@ -12,13 +12,12 @@ from accounts.runtime import env
 from inference import backend_galleries
 from inference.backend_galleries import Offer
 from inference.backends_here import Here, installed_backends
-from inference.gallery_pages.listed_models import Fault
+from inference.gallery_pages.listed_models import faults_of
 from inference.gallery_pages.shown_models import key_of
 from inference.gallery_pages.shown_operations import Shown, going_on
 from inference.hardware import hardware, has_nvidia_gpu
 from inference.models import Model, Operation
 from inference.recipes import Recipe
-from inference.shelves import Shelf
 
 Text = str | Promise
 HARDWARE = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "cpu": "CPU"}
@@ -66,7 +65,8 @@ def listed_backends(*, wait: bool) -> dict[str, Any]:
     """All that the page shows: three queries. `wait`: galleries elsewhere are asked where they have to be."""
     here = installed_backends()
     going = going_on(here)
-    read = backend_galleries.shelves(offline=not wait)
+    is_loading = not (wait or backend_galleries.are_at_hand())
+    read = backend_galleries.shelves(offline=is_loading)
     offers = {each.recipe.name: each for each in reversed(backend_galleries.every(read))}
     models = Counter(Model.objects.values_list("backend", flat=True))
     logs = _last_operations()
@@ -85,7 +85,8 @@ def listed_backends(*, wait: bool) -> dict[str, Any]:
     return {
         "going": going,
         "rows": rows,
-        "faults": _faults(read),
+        "is_loading": is_loading,
+        "faults": [] if is_loading else faults_of(read),
         "machine": "NVIDIA" if has_nvidia_gpu() else "CPU",
         "may_add": bool(env().external_backends),
         "n_upgrades": sum(bool(each.available) for each in rows),
@@ -140,15 +141,3 @@ def _last_operations() -> dict[str, str]:
     kind = Operation.Kind.BACKEND
     rows = Operation.objects.filter(kind=kind).exclude(log_tail="").order_by("created_at")
     return {target: str(pk) for target, pk in rows.values_list("target", "pk")[:1000]}
-
-
-def _faults(read: list[Shelf[Offer]]) -> list[Fault]:
-    return [
-        Fault(
-            each.gallery.name,
-            each.fault.removeprefix(f"gallery {each.gallery.name}").lstrip(":, "),
-            bool(each.entries),
-        )
-        for each in read
-        if each.fault and "not fetched yet" not in each.fault
-    ]

@@ -1,13 +1,7 @@
 // Pages of models and backends: what a button starts shows at once in the sidebar and on its card,
 // focus stays near it, filters write themselves into the address, and a dialog's "Delete" is sure.
+import { hurry } from "./poll.js";
 import { announce } from "./texts.js";
-
-const refresh = (id, more = "") => {
-  const place = document.getElementById(id);
-  const address = place?.dataset.poll;
-  if (!address) return;
-  htmx.ajax("GET", address + more, { target: place, source: place, swap: "outerHTML", poll: true }).catch(() => {});
-};
 
 let pressed = null; // the card or row whose button was pressed
 
@@ -20,8 +14,9 @@ document.addEventListener("htmx:before:request", (event) => {
 document.addEventListener("htmx:after:swap", (event) => {
   const { ctx } = event.detail;
   if (ctx.poll) return;
-  if (ctx.sourceElement.matches("[data-then-live]")) refresh("live", "&all=1");
-  else if (ctx.request.method === "POST") refresh("ops");
+  if (ctx.sourceElement.matches("[data-then-live]")) askForAll();
+  else if (ctx.request.method === "POST") hurry("ops");
+  if (ctx.request.method === "POST") hurry("live");
   const found = document.getElementById("found");
   if (ctx.request.method === "GET" && found) {
     keepAddress(ctx.request.action);
@@ -38,6 +33,12 @@ document.addEventListener("htmx:after:settle", () => {
   }
   pressed = null;
 });
+
+// What a button took away is nobody's any more, so that polling does not tell of it.
+function askForAll() {
+  const address = document.getElementById("live").dataset.poll;
+  htmx.ajax("GET", `${address}&all=1`, { target: "#acted", swap: "innerHTML", poll: true }).catch(() => {});
+}
 
 function keepAddress(action) {
   const address = new URL(action, location.href);
