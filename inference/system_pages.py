@@ -27,7 +27,7 @@ from inference.engine_limits import limits_in_force
 from inference.engine_listing import engines_now, resources_now
 from inference.engine_words import told
 from inference.models import EngineState
-from usage.pages import accounting
+from usage.books_panel import books_panel
 
 PAGE = "/app/system"
 EVERY_MS = 2000
@@ -44,7 +44,7 @@ def system(request: HttpRequest) -> HttpResponse:
     """Everything; the part that is live is in the page from the start."""
     shown = {
         **_live(),
-        "books": accounting(),
+        "books": books_panel(),
         "host": socket.gethostname(),
         "database": "PostgreSQL" if connection.vendor == "postgresql" else "SQLite",
     }
