@@ -6,6 +6,7 @@ A requirement is a string:
     user             any credential
     feature:NAME     any credential whose owner has the feature
     account          a person's own account, by any credential of it (not the legacy key: S-07)
+    account:NAME     the same, whose owner has the feature
     session          a person's own account, by a session that no key made (C-11, S-28)
     admin            an admin, by any credential
 
@@ -31,6 +32,8 @@ _OTHER_INFERENCE = {
     "tokenize": "feature:tokenize",
     "detokenize": "feature:tokenize",
 }
+
+_FORM = ("GET", "POST")
 
 GATE: dict[tuple[str, str], Requirement] = {
     ("healthz", "GET"): "public",
@@ -108,10 +111,33 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("auth-social-callback", "GET"): "public",
     ("auth-admin-user-role", "PUT"): "admin",
     ("auth-admin-user-status", "PUT"): "admin",
+    ("auth-admin-user-decline", "POST"): "admin",
     ("auth-admin-invites", "GET"): "admin",
     ("auth-admin-invites", "POST"): "admin",
     ("auth-admin-invite", "DELETE"): "admin",
+    # conversations: their owner's alone, which the views see to
+    **dict.fromkeys(
+        (
+            *(("chats", method) for method in ("GET", "POST", "DELETE")),
+            *(("chat", method) for method in ("GET", "PATCH", "DELETE")),
+            *(("chat-preferences", method) for method in ("GET", "PUT")),
+            ("chat-export", "GET"),
+            ("chat-messages", "POST"),
+            ("chat-message", "GET"),
+            ("chat-file", "GET"),
+            *((f"chat-{step}", "POST") for step in ("regenerate", "continue", "stop")),
+            ("chat-stream", "GET"),
+        ),
+        "account:chat",
+    ),
     # pages
+    **dict.fromkeys(
+        (
+            *((name, method) for name in ("chat-page", "chat-conversation") for method in _FORM),
+            *((name, "GET") for name in ("chat-with-model", "chat-list", "chat-quota")),
+        ),
+        "feature:chat",
+    ),
     ("root", "GET"): "public",
     ("login", "GET"): "public",
     ("login", "POST"): "public",
@@ -120,6 +146,7 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("invite", "GET"): "public",
     ("invite", "POST"): "public",
     ("waiting", "GET"): "public",
+    ("waiting", "POST"): "public",
     ("login-code", "GET"): "public",
     ("login-code", "POST"): "public",
     ("factor", "GET"): "duty:session",
@@ -280,18 +307,24 @@ def admit(principal: Principal | None, requirement: Requirement | None) -> None:
         raise ForbiddenError(_DUTIES[principal.duty])
     if requirement == "user":
         return
-    if requirement.startswith("feature:"):
-        name = requirement[8:]
-        if principal.is_admin or name in principal.features:
+    kind, _, feature = requirement.partition(":")
+    if feature:
+        _admit_feature(principal, feature)
+        if kind == "feature":
             return
-        raise ForbiddenError(
-            f"feature not enabled for your account: {name}", reason="feature_disabled"
-        )
+        requirement = kind
     if requirement == "admin":
         if principal.is_admin:
             return
         raise ForbiddenError
     _admit_account(principal, requirement)
+
+
+def _admit_feature(principal: Principal, name: str) -> None:
+    if not principal.is_admin and name not in principal.features:
+        raise ForbiddenError(
+            f"feature not enabled for your account: {name}", reason="feature_disabled"
+        )
 
 
 def _admit_account(principal: Principal, requirement: Requirement) -> None:

@@ -1,13 +1,14 @@
 """An engine that answers at once, or fails as it is told, with exact token counts.
 
 For faults, counts and load only. `python -m bench.stub_engine PORT|PATH.sock`; prints `ready`.
-A request body may hold `"stub": {…}`, which the product passes through like any unknown key:
+A request body may hold `"stub": {…}`, which the product passes through like any unknown key, or its last
+message begin with `stub {…}`, as people write in a chat:
 
     tokens      how many tokens to answer with (5)     tick      seconds between chunks (0)
     die_after   close the connection after N chunks    hang      never answer
     garbage     answer what is no JSON                 status    answer with that error
     error_event an error event after N chunks          die       end the whole process after N chunks
-    silent      no running counts, as other engines
+    silent      no running counts, as other engines        words     to say instead of `token`
     cached      prompt tokens said to be cached        no_usage  a plain answer that counts nothing
 """
 
@@ -109,10 +110,21 @@ def events(path: str, body: dict[str, Any], n: int) -> tuple[list[bytes], list[b
     choice = {"index": 0, **piece, "finish_reason": None}
     chunk = {**CHAT, "object": kind, "choices": [choice]}
     running = (body.get("stream_options") or {}).get("continuous_usage_stats")
-    running = running and not (body.get("stub") or {}).get("silent")
+    running = running and not (body.get("stub") or told_in_words(body)).get("silent")
     each = [data({**chunk, "usage": usage(i + 1)} if running else chunk) for i in range(n)]
     last = [data({**CHAT, "object": kind, "choices": [], "usage": usage(n)}), b"data: [DONE]\n\n"]
     return [], each, last
+
+
+def told_in_words(body: dict[str, Any]) -> dict[str, Any]:
+    """What the last message of a person says after `stub`; nothing where it says something else."""
+    given = body.get("messages")
+    people = [each for each in given or () if isinstance(each, dict) and each.get("role") == "user"]
+    said = people[-1].get("content") if people else ""
+    if not isinstance(said, str) or not said.startswith("stub {"):
+        return {}
+    found: dict[str, Any] = json.loads(said[5:])
+    return found
 
 
 def data(body: dict[str, Any]) -> bytes:
@@ -180,7 +192,7 @@ class Stub(asyncio.Protocol):
         )
 
     async def work(self, body: dict[str, Any]) -> None:
-        told = body.get("stub") or {}
+        told = body.get("stub") or told_in_words(body)
         STATE.update(received=STATE["received"] + 1, headers=self.headers, body=body)
         STATE["active"] += 1
         try:
@@ -206,6 +218,8 @@ class Stub(asyncio.Protocol):
 
     async def stream(self, body: dict[str, Any], told: dict[str, Any]) -> None:
         before, each, after = events(self.path, body, told.get("tokens", 5))
+        if words := told.get("words"):
+            each = [one.replace(b" token", b" %s" % words.encode()) for one in each]
         self.transport.write(STREAM_HEAD + b"".join(map(chunk, before)))
         for i, event in enumerate(each):
             if told.get("die_after") == i:

@@ -27,25 +27,29 @@ MAX_NAME_CHARS = 100
 DATABASE_BUSY = "The database is busy."
 
 
-def read_body(request: HttpRequest, *, invalid: str = "invalid request") -> bytes:
-    """The whole body. Raises TooLargeError; InvalidRequestError where it broke off."""
+def read_body(
+    request: HttpRequest, *, invalid: str = "invalid request", limit: int = MAX_JSON_BODY
+) -> bytes:
+    """The whole body. Raises TooLargeError past `limit` bytes; InvalidRequestError where it broke off."""
     try:
         body = request.body
     except RequestDataTooBig as exc:
         raise TooLargeError("The request body is too large.") from exc
     except UnreadablePostError as exc:
         raise InvalidRequestError(invalid) from exc
-    if len(body) > MAX_JSON_BODY:
+    if len(body) > limit:
         raise TooLargeError("The request body is too large.")
     return body
 
 
-def read_json(request: HttpRequest, *, invalid: str = "invalid request") -> dict[str, Any]:
+def read_json(
+    request: HttpRequest, *, invalid: str = "invalid request", limit: int = MAX_JSON_BODY
+) -> dict[str, Any]:
     """The body as an object; `{}` for an absent one (G-02). Unknown keys are the caller's business.
 
     Raises InvalidRequestError with the text `invalid` for anything that is not a JSON object.
     """
-    body = read_body(request, invalid=invalid)
+    body = read_body(request, invalid=invalid, limit=limit)
     if not body:
         return {}
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":

@@ -27,6 +27,7 @@ from accounts.runtime import auth_mode, env, exemptions, generations, keyring, s
 from accounts.runtime_settings import in_force
 from accounts.runtime_settings.keeper import SettingsKeeper
 from accounts.secret_versions import check_secrets
+from chat.desk import desk
 from core.call import Receive, Scope, Send
 from core.drf import DATABASE_BUSY
 from core.errors import UnavailableError
@@ -191,12 +192,14 @@ class Worker:
             self._metrics.follow(),
             BusyWatchdog(self._table, request_limit).follow(),
         )
+        desk().open(self.runtime)
         self._follow = [asyncio.get_running_loop().create_task(each) for each in follow]
 
     async def stop(self) -> None:
         for task in self._follow:
             task.cancel()
         await self.runtime.finish()
+        desk().close()
         await self._limiter.close()
         self._metrics.publish()
         self._keeper.close()

@@ -105,6 +105,8 @@ class Env(EngineEnv):
     fetch_allow: CommaList = []
     hf_endpoint: str = Field("https://huggingface.co", validation_alias="HF_ENDPOINT")
     hf_token: str = Field("", validation_alias="HF_TOKEN")
+    chat_history: bool = True
+    chat_retention: str = ""
     usage_retention: str = ""
     disable_stats: bool = False
     usage_when_full: Literal["refuse", "serve"] = "refuse"
@@ -148,7 +150,7 @@ class Env(EngineEnv):
         Rate.parse(value)
         return value
 
-    @field_validator("default_api_key_expiry", "usage_retention")
+    @field_validator("default_api_key_expiry", "usage_retention", "chat_retention")
     @classmethod
     def _duration(cls, value: str) -> str:
         try:

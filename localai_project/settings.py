@@ -55,6 +55,7 @@ INSTALLED_APPS = [
     "accounts",
     "usage",
     "inference",
+    "chat",
 ]
 MIDDLEWARE = [
     "accounts.middleware.FrontMiddleware",

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
 from accounts import urls as accounts
+from chat import urls as chat
 from inference import urls as inference
 from usage import urls as usage
 
@@ -25,9 +26,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *inference.HEALTH,
     *accounts.API,
     *usage.API,
+    *chat.API,
     *inference.MACHINE,
     *accounts.PAGES,
     *usage.PAGES,
+    *chat.PAGES,
     *inference.PAGES,
     *inference.MODELS,
     *inference.BACKENDS,

@@ -20,6 +20,7 @@ _PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
 _CREDENTIALS: list[dict[str, list[str]]] = [{"Bearer": []}, {"ApiKey": []}, {"Session": []}]
 _WORDS = {  # where the module's own name would not tell a reader
     "accounts.social.views": "sign-in",
+    "chat.api.messages": "chats",
     "entry": "sign-in",
     "mailed": "sign-in",
     "factors": "second factors",

@@ -81,6 +81,8 @@ MATRIX = {
     "feature:chat": {"user", "key", "keyed", "admin", "legacy", "local"},
     "feature:agents": {"admin", "legacy", "local"},
     "account": {"user", "key", "keyed", "admin"},
+    "account:chat": {"user", "key", "keyed", "admin"},
+    "account:agents": {"admin"},
     "session": {"user", "admin"},
     "admin": {"admin", "legacy", "local"},
     "something-mistyped": set(),

@@ -67,7 +67,12 @@ SIDEBAR: tuple[Section, ...] = (
         "",
         (
             Line(_("Home"), "house", ("home",)),
-            Line(_("Chat"), "message-square", ("chat-page",)),
+            Line(
+                _("Chat"),
+                "message-square",
+                ("chat-page",),
+                below=("chat-conversation", "chat-with-model"),
+            ),
             Line(_("Images"), "image", ("images-page",)),
             Line(_("Video"), "video", ("video-page",)),
             Line(_("TTS"), "audio-lines", ("tts-page",)),

@@ -57,7 +57,9 @@ def remote_engines() -> list[RemoteEngine]:
     return [RemoteEngine(name, url, env().engines_key) for name, url in env().engine_items]
 
 
-async def _make_runtime() -> Runtime:
+async def make_runtime() -> Runtime:
+    """What the lane's worker has, made for one request: by who closes its `engines` afterwards."""
+
     async def nobody(_headers: dict[bytes, bytes]) -> None:
         return None
 
@@ -128,7 +130,7 @@ async def _serve(
     )
     call.kwargs = kwargs
     call.principal = cast("GatedRequest", request).principal
-    runtime = await _make_runtime()
+    runtime = await make_runtime()
     answer = Answer(send, [])
     try:
         await work(call, answer, runtime)

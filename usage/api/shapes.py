@@ -122,6 +122,7 @@ class ListedUser(TypedDict):
     status: Literal["active", "pending", "disabled"]
     provider: str
     createdAt: datetime
+    lastSeen: datetime | None
     permissions: Permission
     allowed_models: ModelList
     quotas: NotRequired[list[QuotaStatus]]

@@ -19,6 +19,7 @@ from accounts.models import ApiKey, Session
 from accounts.people import expire_group_admins
 from accounts.social.availability import keep_fresh
 from core.files import AlreadyHeldError, HeldLock
+from core.sweeps import SWEEPS
 from inference import operations, stored_responses
 from inference.pictures import keep_pictures
 from usage.drain import background_lock, drain_quietly
@@ -38,6 +39,8 @@ def sweep() -> None:
     expire_group_admins(now)
     stored_responses.sweep()
     operations.sweep()
+    for work in SWEEPS:
+        work()
 
 
 def run_tasks(stop: threading.Event) -> None:

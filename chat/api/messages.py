@@ -1,0 +1,193 @@
+"""Messages and answers of a conversation: `/api/chats/:id/messages` and below (R-39)."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse, HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from chat import answering, following, messages, pages, shown
+from chat.api import shapes
+from chat.api.base import ChatView
+from chat.api.given import body_of, id_in, model_in, said, wants_stream
+from chat.live import Live
+from chat.models import Attachment, Conversation, Message, Role, Status
+from core.declared import JSON, Content, declares
+from core.errors import InvalidRequestError, NotFoundError
+
+STOP_S, LOOK_S = 3.0, 0.05
+EVENTS = Content("text/event-stream")
+ANSWER = {
+    "answer": [Content(JSON, shapes.AnswerBegun), EVENTS],
+    "status": 202,
+    "more": {200: EVENTS},
+    "errors": (404, 409, 429, 502, 504),
+}
+
+
+class AnswerView(ChatView):
+    """What begins an answer: as JSON at once (202), or as a stream of it, which nobody has to stay for."""
+
+    def begin(
+        self,
+        request: Request,
+        conversation: Conversation,
+        write_down: Callable[[], messages.Begun],
+        data: dict[str, Any],
+    ) -> HttpResponseBase:
+        streams = wants_stream(data, request._request)  # noqa: SLF001  # DRF's own name
+        begun, live = answering.begin(
+            request._request,  # noqa: SLF001
+            self.principal(request),
+            conversation,
+            write_down,
+            model=model_in(data),
+        )
+        body = _begun(begun)
+        return _stream(request, body, begun.answer, live) if streams else Response(body, status=202)
+
+
+def _begun(begun: messages.Begun) -> dict[str, Any]:
+    conversation = begun.conversation
+    added = [begun.question, begun.answer] if begun.question else [begun.answer]
+    shown_all = pages.listed(conversation, added)
+    question = shown_all[0] if begun.question else None
+    return {"chat": shown.chat(conversation), "question": question, "answer": shown_all[-1]}
+
+
+def _stream(
+    request: Request, body: dict[str, Any], answer: Message, live: Live
+) -> HttpResponseBase:
+    place = following.Place(len(answer.content), len(answer.reasoning))
+    first = following.event("begin", body, place)
+    events = following.behind(first, following.follow(answer.pk, place, live))
+    return following.response(request._request, events)  # noqa: SLF001
+
+
+class MessagesView(AnswerView):
+    """A person's message, and an answer to it."""
+
+    @declares(
+        "Say something", body=shapes.NewMessage, body_example=shapes.EXAMPLE_MESSAGE, **ANSWER
+    )
+    def post(self, request: Request, chat_id: UUID) -> HttpResponseBase:
+        conversation = self.conversation(request, chat_id)
+        data = body_of(request)
+        content, files = said(data)
+        parent = self._parent(conversation, data)
+        return self.begin(
+            request,
+            conversation,
+            lambda: messages.ask(conversation, parent, content, files),
+            data,
+        )
+
+    @staticmethod
+    def _parent(conversation: Conversation, data: dict[str, Any]) -> Message | None:
+        named = id_in(data, "parent") if "parent" in data else conversation.leaf_id
+        if named is None:
+            return None
+        return messages.of(conversation, named, param="parent")
+
+
+class RegenerateView(AnswerView):
+    """Another answer to the same: of a person's message, or beside an answer."""
+
+    @declares("Answer again", body=shapes.AnswerAgain, **ANSWER)
+    def post(self, request: Request, chat_id: UUID, message_id: UUID) -> HttpResponseBase:
+        conversation = self.conversation(request, chat_id)
+        found = messages.of(conversation, message_id)
+        question = found.parent if found.role == Role.ASSISTANT else found
+        assert question is not None  # noqa: S101  # a constraint of the table
+        return self.begin(
+            request,
+            conversation,
+            lambda: messages.answer_again(conversation, question),
+            body_of(request),
+        )
+
+
+class ContinueView(AnswerView):
+    """An answer that was cut off, stopped, or came to its limit goes on, as the same message."""
+
+    @declares("Continue an answer", body=shapes.AnswerAgain, **ANSWER)
+    def post(self, request: Request, chat_id: UUID, message_id: UUID) -> HttpResponseBase:
+        conversation = self.conversation(request, chat_id)
+        answer = messages.of(conversation, message_id)
+        return self.begin(
+            request,
+            conversation,
+            lambda: messages.go_on(conversation, answer),
+            body_of(request),
+        )
+
+
+class OneMessageView(ChatView):
+    """One message as it is now."""
+
+    @declares("A message", answer=shapes.MessageShown, errors=(404,))
+    def get(self, request: Request, chat_id: UUID, message_id: UUID) -> Response:
+        conversation = self.conversation(request, chat_id)
+        return Response(pages.one(conversation, messages.of(conversation, message_id)))
+
+
+class StopView(ChatView):
+    """An answer ends where it is; what came is kept, and billed."""
+
+    @declares(
+        "Stop an answer",
+        answer=shapes.MessageShown,
+        more={202: shapes.MessageShown},
+        errors=(404, 409),
+    )
+    def post(self, request: Request, chat_id: UUID, message_id: UUID) -> Response:
+        conversation = self.conversation(request, chat_id)
+        message = messages.of(conversation, message_id)
+        answering.stop(message)
+        deadline = time.monotonic() + STOP_S
+        while message.status == Status.STREAMING and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+            message = messages.of(conversation, message_id)
+        status = 202 if message.status == Status.STREAMING else 200
+        return Response(pages.one(conversation, message), status=status)
+
+
+class StreamView(ChatView):
+    """Server-sent events: `delta` (content, reasoning, tokens), `reset` (begin with nothing), then `end` or
+    `gone`. The id of each goes into `after` of who comes back.
+    """
+
+    @declares("Follow an answer", query=shapes.FollowQuery, answer=EVENTS, errors=(404,))
+    def get(self, request: Request, chat_id: UUID, message_id: UUID) -> HttpResponseBase:
+        conversation = self.conversation(request, chat_id)
+        message = messages.of(conversation, message_id)
+        if message.role != Role.ASSISTANT:
+            raise InvalidRequestError("only an answer can be followed")
+        after = request.headers.get("last-event-id") or request.query_params.get("after", "")
+        events = following.follow(message.pk, following.Place.read(after))
+        return following.response(request._request, events)  # noqa: SLF001
+
+
+class FileView(ChatView):
+    """What was attached: an image to be shown, or a text."""
+
+    @declares(
+        "A file of a message",
+        answer=[Content(kind) for kind in ("text/plain", "image/png", "image/jpeg")],
+        errors=(404,),
+    )
+    def get(self, request: Request, chat_id: UUID, message_id: UUID, number: int) -> HttpResponse:
+        conversation = self.conversation(request, chat_id)
+        rows = Attachment.objects.filter(message__conversation=conversation)
+        found = rows.filter(message_id=message_id, number=number).first()
+        if found is None:
+            raise NotFoundError("file not found")
+        is_text = found.kind == Attachment.Kind.TEXT
+        content = found.text.encode() if is_text else bytes(found.data)
+        kind = "text/plain; charset=utf-8" if is_text else found.media_type
+        response = HttpResponse(content, content_type=kind)
+        response["Cache-Control"] = "private, max-age=86400, immutable"
+        return response
