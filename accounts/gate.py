@@ -167,6 +167,8 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("providers", "GET"): "admin",
     ("provider-test", "POST"): "admin",
     ("home-setup", "GET"): "user",
+    ("home-models", "GET"): "user",
+    ("api-page", "GET"): "user",
     ("preferences", "POST"): "user",
     ("components", "GET"): "admin",
     ("sign-in-again", "GET"): "public",

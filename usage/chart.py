@@ -76,9 +76,7 @@ def stacked(columns: Sequence[Column]) -> Chart:
 
 def _bars(place: int, column: Column, top: float) -> list[Bar]:
     x = f"{place * WIDTH + MARGIN:.1f}"
-    completion, prompt = (
-        100 * each / top for each in (column.sums.completion, column.sums.prompt)
-    )
+    completion, prompt = (100 * each / top for each in (column.sums.completion, column.sums.prompt))
     found = []
     if completion:
         found.append(Bar(x, f"{100 - completion:.2f}", f"{completion:.2f}", "s1"))
