@@ -99,7 +99,7 @@ class UserAdmin(ReadOnlyAdmin):
         *("created_at", "last_login"),
     )
     fields = (*readonly_fields, "features", "models_restricted", "only_these_models")
-    actions = ["approve", "refuse", "disable", "make_admin", "make_user"]
+    actions = ["approve", "decline", "disable", "make_admin", "make_user"]
 
     def has_change_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
         return True
@@ -130,10 +130,9 @@ class UserAdmin(ReadOnlyAdmin):
     def approve(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
         self._each(request, chosen, partial(people.set_status, status=Status.ACTIVE))
 
-    @admin.action(description="Refuse who waits", permissions=["view"])
-    def refuse(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
-        waiting = chosen.filter(status=Status.PENDING)
-        self._each(request, waiting, partial(people.set_status, status=Status.DISABLED))
+    @admin.action(description="Decline who waits", permissions=["view"])
+    def decline(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
+        self._each(request, chosen.filter(status=Status.PENDING), people.decline)
 
     @admin.action(description="Disable", permissions=["view"])
     def disable(self, request: HttpRequest, chosen: QuerySet[User]) -> None:

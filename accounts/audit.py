@@ -33,6 +33,7 @@ Action = Literal[
     "permissions_changed",
     "models_changed",
     "user_deleted",
+    "user_declined",
     "user_displaced",
     "provider_linked",
     "provider_unlinked",

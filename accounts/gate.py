@@ -111,6 +111,7 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("auth-social-callback", "GET"): "public",
     ("auth-admin-user-role", "PUT"): "admin",
     ("auth-admin-user-status", "PUT"): "admin",
+    ("auth-admin-user-decline", "POST"): "admin",
     ("auth-admin-invites", "GET"): "admin",
     ("auth-admin-invites", "POST"): "admin",
     ("auth-admin-invite", "DELETE"): "admin",

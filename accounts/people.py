@@ -94,6 +94,20 @@ def delete(user_id: UUID, *, by: Actor) -> User:
     return user
 
 
+def decline(user_id: UUID, *, by: Actor) -> User:
+    """Send away who waits for approval (R-40): the account goes, a letter and the trail say so.
+
+    Raises NotFoundError; InvalidRequestError for an account that does not wait.
+    """
+    with _change(user_id) as user:
+        if user.status != Status.PENDING:
+            raise InvalidRequestError("this account does not wait for approval")
+        record("user_declined", by, subject(user), before={"provider": user.provider})
+        letters.write("refused", user)
+        User.objects.filter(pk=user.pk).delete()
+    return user
+
+
 def expire_group_admins(now: datetime) -> int:
     """Take the role from admins by group whom no sign-in has shown as such for a day (S-44)."""
     stale = User.objects.filter(

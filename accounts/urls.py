@@ -78,6 +78,11 @@ API: list[URLPattern] = [
         name="auth-admin-user-status",
     ),
     path(
+        "api/auth/admin/users/<uuid:user_id>/decline",
+        admin_api.UserDeclineView.as_view(),
+        name="auth-admin-user-decline",
+    ),
+    path(
         "api/auth/admin/users/<uuid:user_id>/password",
         admin_api.UserPasswordView.as_view(),
         name="auth-admin-user-password",

@@ -39,7 +39,9 @@ class Desk:
         self._live: dict[UUID, Live] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runtime: Runtime | None = None
-        self._threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="chat")
+        # who follows rows of other processes must not hold up what is to be written down
+        self._writers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="chat-keep")
+        self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="chat-look")
         self._keeper: asyncio.Task[None] | None = None
         self._alone: set[asyncio.Task[None]] = set()  # without a runtime to keep them
         self._lock = threading.Lock()
@@ -66,10 +68,15 @@ class Desk:
                 run.start()
             return self._loop
 
-    async def run(self, work: Callable[..., Found], *arguments: Any) -> Found:
-        """Work that asks the database, in a thread of ours."""
+    async def look(self, work: Callable[..., Found], *arguments: Any) -> Found:
+        """Work that reads the database, in a thread of ours."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, partial(_apart, work, *arguments))
+        return await loop.run_in_executor(self._readers, partial(_apart, work, *arguments))
+
+    async def keep(self, work: Callable[..., Found], *arguments: Any) -> Found:
+        """Work that writes to it, in another."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writers, partial(_apart, work, *arguments))
 
     @property
     def engines(self) -> EngineTable | None:
@@ -137,7 +144,9 @@ class Desk:
         try:
             if runtime is None:
                 runtime, lent = await make_runtime(), False
-            await produce(live, order, runtime, partial(self.run, keeping.end, live.id))
+            await produce(
+                live, order, runtime, partial(self.keep, keeping.end, live.id, live.token)
+            )
         finally:
             self._live.pop(live.id, None)  # from now on nobody renews its lease
             live.end()
@@ -153,22 +162,24 @@ class Desk:
             await asyncio.sleep(FLUSH_S)
             now = time.monotonic()
             renew = now - renewed_at >= LEASE_EVERY_S
-            due = [live for live in self._live.values() if live.is_due(now) and not live.closing]
-            texts = [_progress(live) for live in due]
-            sizes = [live.n_chars for live in due]
-            work = partial(keeping.keep_up, texts, list(self._live), renew=renew)
             try:
-                asked = await self.run(work)
+                await self._keep_round(now, renew=renew)
             except DatabaseError as exc:  # what came is still here: the next round writes it
                 log.warning("answers are written down in a moment: %s", type(exc).__name__)
-                continue
             except Exception:
                 log.exception("answers could not be written down")
-                continue
-            renewed_at = now if renew else renewed_at
-            for live, n_chars in zip(due, sizes, strict=True):
-                live.flushed(n_chars, time.monotonic())
-            self._heed(asked)
+            else:
+                renewed_at = now if renew else renewed_at
+
+    async def _keep_round(self, now: float, *, renew: bool) -> None:
+        due = [live for live in self._live.values() if live.is_due(now) and not live.closing]
+        texts = [_progress(live) for live in due]
+        sizes = [live.n_chars for live in due]
+        under_way = {live.id: live.token for live in self._live.values()}
+        asked = await self.keep(partial(keeping.keep_up, texts, under_way, renew=renew))
+        for live, n_chars in zip(due, sizes, strict=True):
+            live.flushed(n_chars, time.monotonic())
+        self._heed(asked)
 
     def _heed(self, asked: keeping.Asked) -> None:
         for message_id in asked.to_stop:
@@ -181,9 +192,16 @@ class Desk:
 
 def _progress(live: Live) -> keeping.Progress:
     text = live.text()
-    return keeping.Progress(
-        live.id, text.content, text.reasoning, live.completion_tokens, live.first_token_ms
-    )
+    fields = {
+        "content": text.content,
+        "reasoning": text.reasoning,
+        "model": live.model,
+        "prompt_tokens": live.prompt_tokens,
+        "completion_tokens": live.completion_tokens,
+        "first_token_ms": live.first_token_ms,
+        "duration_ms": live.duration_ms,
+    }
+    return keeping.Progress(live.id, live.token, fields)
 
 
 def _apart(work: Callable[..., Found], *arguments: Any) -> Found:

@@ -29,7 +29,7 @@ def response(request: HttpRequest, conversation: Conversation, kind: str) -> Str
 
 
 async def _in_threads(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (part := await desk().run(next, parts, None)) is not None:
+    while (part := await desk().look(next, parts, None)) is not None:
         yield part
 
 

@@ -133,8 +133,6 @@ LATER = {
     "W-28": "by how tests are made: all go through the real URL configuration",
     "W-33": "nodes do not exist here",
     "R-24": "web UI (the table of its pages)",
-    "R-39": "web UI (the chat page's history)",
-    "R-40": "web UI (the page of people)",
 }
 
 

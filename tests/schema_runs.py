@@ -180,11 +180,15 @@ class Things:
                     "session_id": self._session_id,
                     "response_id": self._response,
                     "model_id": self._entry,
+                    "chat_id": self._chat,
+                    "message_id": lambda: "",
                 }.items()
                 if f"{{{name}}}" in path
             }
             if "quota_id" in found:
                 found["quota_id"] = self._quota(found["user_id"])
+            if "message_id" in found:
+                found["message_id"] = self._answer(found["chat_id"])
             yield found
             if method == "GET":
                 while True:
@@ -215,6 +219,16 @@ class Things:
     def _quota(self, user_id: str) -> str:
         path = f"/api/auth/admin/users/{user_id}/quotas"
         return str(self._ask("PUT", path, {"window": "1h", "max_requests": 5})["quota"]["id"])
+
+    def _chat(self) -> str:
+        """In a history that the run may have switched off."""
+        self._ask("PUT", "/api/chats/preferences", {"history": True})
+        return str(self._ask("POST", "/api/chats", {"model": "m"})["id"])
+
+    def _answer(self, chat_id: str) -> str:
+        """One that was given, of a conversation."""
+        path = f"/api/chats/{chat_id}/messages"
+        return str(self._ask("POST", path, {"content": "hi"})["answer"]["id"])
 
     def _session_id(self) -> str:
         """Of another browser of the admin's."""

@@ -21,8 +21,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 SOME_ID = "00000000-0000-4000-8000-000000000000"
 SOME = {
     **dict.fromkeys(("user_id", "key_id", "invite_id", "price_id"), SOME_ID),
-    **dict.fromkeys(("quota_id", "session_id"), SOME_ID),
+    **dict.fromkeys(("quota_id", "session_id", "chat_id", "message_id"), SOME_ID),
     "passkey_id": "1",
+    "number": "1",
 }
 FEW, MANY = 3, 30
 

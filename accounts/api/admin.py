@@ -47,6 +47,15 @@ class UserStatusView(AccountView):
         return Response({"message": "status updated"})
 
 
+class UserDeclineView(AccountView):
+    """R-40: who waits for approval is sent away, and their account goes."""
+
+    @declares("Decline who waits for approval", answer=answers.Message, errors=(404,))
+    def post(self, request: Request, user_id: UUID) -> Response:
+        people.decline(user_id, by=actor_of(request._request))  # noqa: SLF001
+        return Response({"message": "user declined"})
+
+
 def _choice(request: Request, name: str, allowed: set[Any], words: str) -> str:
     invalid = f"{name} must be {words}"
     value = read_json(request._request, invalid=invalid).get(name)  # noqa: SLF001

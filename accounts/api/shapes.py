@@ -30,14 +30,15 @@ def caller(principal: Principal, user: User | None) -> dict[str, Any]:
     }
 
 
-def listed_user(user: User) -> dict[str, Any]:
-    """An item of E-17."""
+def listed_user(user: User, last_seen: datetime | None = None) -> dict[str, Any]:
+    """An item of E-17, with when they were here last (R-29)."""
     return {
         **brief_user(user),
         "avatarUrl": user.avatar_url,
         "status": user.status,
         "provider": user.provider,
         "createdAt": timestamp(user.created_at),
+        "lastSeen": timestamp(last_seen),
         "permissions": effective_permissions(user.role, user.permissions),
         "allowed_models": allowed_models(user),
     }

@@ -22,4 +22,6 @@ def write(kind: Kind, user: User) -> None:
 
     if kind == "approval_wanted" and attempts().take("approval-letter", "all", _APPROVALS):
         return
-    send_letter.enqueue(kind, str(user.pk))
+    # who is declined has no account any more when it is sent
+    address = user.email if kind == "refused" else ""
+    send_letter.enqueue(kind, str(user.pk), 1, address)

@@ -20,9 +20,12 @@ MAX_ADMINS = 50
 
 
 @task()
-def send_letter(kind: Kind, user_id: str, tries: int = 1) -> None:
-    """Send one letter. After a failure again in 1, 2, 4, … minutes, eight times in all."""
-    user = User.objects.filter(pk=user_id).first()
+def send_letter(kind: Kind, user_id: str, tries: int = 1, address: str = "") -> None:
+    """Send one letter. After a failure again in 1, 2, 4, … minutes, eight times in all.
+
+    With an `address` also where the account is gone.
+    """
+    user = User.objects.filter(pk=user_id).first() or (User(email=address) if address else None)
     if user is None:
         return
     try:
@@ -33,7 +36,7 @@ def send_letter(kind: Kind, user_id: str, tries: int = 1) -> None:
             return
         log.warning("a letter (%s) could not be sent: %s", kind, type(exc).__name__)
         later = timezone.now() + timedelta(minutes=2 ** (tries - 1))
-        send_letter.using(run_after=later).enqueue(kind, user_id, tries + 1)
+        send_letter.using(run_after=later).enqueue(kind, user_id, tries + 1, address)
 
 
 def _send(kind: Kind, user: User) -> None:

@@ -102,6 +102,18 @@ def test_approval_mode_asks_the_admins_once_and_tells_the_person(posted, limited
     assert "was not approved" in told["w1@example.org"]
 
 
+def test_r40_who_is_declined_is_told_though_the_account_is_gone(
+    posted, limited, as_alice, make_user
+):
+    limited(email_url="smtp://mail.example:25")
+    waits = make_user("w@example.org", status="pending")
+
+    assert as_alice.post(f"/api/auth/admin/users/{waits.pk}/decline").status_code == 200
+
+    told = {to: subject for to, subject, _ in posted()}
+    assert "was not approved" in told["w@example.org"]
+
+
 def test_s25_a_forgotten_password(posted, bob):
     elsewhere = sign_in(bob)
     known = Api().post("/api/auth/password/forgot", {"email": bob.email})

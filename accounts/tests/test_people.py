@@ -26,11 +26,11 @@ def test_e06_me(as_bob, bob):
 def test_e17_lists_everybody_oldest_first_without_secrets_in_a_fixed_number_of_queries(
     as_alice, bob, make_user, django_assert_num_queries
 ):
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(6):
         first = as_alice.get("/api/auth/admin/users").json()["users"]
     for i in range(5):
         make_user(f"more{i}@example.org")
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(6):
         second = as_alice.get("/api/auth/admin/users")
 
     assert [user["email"] for user in first] == ["alice@example.org", "bob@example.org"]
@@ -150,3 +150,44 @@ def test_createsuperuser_makes_an_active_admin(db, monkeypatch):
     user = User.objects.get()
     assert (user.email, user.role, user.status) == ("root@example.org", Role.ADMIN, Status.ACTIVE)
     assert user.check_password("a long enough pass phrase")
+
+
+def test_r40_declining_deletes_who_waits_and_leaves_a_record(as_alice, make_user):
+    waits = make_user("w@example.org", status="pending")
+
+    answer = as_alice.post(f"/api/auth/admin/users/{waits.pk}/decline")
+
+    assert (answer.status_code, answer.json()) == (200, {"message": "user declined"})
+    assert not User.objects.filter(pk=waits.pk).exists()
+    (record,) = as_alice.get("/api/auth/admin/audit?action=user_declined").json()["records"]
+    assert record["subject"] == {"id": str(waits.pk), "name": "w@example.org"}
+    assert record["actor"]["name"] == "alice@example.org"
+    again = as_alice.post(f"/api/auth/admin/users/{waits.pk}/decline")
+    assert again.status_code == 404
+
+
+def test_r40_who_does_not_wait_cannot_be_declined(as_alice, as_bob, bob, alice, make_user):
+    gone = make_user("d@example.org", status="disabled")
+
+    for user in (bob, alice, gone):
+        refused = as_alice.post(f"/api/auth/admin/users/{user.pk}/decline")
+        assert (refused.status_code, refused.json()) == (
+            400,
+            {"error": "this account does not wait for approval"},
+        )
+    assert as_bob.post(f"/api/auth/admin/users/{gone.pk}/decline").status_code == 403
+    assert User.objects.count() == 3
+
+
+def test_r29_e17_says_when_people_were_here_last(as_alice, alice, bob, make_key, make_user):
+    make_user("never@example.org")
+    key, secret = make_key(bob)
+    assert Api(key=secret).get("/api/auth/me").status_code == 200
+
+    for query in ("", "?limit=10"):
+        users = as_alice.get(f"/api/auth/admin/users{query}").json()["users"]
+        seen = {user["email"]: user["lastSeen"] for user in users}
+        key.refresh_from_db()
+        assert seen["bob@example.org"] == key.last_used_at.isoformat().replace("+00:00", "Z")
+        assert seen["alice@example.org"] is not None
+        assert seen["never@example.org"] is None

@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from chat import messages
+from chat.models import Conversation, Message
 from tests.people import Api
 
 
@@ -12,6 +14,19 @@ from tests.people import Api
 def engine(settings, stub):
     settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"engines": [f"m={stub.url}"]})
     return stub
+
+
+def conversation(user, *texts, **fields):
+    """One with an exchange for each text, without an engine."""
+    made = Conversation.objects.create(user=user, **fields)
+    for text in texts:
+        begun = messages.ask(made, made.leaf, text, [])
+        Message.objects.filter(pk=begun.answer.pk).update(
+            status="done", lease_until=None, content=f"answer to {text}", model="m"
+        )
+        begun.answer.refresh_from_db()
+        made.leaf = begun.answer
+    return made
 
 
 def told(**what) -> str:

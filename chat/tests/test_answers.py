@@ -4,10 +4,16 @@ import time
 
 import pytest
 
-from chat.models import Attachment, Conversation, Message
+from chat.live import Live
+from chat.models import Attachment, Conversation, Message, new_id
 from chat.tests.conftest import Chat, events_of, told
+from inference.models import Engine, Model
 
 pytestmark = pytest.mark.django_db(transaction=True)
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 def test_r39_an_answer_is_kept_with_its_counts(engine, as_bob):
@@ -198,7 +204,6 @@ def test_r39_text_files_are_told_and_images_refused_where_they_are_not_seen(
     engine, as_bob, settings
 ):
     chat = Chat(as_bob)
-    png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
     answer = chat.ask("what is it?", files=[{"name": "a.txt", "text": "secret word"}])
     sent = engine.state()["body"]["messages"][-1]["content"]
@@ -208,9 +213,184 @@ def test_r39_text_files_are_told_and_images_refused_where_they_are_not_seen(
     assert as_bob.get(file["url"]).content == b"secret word"
 
     # the stub is remote and says nothing of itself: it is asked
-    chat.ask("look", files=[{"name": "b.png", "data": png}])
+    chat.ask("look", files=[{"name": "b.png", "data": PNG}])
     parts = engine.state()["body"]["messages"][-1]["content"]
-    assert parts[1]["image_url"]["url"] == f"data:image/png;base64,{png}"
+    assert parts[1]["image_url"]["url"] == f"data:image/png;base64,{PNG}"
     image = Attachment.objects.get(kind="image")
-    shown = as_bob.get(f"{chat.path}/messages/{image.message_id}/files/0")
+    path = f"{chat.path}/messages/{image.message_id}/files/0"
+    shown = as_bob.get(path)
     assert shown.headers["content-type"] == "image/png"
+    assert as_bob.get(path, if_none_match=shown.headers["etag"]).status_code == 304
+    assert as_bob.get(path.replace("files/0", "files/9")).status_code == 404
+    assert as_bob.get(path.replace("files/0", f"files/{10**30}")).status_code == 404
+
+
+def test_r39_a_page_that_is_loaded_in_the_middle_goes_on_behind_what_it_shows(engine, as_bob):
+    chat = Chat(as_bob)
+    message_id = chat.say(told(tokens=40, tick=0.03, words="é𝄞")).json()["answer"]["id"]
+    time.sleep(0.6)
+
+    shown = chat.shown()["messages"][-1]
+    rest = "".join(
+        data["content"]
+        for name, data, _ in chat.follow(message_id, shown["after"])
+        if name == "delta"
+    )
+
+    assert 0 < len(shown["content"]) < 40 * 3
+    assert shown["content"] + rest == chat.message(message_id)["content"]
+    assert len(shown["content"] + rest) == 40 * 3
+    assert "after" not in chat.message(message_id)
+
+
+def test_r39_the_callers_correlation_id_is_kept_with_the_answer(engine, as_bob):
+    chat = Chat(as_bob)
+
+    begun = as_bob.post(f"{chat.path}/messages", {"content": "hi"}, x_correlation_id="from-me-1")
+
+    assert begun.headers["x-correlation-id"] == "from-me-1"
+    answer = chat.ended(begun.json()["answer"]["id"])
+    assert answer["correlationId"] == "from-me-1"
+
+
+def test_r39_a_model_that_loads_says_so_and_nothing_is_kept(as_bob):
+    model = Model.objects.create(name="sleepy", backend="vllm-cpu", capabilities=["chat"])
+    Engine.objects.create(model=model, state="starting")
+    chat = Chat(as_bob, model="sleepy")
+
+    refused = chat.say("hi", stream=True)
+
+    assert refused.status_code == 503
+    body = refused.json()
+    assert body["error"]["reason"] == "model_loading"
+    assert int(refused.headers["retry-after"]) > 0
+    assert not Message.objects.exists()
+
+
+def test_r39_a_model_that_is_known_not_to_see_refuses_images(as_bob):
+    model = Model.objects.create(name="blind", backend="vllm-cpu", capabilities=["chat"])
+    Engine.objects.create(model=model, state="ready", address="http://127.0.0.1:9")
+    chat = Chat(as_bob, model="blind")
+
+    refused = chat.say("what is it?", files=[{"name": "b.png", "data": PNG}])
+
+    assert (refused.status_code, refused.json()["error"]["reason"]) == (400, "not_supported")
+    assert refused.json()["error"]["message"] == "This model does not take images."
+    assert not Message.objects.exists()
+
+
+def test_r39_an_engine_that_is_away_is_said_and_nothing_is_kept(as_bob, settings):
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"engines": []})
+    model = Model.objects.create(name="gone", backend="vllm-cpu", capabilities=["chat"])
+    Engine.objects.create(model=model, state="ready", address="http://127.0.0.1:9")
+
+    refused = Chat(as_bob, model="gone").say("hi")
+
+    assert (refused.status_code, refused.json()["error"]["reason"]) == (502, "engine_failed")
+    assert not Message.objects.exists()
+
+
+def test_r39_an_engine_that_says_nothing_yet_is_waited_for_behind_the_request(engine, as_bob):
+    chat = Chat(as_bob)
+
+    begun = chat.say(told(hang=1))
+
+    assert begun.status_code == 202
+    answer = begun.json()["answer"]
+    assert answer["status"] == "streaming"
+    stopped = chat.do(answer["id"], "stop").json()
+    assert (stopped["status"], stopped["content"]) == ("stopped", "")
+
+
+def test_r39_two_answers_at_once_in_one_chat_are_branches(engine, as_bob):
+    chat = Chat(as_bob)
+    first = chat.ask("one")
+    beside = chat.do(first["id"], "regenerate").json()["answer"]["id"]
+    other = chat.do(first["id"], "regenerate").json()["answer"]["id"]
+
+    assert chat.ended(beside)["status"] == chat.ended(other)["status"] == "done"
+    assert len(chat.message(first["id"])["siblings"]) == 3
+
+
+def test_r39_nothing_is_said_under_an_answer_that_is_being_written(engine, as_bob):
+    chat = Chat(as_bob)
+    begun = chat.say(told(tokens=100, tick=0.05)).json()["answer"]
+
+    assert chat.say("next").status_code == 409
+    assert chat.do(begun["id"], "continue").status_code in {400, 409}
+    chat.do(begun["id"], "stop")
+
+
+def test_r39_an_answer_that_is_too_long_to_keep_is_cut_off(engine, as_bob, monkeypatch):
+    monkeypatch.setattr("chat.live.MAX_ANSWER_CHARS", 60)
+    chat = Chat(as_bob)
+
+    answer = chat.ask(told(tokens=100, tick=0.01))
+
+    assert (answer["status"], answer["reason"]) == ("cut", "too_long")
+    assert answer["content"] == " token" * 10
+
+
+def test_r39_hostile_output_is_kept_as_it_came_without_what_no_database_keeps(engine, as_bob):
+    chat = Chat(as_bob)
+    words = "<script>\\\\u0000\\u202e</script>"
+
+    answer = chat.ask(told(tokens=2, words=words))
+
+    assert answer["status"] == "done"
+    assert "\0" not in answer["content"]
+    assert "<script>" in answer["content"]
+
+
+def test_r39_an_engine_without_running_counts_is_counted_at_the_end(engine, as_bob):
+    chat = Chat(as_bob)
+
+    answer = chat.ask(told(tokens=6, silent=True))
+
+    assert (answer["completionTokens"], answer["promptTokens"]) == (6, 12)
+
+
+def test_r39_an_answer_of_no_stream_is_taken_as_well(engine, as_bob):
+    live = Live(new_id())
+    whole = {
+        "model": "x",
+        "choices": [
+            {"message": {"content": "all of it", "reasoning": "why"}, "finish_reason": "stop"}
+        ],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 4},
+    }
+
+    live.take(whole)
+
+    text = live.text()
+    assert (text.content, text.reasoning) == ("all of it", "why")
+    assert (live.model, live.finish_reason) == ("x", "stop")
+    assert (live.prompt_tokens, live.completion_tokens) == (3, 4)
+
+
+def test_r39_too_many_readers_are_told_so_and_nothing_is_begun(engine, as_bob, monkeypatch):
+    chat = Chat(as_bob)
+    answer = chat.ask("hi")
+    monkeypatch.setattr("chat.following.MAX_WATCHERS_A_WORKER", 0)
+
+    for refused in (
+        as_bob.get(f"{chat.path}/messages/{answer['id']}/stream"),
+        chat.say("more", stream=True),
+    ):
+        assert (refused.status_code, refused.json()["error"]["reason"]) == (503, "queue_full")
+    assert chat.shown()["chat"]["messageCount"] == 2
+
+
+def test_r39_an_answer_that_was_given_up_and_begun_anew_is_not_written_by_two(engine, as_bob):
+    """A process that was away for longer than its lease comes back, and finds somebody else at work."""
+    chat = Chat(as_bob)
+    begun = chat.say(told(tokens=400, tick=0.02)).json()["answer"]
+    time.sleep(0.5)
+    mine = Message.objects.filter(pk=begun["id"])
+    mine.update(correlation_id="another's", content="of another")
+
+    time.sleep(1)
+
+    assert mine.get().content == "of another"
+    assert engine.state()["active"] == 0
+    mine.update(status="done", lease_until=None)

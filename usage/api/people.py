@@ -1,5 +1,6 @@
 """Who am I, who is there, and who goes: E-06, E-17, E-21."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from accounts.api.shapes import caller, listed_user
 from accounts.audit import actor_of
 from accounts.features import effective_permissions
 from accounts.models import User
+from accounts.presence import last_seen
 from core.declared import declares
 from usage.api import shapes
 from usage.quotas.service import statuses, statuses_of
@@ -43,19 +45,23 @@ class UsersView(AccountView):
     def get(self, request: Request) -> Response:
         users = User.objects.order_by("created_at", "pk")
         given = request.query_params
-        if given.get("limit") or given.get("offset"):
+        paged = bool(given.get("limit") or given.get("offset"))
+        if paged:
             limit = page_number(given.get("limit", ""), "limit", 100, 1, 1000)
             offset = page_number(given.get("offset", ""), "offset", 0, 0, 10_000_000)
             users = users[offset : offset + limit]
         found = list(users)
         quotas = statuses([str(user.pk) for user in found])
-        return Response({"users": [_listed(user, quotas) for user in found]})
+        seen = last_seen(found, everybody=not paged)
+        return Response({"users": [_listed(each, seen.get(each.pk), quotas) for each in found]})
 
 
-def _listed(user: User, quotas: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def _listed(
+    user: User, seen: datetime | None, quotas: dict[str, list[dict[str, Any]]]
+) -> dict[str, Any]:
     """An item of E-17: `quotas` only where there are any."""
     mine = quotas.get(str(user.pk))
-    return {**listed_user(user), **({"quotas": mine} if mine else {})}
+    return {**listed_user(user, seen), **({"quotas": mine} if mine else {})}
 
 
 class UserView(AccountView):

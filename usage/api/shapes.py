@@ -116,6 +116,7 @@ class ListedUser(TypedDict):
     status: Literal["active", "pending", "disabled"]
     provider: str
     createdAt: datetime
+    lastSeen: datetime | None
     permissions: Permission
     allowed_models: ModelList
     quotas: NotRequired[list[QuotaStatus]]
