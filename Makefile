@@ -32,14 +32,15 @@ web: web-env ## start the web processes alone (all engines remote)
 engine: web-env ## start the engine process alone
 	@exec $(PY) manage.py runengine
 
-# The apps' own tests run side by side, file by file; what starts servers and measures them runs alone.
+# Tests run side by side, file by file; what times the servers that it starts runs alone.
 APPS := accounts usage inference chat
 BESIDE := -n 2 --dist loadfile
 test: dev-env has-chromium ## all tests: real engines, both databases, faults
 	@failed=; $(PY) -m pytest -q $(BESIDE) core $(APPS) || failed=1; \
 	GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q $(BESIDE) $(APPS) || failed=1; \
 	GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q tests/test_two_doors.py || failed=1; \
-	$(PY) -m pytest -q tests || failed=1; \
+	$(PY) -m pytest -q -n 2 --dist loadgroup -m "not alone and not full" tests || failed=1; \
+	$(PY) -m pytest -q -m "alone and not full" tests || failed=1; \
 	test -z "$$failed"
 
 test-full: export GATEHOUSE_CHECK_ANSWERS := 1

@@ -21,7 +21,7 @@ def code_page(request: HttpRequest) -> HttpResponse:
     """Ask for the code that a half-open sign-in still owes."""
     shown = context(request)
     try:
-        challenge.whose(request)
+        shown["has_passkey"] = "passkey" in authenticators.methods_of(challenge.whose(request))
         if request.method == "POST":
             challenge.complete(request, code=request.POST.get("code", ""))
             return HttpResponseRedirect(HOME)

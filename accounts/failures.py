@@ -4,6 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from accounts.runtime import env
+from core import correlation
 from core.drf import error_response
 from core.errors import ForbiddenError, InvalidRequestError, NotFoundError, UnavailableError
 
@@ -17,9 +18,14 @@ def wants_page(request: HttpRequest) -> bool:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form whose token is missing or stale. `reason` is Django's, and stays in the log."""
     if wants_page(request):
-        return render(request, "403.html", {"reason_given": bool(reason)}, status=403)
+        return render(request, "403.html", {"is_expired": True}, status=403)
     error = ForbiddenError("This form has expired; load the page again.")
     return error_response(error, "openai", opaque=env().opaque_errors)
+
+
+def forbidden(request: HttpRequest) -> HttpResponse:
+    """What somebody sees who sent a form that is an admin's."""
+    return render(request, "403.html", status=403)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -35,6 +41,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """The fixed 500: no stack, no path, no SQL."""
     if wants_page(request):
-        return render(request, "500.html", status=500)
+        shown = {"reference": correlation.current.get().decode()}
+        return render(request, "500.html", shown, status=500)
     error = UnavailableError("The server could not answer this request.", status=500)
     return error_response(error, "openai", opaque=env().opaque_errors)

@@ -3,6 +3,7 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from accounts import email_proofs
@@ -11,7 +12,7 @@ from accounts.limits import take_sign_in
 from accounts.pages import context, page
 from accounts.passwords import PasswordError
 from accounts.registration import normalised_email
-from accounts.wording import plain_words
+from accounts.wording import field_words, plain_words
 from core.errors import GatehouseError, InvalidRequestError
 
 
@@ -26,7 +27,9 @@ def forgot(request: HttpRequest) -> HttpResponse:
             email_proofs.forgotten(normalised_email(request.POST.get("email", "")))
             shown["sent"] = True
         except GatehouseError as exc:
-            shown["error"] = plain_words(exc)
+            shown["errors"] = field_words(exc)
+            shown["error"] = None if shown["errors"] else plain_words(exc)
+            shown["email"] = request.POST.get("email", "")
             return render(request, "accounts/forgot.html", shown, status=422)
     return render(request, "accounts/forgot.html", shown)
 
@@ -41,7 +44,7 @@ def reset(request: HttpRequest, token: str) -> HttpResponse:
     password = request.POST.get("password", "")
     try:
         if password != request.POST.get("password2", ""):
-            raise InvalidRequestError("the two passwords differ")
+            raise InvalidRequestError("the two passwords differ", param="password2")
         take_sign_in(request)
         acknowledged = request.POST.get("acknowledge") == "on"
         email_proofs.reset_password(
@@ -49,9 +52,10 @@ def reset(request: HttpRequest, token: str) -> HttpResponse:
         )
     except GatehouseError as exc:
         shown["may_acknowledge"] = isinstance(exc, PasswordError) and exc.overridable
-        shown["error"] = plain_words(exc)
+        shown["errors"] = field_words(exc)
+        shown["error"] = None if shown["errors"] else plain_words(exc)
         return render(request, "accounts/reset.html", shown, status=422)
-    messages.success(request, "Your new password is set. Sign in with it.")
+    messages.success(request, _("Your new password is set. Sign in with it."))
     return HttpResponseRedirect("/login")
 
 

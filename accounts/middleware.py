@@ -12,15 +12,18 @@ from urllib.parse import quote, urlencode
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import Resolver404, ResolverMatch, resolve
+from django.utils import translation
 
 from accounts.credentials import lookups, without_accounts
 from accounts.csrf import refuse_foreign_origin
+from accounts.failures import forbidden, wants_page
 from accounts.gate import admit, is_there, methods_of, requirement_for
 from accounts.hosts import allowed_hosts
 from accounts.limits import take_for
 from accounts.lookup import load_principal, touch
 from accounts.runtime import auth_mode, env, exemptions, keyring, stored_settings
 from accounts.runtime_settings import in_force
+from accounts.ui.preferences import language_for
 from core import call_times, correlation
 from core.call import correlation_id_for
 from core.drf import error_response
@@ -198,6 +201,9 @@ class GateMiddleware:
         if page and isinstance(error, ForbiddenError) and request.method == "GET":
             duty = request.principal.duty if request.principal else None
             return HttpResponseRedirect(f"/{duty}" if duty else "/app?notice=admins_only")
+        if page and isinstance(error, ForbiddenError) and wants_page(request):
+            with translation.override(language_for(request)):
+                return forbidden(request)
         nested = refusal_family(family, error.http_status)
         return error_response(error, nested, opaque=env().opaque_errors)
 

@@ -9,13 +9,15 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import own_account, sessions
+from accounts import invites, own_account, sessions
+from accounts import waiting as waiting_rooms
 from accounts.audit import actor_of
 from accounts.limits import take_sign_in
-from accounts.models import User
+from accounts.models import Status, User
 from accounts.passwords import PasswordError
 from accounts.registration import Registration, needs_setup_token, register
 from accounts.runtime import auth_mode, env
@@ -23,7 +25,7 @@ from accounts.runtime_settings.in_force import registration_mode
 from accounts.sign_in import AccountPendingError, sign_in, sign_in_with_token
 from accounts.social.availability import offered
 from accounts.social.logout import end_session_url
-from accounts.wording import plain_words, social_words
+from accounts.wording import field_words, plain_words, social_words
 from core.errors import GatehouseError, InvalidRequestError
 from core.http import GatedRequest
 
@@ -82,10 +84,10 @@ def login(request: HttpRequest) -> HttpResponse:
         if shown["first_run"] and shown["local_auth"] and "error" not in request.GET:
             return HttpResponseRedirect("/register")
         with_key = "key" in request.GET or not (shown["local_auth"] or shown["providers"])
-        error = social_words(request.GET.get("error", ""))
-        return render(
-            request, "accounts/login.html", {**shown, "with_key": with_key, "error": error}
-        )
+        named = [label for _name, label in shown["providers"]]
+        error = social_words(request.GET.get("error", ""), named[0] if len(named) == 1 else "")
+        shown |= {"with_key": with_key, "error": error, "first_field": True}
+        return render(request, "accounts/login.html", shown)
     with_key = bool(request.POST.get("token"))
     try:
         take_sign_in(request)
@@ -98,7 +100,7 @@ def login(request: HttpRequest) -> HttpResponse:
                 return HttpResponseRedirect("/login/code")
     except GatehouseError as exc:
         if isinstance(exc, AccountPendingError):
-            return HttpResponseRedirect("/waiting")
+            return _to_waiting(request.POST.get("email", ""))
         words = plain_words(exc)
         email = request.POST.get("email", "")
         shown = context(request, error=words, email=email, with_key=with_key)
@@ -118,7 +120,7 @@ def register_page(request: HttpRequest, code: str = "") -> HttpResponse:
     form = {name: request.POST.get(name, "") for name in ("email", "name", "invite_code")}
     password = request.POST.get("password", "")
     if password != request.POST.get("password2", ""):
-        return _register_form(request, form, error=("The two passwords differ.", ""))
+        return _register_form(request, form, errors={"password2": _("The two passwords differ.")})
     asked = Registration(
         email=form["email"],
         password=password,
@@ -130,19 +132,24 @@ def register_page(request: HttpRequest, code: str = "") -> HttpResponse:
     try:
         take_sign_in(request)
         outcome = register(asked, now=timezone.now(), by=actor_of(request))
-    except PasswordError as exc:
-        error = (exc.message, "")
-        return _register_form(request, form, error=error, may_acknowledge=exc.overridable)
     except GatehouseError as exc:
-        return _register_form(request, form, error=plain_words(exc))
+        return _register_refused(request, form, exc)
     if outcome.pending:
-        return HttpResponseRedirect(
-            "/waiting?for=mail" if outcome.waits_for == "mail" else "/waiting"
-        )
+        return _to_waiting(form["email"], outcome.user, mail=outcome.waits_for == "mail")
     if outcome.user is None:
         return HttpResponseRedirect("/login")
     sessions.begin(request, outcome.user, method="registration")
     return HttpResponseRedirect(HOME)
+
+
+def _register_refused(
+    request: HttpRequest, form: dict[str, str], exc: GatehouseError
+) -> HttpResponse:
+    """The form again, with the words beside the field that is wrong, or above where it is none."""
+    if errors := field_words(exc):
+        may_acknowledge = isinstance(exc, PasswordError) and exc.overridable
+        return _register_form(request, form, errors=errors, may_acknowledge=may_acknowledge)
+    return _register_form(request, form, error=plain_words(exc))
 
 
 def _register_form(
@@ -150,25 +157,49 @@ def _register_form(
     form: dict[str, str],
     *,
     error: tuple[str, str] | None = None,
+    errors: dict[str, str] | None = None,
     may_acknowledge: bool = False,
 ) -> HttpResponse:
+    status = 422 if error or errors else 200
+    invite = invites.find_usable(form["invite_code"], now=timezone.now())
+    if form["invite_code"] and invite is None and error is None:
+        error = plain_words(invites.InviteError())
     shown = context(
         request,
         form=form,
         error=error,
+        errors=errors or {},
+        invited_by=invite.created_by.display_name if invite and invite.created_by else "",
+        is_invited=invite is not None,
         may_acknowledge=may_acknowledge,
         needs_setup_token=needs_setup_token(),
     )
-    return render(request, "accounts/register.html", shown, status=422 if error else 200)
+    return render(request, "accounts/register.html", shown, status=status)
+
+
+def _to_waiting(email: str, user: User | None = None, *, mail: bool = False) -> HttpResponse:
+    """To the waiting page, which shows this browser whose account it is."""
+    email = email.strip().lower()
+    response = HttpResponseRedirect("/waiting?for=mail" if mail else "/waiting")
+    waiting_rooms.remember(response, email, user or _pending(email))
+    return response
+
+
+def _pending(email: str) -> User | None:
+    return User.objects.filter(email=email, status=Status.PENDING).first()
 
 
 @page
-@require_http_methods(["GET"])
+@require_http_methods(["GET", "POST"])
 def waiting(request: HttpRequest) -> HttpResponse:
-    """Somebody whose account waits for approval has no session; the page says what to expect."""
-    return render(
-        request, "accounts/waiting.html", context(request, mail=request.GET.get("for") == "mail")
-    )
+    """Somebody whose account waits has no session; the page says how it stands. POST forgets them."""
+    if request.method == "POST":
+        response: HttpResponse = HttpResponseRedirect("/login")
+        waiting_rooms.forget(response)
+        return response
+    room = waiting_rooms.who_waits(request)
+    by_mail = request.GET.get("for") == "mail"
+    return render(request, "accounts/waiting.html", context(request, mail=by_mail, room=room))
 
 
 @page
@@ -183,7 +214,7 @@ def password_page(request: HttpRequest) -> HttpResponse:
     try:
         own_account.refuse_without_password(user)
         if new != request.POST.get("password2", ""):
-            raise InvalidRequestError("the two passwords differ")
+            raise InvalidRequestError("the two passwords differ", param="password2")
         take_sign_in(request)
         own_account.change_password(
             request,
@@ -195,9 +226,10 @@ def password_page(request: HttpRequest) -> HttpResponse:
         )
     except GatehouseError as exc:
         shown["may_acknowledge"] = isinstance(exc, PasswordError) and exc.overridable
-        shown["error"] = plain_words(exc)
+        shown["errors"] = field_words(exc)
+        shown["error"] = None if shown["errors"] else plain_words(exc)
         return render(request, "accounts/password.html", shown, status=422)
-    messages.success(request, "Your password is changed. Other devices are signed out.")
+    messages.success(request, _("Your password is changed. Other devices are signed out."))
     return HttpResponseRedirect(HOME)
 
 

@@ -1,59 +1,145 @@
-"""The contract's errors in plain words, as the pages say them (ui/notes.md, "Words")."""
+"""The contract's errors in plain words, as the pages say them (the design notes, "Words").
 
+Each is (what happened, what is safe or what to do), in the reader's language; answers for programs
+keep the contract's own texts.
+"""
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
+from django.utils.translation import ngettext
+
+from accounts.passwords import PasswordError
 from core.errors import GatehouseError
 
+Words = tuple[str, str]
+
+_WRONG_PASSWORD = (lazy("Wrong email or password."), lazy("Check both and try again."))
+_DISABLED = (lazy("This account is disabled."), lazy("Ask an administrator."))
+_INVITE_USED = (lazy("This invite is used or expired."), lazy("Ask for a new link."))
+_INVITE_WANTED = (
+    lazy("Registration needs an invite."),
+    lazy("Ask an administrator for a link."),
+)
+_LINK_USED = (lazy("This link is used or expired."), lazy("Ask for a new one."))
+_SETUP_TOKEN = (
+    lazy("The first account needs the set-up token."),
+    lazy("On the server, `python manage.py setuptoken` shows it."),
+)
 _WORDS = {
-    "invalid email or password": ("Wrong email or password.", "Check both and try again."),
-    "email and password are required": ("Wrong email or password.", "Check both and try again."),
-    "account disabled": ("This account is disabled.", "Ask an administrator."),
-    "invalid or expired invite code": ("This invite is used or expired.", "Ask for a new link."),
-    "an invite code is required to register": (
-        "Registration needs an invite.",
-        "Ask an administrator for a link.",
+    "invalid email or password": _WRONG_PASSWORD,
+    "email and password are required": _WRONG_PASSWORD,
+    "account disabled": _DISABLED,
+    "account pending admin approval": (
+        lazy("Your account waits for approval."),
+        lazy("An administrator will let you in."),
     ),
-    "invalid token": ("Wrong API key.", "It may have been revoked or have expired."),
-    "token is required": ("Enter an API key.", ""),
-    "email is required": ("Enter an email address.", ""),
-    "invalid email address": ("This is not an email address.", "Check it and try again."),
+    "invalid or expired invite code": _INVITE_USED,
+    "an invite code is required to register": _INVITE_WANTED,
+    "invalid token": (lazy("Wrong API key."), lazy("It may have been revoked or have expired.")),
+    "token is required": (lazy("Enter an API key."), ""),
+    "email is required": (lazy("Enter an email address."), ""),
+    "invalid email address": (lazy("This is not an email address."), lazy("Check it.")),
+    "current password is incorrect": (lazy("The current password is wrong."), ""),
+    "current and new passwords are required": (lazy("Enter a password."), ""),
+    "the two passwords differ": (lazy("The two passwords differ."), ""),
+    "choose a password other than the one you were given": (
+        lazy("Choose a password other than the one you were given."),
+        "",
+    ),
+    "password change is only available for local accounts": (
+        lazy("Your account signs in elsewhere."),
+        lazy("Its password is changed there."),
+    ),
+    "local login is disabled, please use OAuth": (
+        lazy("Passwords are switched off on this server."),
+        lazy("Sign in another way."),
+    ),
+    "local registration is disabled": (
+        lazy("Registration with a password is switched off."),
+        lazy("Sign in another way."),
+    ),
+    "invalid code": (
+        lazy("Wrong code."),
+        lazy("Codes change every 30 seconds. Take the next one."),
+    ),
+    "invalid or expired token": _LINK_USED,
+    "name is required": (lazy("Enter a name."), ""),
 }
 
+_PASSWORDS = {
+    "password_empty": lazy("Enter a password."),
+    "password_too_long": lazy("Use at most 72 bytes."),
+    "password_null_byte": lazy("This character cannot be used."),
+    "password_too_short": lazy("Use at least 12 characters."),
+    "password_too_weak": lazy("Easy to guess: use more words, or less common ones."),
+}
 
 _SOCIAL = {
-    "invalid_state": ("This sign-in has expired.", "Start it again."),
-    "access_denied": ("You cancelled the sign-in.", "Start it again if you want to go on."),
-    "provider_unavailable": ("The provider cannot be reached.", "Try again in a moment."),
+    "invalid_state": (lazy("The sign-in did not finish."), lazy("Start it again.")),
+    "access_denied": (
+        lazy("You cancelled the sign-in."),
+        lazy("Start it again if you want to go on."),
+    ),
+    "provider_unavailable": (
+        lazy("The provider cannot be reached."),
+        lazy("Try again in a moment."),
+    ),
     "provider_error": (
-        "The provider's answer was not accepted.",
-        "Ask an administrator to test it.",
+        lazy("The provider's answer was not accepted."),
+        lazy("Ask an administrator to test it."),
     ),
-    "email_required": ("The provider gave no email address.", "Allow it there and try again."),
+    "email_required": (
+        lazy("The provider gave no email address."),
+        lazy("Allow it there and try again."),
+    ),
     "email_in_use": (
-        "Another account has this email address or sign-in.",
-        "Sign in the way you did before, then link the provider on your account page.",
+        lazy("Another account has this email address or sign-in."),
+        lazy("Sign in the way you did before, then link the provider on your account page."),
     ),
-    "invite_required": ("Registration needs an invite.", "Ask an administrator for a link."),
-    "invalid_invite": ("This invite is used or expired.", "Ask for a new link."),
-    "setup_token_required": (
-        "The first account needs the set-up token.",
-        "On the server, `python manage.py setuptoken` shows it.",
+    "invite_required": _INVITE_WANTED,
+    "invalid_invite": _INVITE_USED,
+    "setup_token_required": _SETUP_TOKEN,
+    "account_pending": (
+        lazy("Your account waits for approval."),
+        lazy("An administrator will let you in."),
     ),
-    "account_pending": ("Your account waits for approval.", "An administrator will let you in."),
-    "account_disabled": ("This account is disabled.", "Ask an administrator."),
-    "try_again": ("Something else happened in the same moment.", "Try again."),
+    "account_disabled": _DISABLED,
+    "try_again": (lazy("Something else happened in the same moment."), lazy("Try again.")),
 }
 
 
-def social_words(code: str) -> tuple[str, str] | None:
-    """(what happened, what to do) for a code of S-40; None for anything else a URL may hold."""
-    return _SOCIAL.get(code)
+def _told(words: tuple[object, object]) -> Words:
+    """In the language of this moment."""
+    return str(words[0]), str(words[1])
 
 
-def plain_words(error: GatehouseError) -> tuple[str, str]:
-    """(what happened, what to do) for a page."""
+def social_words(code: str, provider: str = "") -> Words | None:
+    """What to say for a code of S-40; None for anything else a URL may hold."""
+    if code in {"invalid_state", "provider_error"} and provider:
+        shown = {"provider": provider}
+        return _("Sign-in with %(provider)s did not finish.") % shown, _("Start it again.")
+    words = _SOCIAL.get(code)
+    return _told(words) if words is not None else None
+
+
+def plain_words(error: GatehouseError) -> Words:
+    """What to say of an error on a page."""
     if error.http_status == 429:
-        seconds = int(error.retry_after_s or 60)
-        return "Too many tries.", f"You can try again in {max(1, seconds)} seconds."
+        seconds = max(1, int(error.retry_after_s or 60))
+        said = ngettext(
+            "You can try again in %(n)d second.", "You can try again in %(n)d seconds.", seconds
+        )
+        return _("Too many tries."), said % {"n": seconds}
+    if isinstance(error, PasswordError):
+        return str(_PASSWORDS[error.code]), ""
     known = _WORDS.get(error.message)
     if known is not None:
-        return known
+        return _told(known)
     return error.message[:1].upper() + error.message[1:].rstrip(".") + ".", ""
+
+
+def field_words(error: GatehouseError) -> dict[str, str]:
+    """The same for the field that the error is about; empty where it is about none."""
+    if not error.param:
+        return {}
+    return {error.param: " ".join(part for part in plain_words(error) if part)}

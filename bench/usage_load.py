@@ -96,9 +96,11 @@ def dictionary(shape: Shape) -> None:
             )
 
 
-def load(n: int, now: datetime, progress: Callable[[str], None]) -> float:
-    """Everything of `n` events; the seconds that events and rollups took."""
-    shape, calendar = Shape(), Calendar(n, now)
+def load(
+    n: int, now: datetime, progress: Callable[[str], None], shape: Shape | None = None
+) -> float:
+    """Everything of `n` events of `shape`'s people; the seconds that events and rollups took."""
+    shape, calendar = shape or Shape(), Calendar(n, now)
     people(shape)
     dictionary(shape)
     months = calendar.days_by_month()

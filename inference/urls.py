@@ -3,7 +3,7 @@
 from django.urls import URLPattern, path
 from rest_framework.views import APIView
 
-from inference import operation_pages, pages
+from inference import operation_pages
 from inference.api import (
     accounts,
     backends,
@@ -185,7 +185,6 @@ BACKENDS: list[URLPattern] = [
 ]
 
 PAGES: list[URLPattern] = [
-    path("app", pages.home, name="home"),
     path("app/operations", operation_pages.operations_panel, name="operations-panel"),
     path(
         "app/operations/<str:job_id>/cancel",
@@ -197,9 +196,6 @@ PAGES: list[URLPattern] = [
         operation_pages.dismiss_operation,
         name="operation-dismiss-page",
     ),
-    path("app/setup", pages.setup_panel, name="home-setup"),
-    path("app/keys", pages.make_key, name="home-keys"),
-    path("app/keys/<uuid:key_id>/revoke", pages.revoke_key, name="home-key-revoke"),
 ]
 
 INFERENCE: list[URLPattern] = [

@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from inference.log_files import LogWriter, clear, log_folder
 from tests.servers import PASSWORD, Server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 MODEL = "org/m"
 
 

@@ -5,24 +5,15 @@ Django's LocaleMiddleware, which would translate for any caller.
 """
 
 from collections.abc import Callable
-from typing import cast
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 
 from accounts.failures import wants_page
 from accounts.middleware import is_page
-from core.http import GatedRequest
+from accounts.ui.preferences import language_for
 
 ENGLISH = "en"
-
-
-def language_for(request: HttpRequest) -> str:
-    """The account's own choice, else the browser's cookie, else its `Accept-Language`."""
-    principal = cast("GatedRequest", request).principal
-    if principal is not None and principal.preferences.language:
-        return principal.preferences.language
-    return translation.get_language_from_request(request)
 
 
 class LanguageMiddleware:

@@ -8,6 +8,7 @@ from typing import cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils import translation
 
 from accounts.models import User
 from core.http import GatedRequest
@@ -38,6 +39,14 @@ def theme_for(request: HttpRequest) -> Theme:
         return cast("Theme", principal.preferences.theme)
     kept = request.COOKIES.get(THEME_COOKIE, "")
     return cast("Theme", kept if kept in THEMES else "system")
+
+
+def language_for(request: HttpRequest) -> str:
+    """The account's own choice, else the browser's cookie, else its `Accept-Language`."""
+    principal = cast("GatedRequest", request).principal
+    if principal is not None and principal.preferences.language:
+        return principal.preferences.language
+    return translation.get_language_from_request(request)
 
 
 def keep(request: HttpRequest, response: HttpResponse, changed: dict[str, str]) -> None:

@@ -6,3 +6,9 @@ import { start as invalid } from "./invalid.js";
 import { start as toasts } from "./toasts.js";
 
 for (const start of [toasts, copy, drafts, busy, invalid]) start();
+
+const back = document.querySelector("[data-back]");
+if (back && history.length > 1) {
+  back.hidden = false;
+  back.addEventListener("click", () => history.back());
+}

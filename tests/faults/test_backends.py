@@ -13,7 +13,7 @@ from tests.postgresql import Cluster
 from tests.servers import Server
 from tests.stub_backend import Index, recipe
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(400)]
 BODY = b"weights"
 FILE = {"filename": "model.bin", "sha256": hashlib.sha256(BODY).hexdigest()}
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}

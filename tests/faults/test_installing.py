@@ -14,7 +14,7 @@ from core.tests.hostile_server import Hostile, answer
 from tests.postgresql import Cluster
 from tests.servers import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 BODY = bytes(range(256)) * 8192  # 2 MiB, in about 4 s
 DIGEST = hashlib.sha256(BODY).hexdigest()
 

@@ -61,7 +61,11 @@ class PeopleQuery(TypedDict):
 
 
 class QuotaStatus(TypedDict):
-    """A rule, and what its window holds now. A maximum of null: no limit; null of the rest: unknown."""
+    """A rule, and what its window holds now. A maximum of null: no limit; null of the rest: unknown.
+
+    `resets_at`: when the next call is let through. `requests_reset_at`, `tokens_reset_at`: when the
+    window is empty if nothing more is used, as the `x-ratelimit-reset-*` headers say it.
+    """
 
     id: str
     model: str
@@ -77,6 +81,8 @@ class QuotaStatus(TypedDict):
     current_concurrent: int | None
     limited_by: str | None
     resets_at: datetime | None
+    requests_reset_at: datetime | None
+    tokens_reset_at: datetime | None
 
 
 class Quotas(TypedDict):

@@ -138,6 +138,8 @@ def _status(rule: Rule, standing: Standing | None) -> dict[str, Any]:
         "current_concurrent": standing.concurrent if standing else None,
         "limited_by": standing.limit if standing else None,
         "resets_at": moment(standing.opens_at) if standing else None,
+        "requests_reset_at": moment(standing.requests_reset_at) if standing else None,
+        "tokens_reset_at": moment(standing.tokens_reset_at) if standing else None,
     }
 
 

@@ -75,11 +75,12 @@ def as_csv(pages: Iterator[list[dict[str, Any]]]) -> Iterator[bytes]:
         out = io.StringIO()
         writer = csv.writer(out)
         for item in page:
-            writer.writerow([_safe(item[name]) for name in COLUMNS])
+            writer.writerow([safe_cell(item[name]) for name in COLUMNS])
         yield out.getvalue().encode()
 
 
-def _safe(value: Any) -> Any:
+def safe_cell(value: Any) -> Any:
+    """A text that a spreadsheet would run is made a text of it."""
     if isinstance(value, str) and value.startswith(_FORMULA):
         return "'" + value
     return value

@@ -1,15 +1,16 @@
 """Sums from rollups, grouped. One query, of which every part that is not a value is from here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
+from django.db.models import Min
 
 from core.errors import InvalidRequestError
-from usage.models import UsageSeries
+from usage.models import Grain, UsageSeries
 from usage.models.rollups import ModelRollup, UsageRollup
-from usage.reports.windows import Span, Window, spans
+from usage.reports.windows import FIRST_HOUR, Span, Window, spans
 
 _ROLLUP, _MODELS, _SERIES = (
     each._meta.db_table  # noqa: SLF001
@@ -63,6 +64,7 @@ class Question:
     filters: Filters = field(default_factory=Filters)
     order: str | None = None
     limit: int | None = None
+    people: Sequence[str] | None = None  # these users' alone
 
 
 def ask(question: Question) -> list[dict[str, Any]]:
@@ -75,7 +77,8 @@ def ask(question: Question) -> list[dict[str, Any]]:
             raise InvalidRequestError(
                 f"group_by takes {', '.join(GROUPS)}, comma-separated", param="group_by"
             )
-    everybody = not question.filters.given() and set(question.groups) <= {"model"}
+    named = question.filters.given() or question.people is not None
+    everybody = not named and set(question.groups) <= {"model"}
     sql, values = _everybody(question) if everybody else _by_series(question)
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
@@ -95,10 +98,14 @@ def _everybody(question: Question) -> tuple[str, list[Any]]:
 
 
 def _by_series(question: Question) -> tuple[str, list[Any]]:
-    given = question.filters.given()
+    given: dict[str, Any] = dict(question.filters.given())
+    people = question.people
     numbers = None
-    if given:
-        found = UsageSeries.objects.filter(**given).values_list("id", flat=True)
+    if given or people is not None:
+        wanted = UsageSeries.objects.filter(**given)
+        if people is not None:
+            wanted = wanted.filter(user_id__in=people)
+        found = wanted.values_list("id", flat=True)
         numbers = list(found[: _MAX_LISTED + 1])
     listed = numbers if numbers is not None and len(numbers) <= _MAX_LISTED else None
     inner, values = _rollups(_ROLLUP, "series_id", question.window, listed)
@@ -106,9 +113,13 @@ def _by_series(question: Question) -> tuple[str, list[Any]]:
     if question.window.grain is None and n_buckets >= _MANY_BUCKETS:
         inner = _one_row_a_series(inner)
     source = f"({inner}) r JOIN {_SERIES} s ON s.id = r.series_id"
-    if given:
-        source += " WHERE " + " AND ".join(f"s.{name} = %s" for name in given)
-        values += given.values()
+    conditions = [f"s.{name} = %s" for name in given]
+    values += given.values()
+    if people is not None:
+        conditions.append(f"s.user_id IN ({', '.join(['%s'] * len(people)) or 'NULL'})")
+        values += people
+    if conditions:
+        source += " WHERE " + " AND ".join(conditions)
     return _outer(question, source), values
 
 
@@ -145,10 +156,24 @@ def _rollups(
     """The window's rollup rows as `shown`, `what` and the sums; of the series in `listed` alone."""
     parts: list[str] = []
     values: list[Any] = []
-    for span in spans(window):
+    found = spans(window)
+    if listed is not None and window.first == FIRST_HOUR:
+        found = _begun(found)
+    for span in found:
         pieces = _parts(span) if listed is not None else [span]
         parts += [_span(table, what, piece, listed) for piece in pieces]
     return " UNION ALL ".join(parts), values
+
+
+def _begun(found: list[Span]) -> list[Span]:
+    """Without the months before the first there is: one by one they would be looked up in vain."""
+    earliest = UsageRollup.objects.filter(grain=Grain.MONTH).aggregate(Min("bucket"))["bucket__min"]
+    return [
+        each._replace(first=max(each.first, min(each.last, earliest or each.last)))
+        if each.grain == Grain.MONTH
+        else each
+        for each in found
+    ]
 
 
 def _parts(span: Span) -> Iterator[Span]:
@@ -159,15 +184,26 @@ def _parts(span: Span) -> Iterator[Span]:
 
 def _span(table: str, what: str, span: Span, listed: list[int] | None) -> str:
     shown = "bucket" if span.shown is None else str(int(span.shown))
-    sql = (
-        f"SELECT {shown} AS shown, {what}, {', '.join(_SUMMED)}, last_ms FROM {table} "  # noqa: S608
-        f"WHERE grain = {int(span.grain)}"
-    )
+    columns = f"{shown} AS shown, {what}, {', '.join(_SUMMED)}, last_ms"
     if listed is None:
-        sql += f" AND bucket BETWEEN {int(span.first)} AND {int(span.last)}"
-    else:
-        buckets = ", ".join(map(str, range(span.first, span.last + 1)))
-        sql += f" AND bucket IN ({buckets})"
-    if listed is not None:
-        sql += f" AND {what} IN ({', '.join(map(str, listed)) or 'NULL'})"
-    return sql
+        return (
+            f"SELECT {columns} FROM {table} WHERE grain = {int(span.grain)} "  # noqa: S608
+            f"AND bucket BETWEEN {int(span.first)} AND {int(span.last)}"
+        )
+    buckets = range(span.first, span.last + 1)
+    if connection.vendor == "sqlite" and listed:
+        # which would read whole months where it is given lists, however few the series are
+        return (
+            f"SELECT {columns} FROM (VALUES {_rows(buckets)}) b CROSS JOIN (VALUES {_rows(listed)}) n "  # noqa: S608
+            f"CROSS JOIN {table} WHERE grain = {int(span.grain)} AND bucket = b.column1 "
+            f"AND {what} = n.column1"
+        )
+    return (
+        f"SELECT {columns} FROM {table} WHERE grain = {int(span.grain)} "  # noqa: S608
+        f"AND bucket IN ({', '.join(map(str, buckets))}) "
+        f"AND {what} IN ({', '.join(map(str, listed)) or 'NULL'})"
+    )
+
+
+def _rows(numbers: Iterable[int]) -> str:
+    return ", ".join(f"({number})" for number in numbers)

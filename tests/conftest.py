@@ -1,0 +1,13 @@
+"""How the tests of whole servers share the machine: file by file, on as many processes as `-n` says."""
+
+from typing import Any
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """For `--dist loadgroup`: a file stays together, and so does all that shares the real engines."""
+    for item in items:
+        path = str(item.path)
+        group = "real" if "tests/real/" in path else path
+        item.add_marker(pytest.mark.xdist_group(group))
