@@ -288,7 +288,7 @@ def test_e25_to_e27_quotas_are_added_changed_and_removed(strict, bob):
     assert not QuotaRule.objects.filter(user=bob).exists()
 
 
-@pytest.mark.parametrize("tokens", ["-1", "1e9", "many", "9" * 30, "\uff11"])
+@pytest.mark.parametrize("tokens", ["-1", "1.5", "1,00", "1e9", "many", "9" * 30, "\uff11"])
 def test_e26_a_quota_that_is_no_number_changes_nothing(strict, bob, tokens):
     new = {"quota-new-model": "", "quota-new-window": "7d", "quota-new-tokens": tokens}
 
