@@ -76,7 +76,5 @@ def _where(what: str) -> str:
         day = start_of(Grain.DAY, int(number))
         return str(date_format(day, pgettext("date format", "j F Y")))
     if kind == "month":
-        return str(
-            date_format(start_of(Grain.MONTH, int(number)), pgettext("date format", "F Y"))
-        )
+        return str(date_format(start_of(Grain.MONTH, int(number)), pgettext("date format", "F Y")))
     return _("the journal")

@@ -27,7 +27,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`ticks` of the axis from the top down to 0, where grid lines lie, bars, and the column shown.
+    """`ticks` of the axis from the top down to 0, where grid lines lie, bars, and the column read out.
 
     `places` are the columns that are labelled under the axis.
     """
@@ -36,7 +36,7 @@ class Chart:
     ticks: list[float]
     grid: list[str]
     bars: list[Bar]
-    at: int
+    read: Column
     at_x: int
     places: list[Column]
     top: float
@@ -67,7 +67,7 @@ def stacked(columns: Sequence[Column]) -> Chart:
         ticks=[step * each for each in range(n_steps, -1, -1)],
         grid=[f"{100 * each / n_steps:.2f}" for each in range(n_steps)],
         bars=bars,
-        at=at,
+        read=columns[at],
         at_x=at * WIDTH,
         places=_labelled(columns),
         top=top,
@@ -76,9 +76,7 @@ def stacked(columns: Sequence[Column]) -> Chart:
 
 def _bars(place: int, column: Column, top: float) -> list[Bar]:
     x = f"{place * WIDTH + MARGIN:.1f}"
-    completion, prompt = (
-        100 * each / top for each in (column.sums.completion, column.sums.prompt)
-    )
+    completion, prompt = (100 * each / top for each in (column.sums.completion, column.sums.prompt))
     found = []
     if completion:
         found.append(Bar(x, f"{100 - completion:.2f}", f"{completion:.2f}", "s1"))

@@ -12,7 +12,7 @@ async function poll(id, failures = 0) {
     return;
   }
   let wrong = failures;
-  if (!document.hidden && !place.contains(document.activeElement)) {
+  if (!document.hidden && !("hold" in place.dataset) && !place.contains(document.activeElement)) {
     const before = place;
     const how = { target: place, source: place, swap: "outerHTML", poll: true };
     await htmx.ajax("GET", place.dataset.poll, how).catch(() => {});

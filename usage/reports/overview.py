@@ -107,14 +107,18 @@ def _source_of(row: Row) -> Line:
     return Line(row["api_key_name"] or "", source=row["source"], key_id=row["api_key_id"])
 
 
-def _lines(rows: Iterable[Row], by: Callable[[Row], Any], make: Callable[[Row], Line]) -> list[Line]:
+def _lines(
+    rows: Iterable[Row], by: Callable[[Row], Any], make: Callable[[Row], Line]
+) -> list[Line]:
     """A line for each value of `by`, most tokens first."""
     found: dict[Any, Line] = {}
     for row in rows:
         line = found.setdefault(by(row), make(row))
         line.name = make(row).name or line.name  # the latest name of a key
         line.sums.add(row)
-    lines = sorted(found.values(), key=lambda line: (-line.sums.total, -line.sums.requests, line.name))
+    lines = sorted(
+        found.values(), key=lambda line: (-line.sums.total, -line.sums.requests, line.name)
+    )
     share_out(lines)
     return lines
 
@@ -133,9 +137,7 @@ def _columns(window: Window, rows: list[Row]) -> list[Column]:
     first, last = _ends(window, grain)
     if window.first == FIRST_HOUR:
         first = min((row["bucket"] for row in rows), default=last)
-    columns = {
-        bucket: Column(start_of(grain, bucket), grain) for bucket in range(first, last + 1)
-    }
+    columns = {bucket: Column(start_of(grain, bucket), grain) for bucket in range(first, last + 1)}
     for row in rows:
         columns[row["bucket"]].sums.add(row)
     return list(columns.values())
