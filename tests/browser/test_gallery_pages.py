@@ -103,7 +103,8 @@ def card(page, name):
 
 def test_an_admin_installs_a_model_and_sees_it_to_the_end(page):
     page.goto("/app")
-    page.get_by_role("link", name="Install Models").click()
+    nav = page.get_by_role("navigation", name="Main")
+    nav.get_by_role("link", name="Install Models").click()
     slow = card(page, "slow")
     slow.get_by_role("button", name="Install slow").click()
     expect(slow.get_by_role("progressbar")).to_be_visible()
