@@ -30,14 +30,14 @@ from core.principal import Principal
 from usage import books
 from usage.books_panel import books_panel
 from usage.chart import stacked
-from usage.labels import Key, head, source_words, span
+from usage.labels import Key, head, nobody_words, source_words, span
 from usage.quotas.bars import QuotaBar, bars
 from usage.quotas.service import statuses_of
 from usage.records import ID
 from usage.reports.freshness import bring_in
 from usage.reports.overview import Overview, everybodys_overview, own_overview
 from usage.reports.page_csv import everybodys_csv, own_csv
-from usage.reports.people import PAGE, PeoplePage, people_page
+from usage.reports.people import PAGE, PeoplePage, Person, people_page
 from usage.reports.windows import DEFAULT_PERIOD, rolling_window
 
 log = logging.getLogger("gatehouse.web")
@@ -126,12 +126,11 @@ def _frame(wanted: Asked, principal: Principal) -> dict[str, Any]:
         {"label": _("Everybody"), "href": wanted.href(), "current": wanted.everybody},
         {"label": _("Mine"), "href": mine, "current": not wanted.everybody},
     ]
-    of_csv = {"period": wanted.period, **of, **({"user": wanted.user_id} if wanted.user_id else {})}
     return {
         "wanted": wanted,
         "periods": periods,
         "tabs": tabs if principal.is_admin else [],
-        "csv_href": f"{ADDRESS}/csv?{urlencode(of_csv)}",
+        "csv_href": f"{ADDRESS}/csv?{urlencode({'period': wanted.period, **of})}",
         "all_href": wanted.href(period="all", page="", **of),
         "currency": env().currency,
         "state": "shown",
@@ -185,10 +184,26 @@ def _everybodys(wanted: Asked, now: datetime) -> dict[str, Any]:
     return {
         **_numbers(overview),
         "people": people,
+        "rows": [_row(wanted, each) for each in people.lines],
         "page_obj": Paginator(range(people.n_found), PAGE).get_page(people.number),
         "only_one": people.n_found == 1 and bool(wanted.user_id) and people.n_people > 1,
         "person": _person(wanted, people, now) if wanted.user_id else None,
         "books": books_panel(),
+    }
+
+
+def _row(wanted: Asked, line: Person) -> dict[str, Any]:
+    """One person's line as the template shows it."""
+    name, second = nobody_words(line.user_id) or (line.name, line.email)
+    is_open = wanted.user_id == line.user_id
+    return {
+        "line": line,
+        "name": name,
+        "second": second,
+        "is_open": is_open,
+        "expanded": "true" if is_open else "false",
+        "href": wanted.href(user="" if is_open else line.user_id),
+        "details": _("Details of %(name)s") % {"name": name},
     }
 
 
