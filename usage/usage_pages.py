@@ -5,6 +5,7 @@ E-28), after the journal was brought in (S-13).
 """
 
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from accounts.models import ApiKey
 from accounts.pages import page
 from accounts.runtime import env
 from core import correlation
-from core.errors import ConflictError
+from core.errors import ConflictError, InvalidRequestError
 from core.http import GatedRequest
 from core.principal import Principal
 from usage import books
@@ -231,17 +232,25 @@ def usage_csv(request: HttpRequest) -> HttpResponse:
     wanted, now = asked(request, principal), datetime.now(UTC)
     if env().disable_stats:
         return HttpResponseRedirect(ADDRESS)
-    bring_in()
-    if wanted.everybody and not wanted.user_id:
-        parts = everybodys_csv(rolling_window(wanted.period, now, "none"), env().currency)
-    else:
-        user_id = wanted.user_id or principal.user_id
-        parts = own_csv(rolling_window(wanted.period, now), user_id, env().currency)
-    response = HttpResponse(b"".join(parts), content_type="text/csv; charset=utf-8")
+    try:
+        content = b"".join(_csv_of(wanted, principal, now))
+    except (DatabaseError, InvalidRequestError) as exc:  # the latter: more rows than a report has
+        log.warning("no CSV of usage: %s", type(exc).__name__)
+        messages.error(request, _("The file could not be made. Choose a shorter period."))
+        return HttpResponseRedirect(wanted.href())
+    response = HttpResponse(content, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = (
         f'attachment; filename="usage-{wanted.period}-{now:%Y-%m-%d}.csv"'
     )
     return response
+
+
+def _csv_of(wanted: Asked, principal: Principal, now: datetime) -> Iterator[bytes]:
+    bring_in()
+    if wanted.everybody and not wanted.user_id:
+        return everybodys_csv(rolling_window(wanted.period, now, "none"), env().currency)
+    user_id = wanted.user_id or principal.user_id
+    return own_csv(rolling_window(wanted.period, now), user_id, env().currency)
 
 
 @page
@@ -249,7 +258,11 @@ def usage_csv(request: HttpRequest) -> HttpResponse:
 def usage_check(request: HttpRequest) -> HttpResponse:
     """Compare the books now; where somebody does already, the page shows what comes of it."""
     with suppress(ConflictError):
-        done = books.check_now(datetime.now(UTC))
-        if not done.difference:
-            messages.success(request, _("The books balance"))
+        try:
+            done = books.check_now(datetime.now(UTC))
+        except DatabaseError:
+            messages.error(request, _("The books could not be compared in time. Try again."))
+        else:
+            if not done.difference:
+                messages.success(request, _("The books balance"))
     return HttpResponseRedirect(f"{ADDRESS}#accounting")

@@ -178,5 +178,6 @@ function slowly() {
 begin();
 slowly();
 document.addEventListener("htmx:after:swap", begin);
-document.addEventListener("themechange", () => charts.forEach((chart) => chart.repaint()));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((chart) => chart.repaint()));
+const repaint = () => charts.forEach((chart) => chart.repaint());
+new MutationObserver(repaint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
