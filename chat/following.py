@@ -27,7 +27,6 @@ from chat.shown import ended
 from core.errors import InvalidRequestError, QueueFullError
 
 LOOK_S, QUIET_S, TOGETHER_S = 0.25, 15.0, 0.02
-LONGEST_S = 3600.0
 _CURSOR = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?")
 _watchers: set[object] = set()
 
@@ -92,22 +91,23 @@ def pieces(place: Place, seen: Seen) -> list[bytes]:
     return out
 
 
-async def follow(message_id: UUID, place: Place, live: Live | None = None) -> AsyncIterator[bytes]:
-    """The events of one answer until it ends. Raises QueueFullError where too many follow here."""
+def refuse_too_many() -> None:
+    """Raise QueueFullError where as many follow in this process as may."""
     if len(_watchers) >= MAX_WATCHERS_A_WORKER:
         raise QueueFullError("Too many answers are being followed.", retry_after_s=5)
+
+
+async def follow(message_id: UUID, place: Place, live: Live | None = None) -> AsyncIterator[bytes]:
+    """The events of one answer until it ends; `live` where it is written here."""
     me = object()
     _watchers.add(me)
     try:
-        async with asyncio.timeout(LONGEST_S):
-            live = live or desk().find(message_id)
-            if live is not None:
-                async for piece in _from_here(live, place):
-                    yield piece
-            async for piece in _from_rows(message_id, place):
+        live = live or desk().find(message_id)
+        if live is not None:
+            async for piece in _from_here(live, place):
                 yield piece
-    except TimeoutError:
-        return
+        async for piece in _from_rows(message_id, place):
+            yield piece
     finally:
         _watchers.discard(me)
 

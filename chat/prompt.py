@@ -42,7 +42,8 @@ def write(
     `context` is how many tokens the model takes, 0 where nobody knows.
     """
     room = _room(conversation, context)
-    branch = branches.upwards(conversation, last.pk, bounds.MAX_SENT_MESSAGES, room)
+    with_question = max(room, len(last.content) + len(last.reasoning) + 1)
+    branch = branches.upwards(conversation, last.pk, bounds.MAX_SENT_MESSAGES, with_question)
     kept = _fitting(branch, _files_of(branch), room)
     messages = _sent(kept)
     if conversation.system:

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from chat.models import Attachment, Conversation, Message, Role
+from chat.models import Attachment, Conversation, Message, Role, Status
 
 
 def chat(conversation: Conversation) -> dict[str, Any]:
@@ -30,6 +30,8 @@ def message(
     body: dict[str, Any] = {**_head(shown), "content": shown.content}
     if shown.role == Role.ASSISTANT:
         body["reasoning"] = shown.reasoning
+        if shown.status == Status.STREAMING:
+            body["after"] = f"{len(shown.content)}.{len(shown.reasoning)}"
     else:
         body["files"] = [file(each, shown) for each in files or []]
     body["siblings"] = [str(each) for each in siblings or [shown.pk]]

@@ -221,6 +221,8 @@ class Things:
         return str(self._ask("PUT", path, {"window": "1h", "max_requests": 5})["quota"]["id"])
 
     def _chat(self) -> str:
+        """In a history that the run may have switched off."""
+        self._ask("PUT", "/api/chats/preferences", {"history": True})
         return str(self._ask("POST", "/api/chats", {"model": "m"})["id"])
 
     def _answer(self, chat_id: str) -> str:

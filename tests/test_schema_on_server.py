@@ -23,6 +23,7 @@ SOME = {
     **dict.fromkeys(("user_id", "key_id", "invite_id", "price_id"), SOME_ID),
     **dict.fromkeys(("quota_id", "session_id", "chat_id", "message_id"), SOME_ID),
     "passkey_id": "1",
+    "number": "1",
 }
 FEW, MANY = 3, 30
 

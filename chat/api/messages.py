@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -17,9 +18,10 @@ from chat.live import Live
 from chat.models import Attachment, Conversation, Message, Role, Status
 from core.declared import JSON, Content, declares
 from core.errors import InvalidRequestError, NotFoundError
+from core.pictures import KINDS
 
 STOP_S, LOOK_S = 3.0, 0.05
-EVENTS = Content("text/event-stream")
+EVENTS = Content("text/event-stream", shapes.AnswerEvent)
 ANSWER = {
     "answer": [Content(JSON, shapes.AnswerBegun), EVENTS],
     "status": 202,
@@ -38,7 +40,8 @@ class AnswerView(ChatView):
         write_down: Callable[[], messages.Begun],
         data: dict[str, Any],
     ) -> HttpResponseBase:
-        streams = wants_stream(data, request._request)  # noqa: SLF001  # DRF's own name
+        if streams := wants_stream(data, request._request):  # noqa: SLF001  # DRF's own name
+            following.refuse_too_many()
         begun, live = answering.begin(
             request._request,  # noqa: SLF001
             self.principal(request),
@@ -166,6 +169,7 @@ class StreamView(ChatView):
         message = messages.of(conversation, message_id)
         if message.role != Role.ASSISTANT:
             raise InvalidRequestError("only an answer can be followed")
+        following.refuse_too_many()
         after = request.headers.get("last-event-id") or request.query_params.get("after", "")
         events = following.follow(message.pk, following.Place.read(after))
         return following.response(request._request, events)  # noqa: SLF001
@@ -176,10 +180,13 @@ class FileView(ChatView):
 
     @declares(
         "A file of a message",
-        answer=[Content(kind) for kind in ("text/plain", "image/png", "image/jpeg")],
+        answer=[Content(kind) for kind in ("text/plain", *KINDS.values())],
+        more={304: None},
         errors=(404,),
     )
-    def get(self, request: Request, chat_id: UUID, message_id: UUID, number: int) -> HttpResponse:
+    def get(
+        self, request: Request, chat_id: UUID, message_id: UUID, number: int
+    ) -> HttpResponseBase:
         conversation = self.conversation(request, chat_id)
         rows = Attachment.objects.filter(message__conversation=conversation)
         found = rows.filter(message_id=message_id, number=number).first()
@@ -189,5 +196,10 @@ class FileView(ChatView):
         content = found.text.encode() if is_text else bytes(found.data)
         kind = "text/plain; charset=utf-8" if is_text else found.media_type
         response = HttpResponse(content, content_type=kind)
-        response["Cache-Control"] = "private, max-age=86400, immutable"
-        return response
+        etag = (
+            f'"{found.pk}"'  # it never changes; whoever has it is asked who they are all the same
+        )
+        response["ETag"], response["Cache-Control"] = etag, "private, no-cache"
+        kept = get_conditional_response(request._request, etag=etag, response=response)  # noqa: SLF001
+        assert kept is not None  # noqa: S101  # it gives the response back
+        return kept

@@ -116,10 +116,13 @@ class MessageHead(TypedDict):
 
 
 class MessageShown(MessageHead):
-    """`siblings` are the versions of it, itself among them, oldest first."""
+    """`siblings` are the versions of it, itself among them, oldest first. `after`, of an answer that is being
+    written: what `…/stream` is asked for what comes behind this text.
+    """
 
     content: str
     reasoning: NotRequired[str]
+    after: NotRequired[str]
     files: NotRequired[list[FileShown]]
     siblings: list[str]
 
@@ -168,6 +171,14 @@ class AnswerBegun(TypedDict):
     chat: Chat
     question: MessageShown | None
     answer: MessageShown
+
+
+class AnswerEvent(TypedDict):
+    """One server-sent event of an answer; `data` is JSON. `id` goes into `after` of who comes back."""
+
+    event: Literal["begin", "delta", "reset", "end", "gone"]
+    data: str
+    id: NotRequired[str]
 
 
 class FollowQuery(TypedDict):

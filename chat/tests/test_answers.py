@@ -217,8 +217,40 @@ def test_r39_text_files_are_told_and_images_refused_where_they_are_not_seen(
     parts = engine.state()["body"]["messages"][-1]["content"]
     assert parts[1]["image_url"]["url"] == f"data:image/png;base64,{PNG}"
     image = Attachment.objects.get(kind="image")
-    shown = as_bob.get(f"{chat.path}/messages/{image.message_id}/files/0")
+    path = f"{chat.path}/messages/{image.message_id}/files/0"
+    shown = as_bob.get(path)
     assert shown.headers["content-type"] == "image/png"
+    assert as_bob.get(path, if_none_match=shown.headers["etag"]).status_code == 304
+    assert as_bob.get(path.replace("files/0", "files/9")).status_code == 404
+    assert as_bob.get(path.replace("files/0", f"files/{10**30}")).status_code == 404
+
+
+def test_r39_a_page_that_is_loaded_in_the_middle_goes_on_behind_what_it_shows(engine, as_bob):
+    chat = Chat(as_bob)
+    message_id = chat.say(told(tokens=40, tick=0.03, words="é𝄞")).json()["answer"]["id"]
+    time.sleep(0.6)
+
+    shown = chat.shown()["messages"][-1]
+    rest = "".join(
+        data["content"]
+        for name, data, _ in chat.follow(message_id, shown["after"])
+        if name == "delta"
+    )
+
+    assert 0 < len(shown["content"]) < 40 * 3
+    assert shown["content"] + rest == chat.message(message_id)["content"]
+    assert len(shown["content"] + rest) == 40 * 3
+    assert "after" not in chat.message(message_id)
+
+
+def test_r39_the_callers_correlation_id_is_kept_with_the_answer(engine, as_bob):
+    chat = Chat(as_bob)
+
+    begun = as_bob.post(f"{chat.path}/messages", {"content": "hi"}, x_correlation_id="from-me-1")
+
+    assert begun.headers["x-correlation-id"] == "from-me-1"
+    answer = chat.ended(begun.json()["answer"]["id"])
+    assert answer["correlationId"] == "from-me-1"
 
 
 def test_r39_a_model_that_loads_says_so_and_nothing_is_kept(as_bob):
@@ -334,3 +366,31 @@ def test_r39_an_answer_of_no_stream_is_taken_as_well(engine, as_bob):
     assert (text.content, text.reasoning) == ("all of it", "why")
     assert (live.model, live.finish_reason) == ("x", "stop")
     assert (live.prompt_tokens, live.completion_tokens) == (3, 4)
+
+
+def test_r39_too_many_readers_are_told_so_and_nothing_is_begun(engine, as_bob, monkeypatch):
+    chat = Chat(as_bob)
+    answer = chat.ask("hi")
+    monkeypatch.setattr("chat.following.MAX_WATCHERS_A_WORKER", 0)
+
+    for refused in (
+        as_bob.get(f"{chat.path}/messages/{answer['id']}/stream"),
+        chat.say("more", stream=True),
+    ):
+        assert (refused.status_code, refused.json()["error"]["reason"]) == (503, "queue_full")
+    assert chat.shown()["chat"]["messageCount"] == 2
+
+
+def test_r39_an_answer_that_was_given_up_and_begun_anew_is_not_written_by_two(engine, as_bob):
+    """A process that was away for longer than its lease comes back, and finds somebody else at work."""
+    chat = Chat(as_bob)
+    begun = chat.say(told(tokens=400, tick=0.02)).json()["answer"]
+    time.sleep(0.5)
+    mine = Message.objects.filter(pk=begun["id"])
+    mine.update(correlation_id="another's", content="of another")
+
+    time.sleep(1)
+
+    assert mine.get().content == "of another"
+    assert engine.state()["active"] == 0
+    mine.update(status="done", lease_until=None)

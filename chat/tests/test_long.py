@@ -114,6 +114,15 @@ def test_r39_an_engine_is_sent_what_fits(long_chat):
     assert sent[-1]["content"].startswith(f"{N - 2} ")
 
 
+def test_r39_a_continued_answer_always_comes_with_its_question(long_chat):
+    Message.objects.filter(pk=long_chat.leaf_id).update(content="x" * 5000)
+    answer = Message.objects.get(pk=long_chat.leaf_id)
+
+    sent = prompt.write(long_chat, answer, model="m", context=1000, continues=True).body["messages"]
+
+    assert [each["role"] for each in sent] == ["user", "assistant"]
+
+
 def test_r39_deleting_it_and_its_owner_takes_its_time_but_not_the_stack(
     long_chat, as_bob, as_alice, bob
 ):

@@ -27,6 +27,24 @@ def test_pages_are_accessible_in_both_themes(admin_page, path):
     shoot(admin_page, "admin" + path.replace("/", "-"))
 
 
+def test_every_page_of_the_sidebar_is_accessible_and_within_its_budget(admin_page, user_page):
+    """All that the frame leads to, whoever built it, for both roles; chat has a budget of its own."""
+    for role, page in (("admin", admin_page), ("user", user_page)):
+        page.goto("/app")
+        links = page.get_by_role("navigation", name="Main").locator(".nav a").all()
+        for path in [link.get_attribute("href") for link in links]:
+            if path.startswith("/admin"):
+                continue
+            found = weight(page, path)
+            if path != "/app/chat":
+                assert found["script"] <= 60 * 1024, (path, found)
+            assert found["stylesheet"] <= 30 * 1024, (path, found)
+            assert page.locator("h1").count() == 1, path
+            assert page.locator(".nav a[aria-current=page]").count() == 1, path
+            assert_accessible(page)
+            shoot(page, f"{role}{path.replace('/', '-')}")
+
+
 def test_the_sign_in_family_is_accessible(anonymous_page):
     for path in ("/login", "/login?key", "/register", "/forgot", "/waiting"):
         anonymous_page.goto(path)
@@ -159,6 +177,42 @@ def test_what_was_typed_survives_a_lost_session_and_the_request_is_repeated(ui_s
     # forms of the page have the new token
     page.get_by_role("button", name="Switch theme").click()
     page.wait_for_load_state("networkidle")
+
+
+def test_what_was_typed_survives_a_sign_in_in_between(ui_server, open_page):
+    """Forms are kept per user and page, until they were taken."""
+    page = open_page(ui_server, email="bob@example.org")
+    page.goto("/app")
+    page.get_by_label("Message", exact=True).fill("a long thought")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**/login?next=**")
+    page.get_by_label("Email").fill("bob@example.org")
+    page.get_by_label("Password").fill("correct horse lamp")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/app/chat")
+    page.goto("/app")
+    assert page.get_by_label("Message", exact=True).input_value() == "a long thought"
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**/app/chat/*")
+    page.goto("/app")
+    assert page.get_by_label("Message", exact=True).input_value() == ""
+
+
+def test_what_takes_long_says_so_and_can_be_given_up(ui_server, admin_page):
+    page = admin_page
+    page.goto("/app/components")
+    page.clock.install()
+    page.context.route("**/app/operations", lambda route: None)
+    page.evaluate(
+        """() => { window.htmx.ajax("GET", "/app/operations", { target: "#ops", source: document.body }); }"""
+    )
+    page.clock.fast_forward(9000)
+    toast = page.get_by_role("status", name="Messages")
+    toast.get_by_text("Still working").wait_for()
+    toast.get_by_role("button", name="Cancel").click()
+    page.clock.fast_forward(1000)
+    toast.get_by_text("Still working").wait_for(state="detached")
 
 
 def test_hostile_names_are_only_text(ui_server, open_page):

@@ -54,7 +54,7 @@ function own(made) {
 
 const shortened = (address) => (address.length > MAX_ADDRESS ? `${address.slice(0, MAX_ADDRESS)}…` : address);
 
-// The top-level blocks of a text: `[{from, to, fence}]` as offsets, and what `render` needs of each.
+// The top-level blocks of a text: where each begins, and what `render` needs of it.
 export function blocks(text, env) {
   const tokens = md.parse(text, env);
   const lines = lineStarts(text);
@@ -66,9 +66,24 @@ export function blocks(text, env) {
       depth += tokens[i].nesting;
     }
     const [start] = tokens[first].map ?? [0];
-    found.push({ from: lines[start], fence: tokens[first].type === "fence", tokens: tokens.slice(first, i + 1) });
+    const own = tokens.slice(first, i + 1);
+    found.push({ from: lines[start], fence: own[0].type === "fence", tokens: own, items: itemsOf(own, lines) });
   }
   return found;
+}
+
+// Of a list: its items, each as a list of its own, with where it begins. Null of anything else.
+function itemsOf(tokens, lines) {
+  const open = tokens[0];
+  if (!open.type.endsWith("_list_open")) return null;
+  const items = [];
+  let first = 0;
+  tokens.forEach((token, i) => {
+    if (token.level !== 1) return;
+    if (token.type === "list_item_open") first = i;
+    else if (token.type === "list_item_close") items.push({ from: lines[tokens[first].map[0]], tokens: [open, ...tokens.slice(first, i + 1), tokens.at(-1)] });
+  });
+  return items;
 }
 
 function lineStarts(text) {

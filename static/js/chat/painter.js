@@ -3,25 +3,30 @@
 // past 200 KB come as plain pieces, which cost the same however long the whole has become.
 import { Cleaner } from "./clean.js";
 import { colour } from "./colour.js";
+import { nextFrame } from "./frames.js";
 import { blocks, codeFigure, prepare, render } from "./markdown.js";
 import { whenReady } from "./maths.js";
+import { Pieces } from "./pieces.js";
 
 const PLAIN_FROM = 200 * 1024; // of all of it
 const LONG_BLOCK = 3 * 1024; // a last block that is not written again for every frame
 const LONGEST_BLOCK = 12 * 1024; // and one that is never written as markdown
-const A_FRAME = 6 * 1024;
-const A_PIECE = 3 * 1024;
+const WHOLE_UP_TO = 30 * 1024; // is made aside and put there at once
+const [LEAST, MOST] = [512, 4096]; // characters a frame
+const [FAST_MS, SLOW_MS] = [1.5, 3];
+const SHARE = 6; // of the time goes by before the last block is written again
 const LOOK_AGAIN_MS = 500;
+const BLOCKS_A_CHUNK = 12;
 const FENCE = /^ {0,3}(`{3,}(?!.*`)|~{3,})[ \t]*([^\s`]*)[^\n]*\n/;
 
 const ready = prepare().then(() => true, () => false);
 
 export class Painter {
-  // `moved` is called before and after each painting, for whoever holds the end in view.
-  constructor(place, { before = () => {}, after = () => {} } = {}) {
+  // `after` is called after each painting, for whoever holds the end in view.
+  constructor(place, { after = () => {} } = {}) {
     this.place = place;
-    this.before = before;
     this.after = after;
+    this.aFrame = MOST / 2;
     this.begin();
   }
 
@@ -31,15 +36,33 @@ export class Painter {
     this.length = 0; // of what was painted
     this.tail = ""; // what belongs to the last block
     this.last = []; // its nodes
+    this.loose = null; // text behind it that is not written as markdown yet
+    this.wroteAt = 0;
+    this.cost = 0;
     this.env = {};
     this.fence = null;
+    this.list = null; // that is being written
     this.pieces = null;
     this.rest = null; // what comes plain to the end
     this.looked = 0;
     this.isOver = false;
     this.place.classList.remove("plain");
     this.place.replaceChildren();
+    this.#newChunk();
     this.source = "";
+  }
+
+  // A text that is complete. It is readable at once, and as markdown as soon as that is made.
+  whole(text) {
+    if (text.length <= WHOLE_UP_TO) {
+      this.real = this.place;
+      this.real.classList.add("plain");
+      this.real.textContent = text;
+      this.place = document.createElement("div");
+      this.begin();
+    }
+    this.add(text);
+    return this.end();
   }
 
   add(text) {
@@ -68,25 +91,31 @@ export class Painter {
     if (this.isDue) return;
     this.isDue = true;
     const canMark = await ready;
-    const run = () => {
+    nextFrame(() => {
       this.isDue = false;
       this.#paint(canMark);
-    };
-    if (document.hidden) setTimeout(run, 200);
-    else requestAnimationFrame(run);
+    });
   }
 
   #paint(canMark) {
-    this.before();
-    const text = this.pending.slice(0, A_FRAME);
+    const began = performance.now();
+    const text = this.pending.slice(0, this.aFrame);
     this.pending = this.pending.slice(text.length);
     this.length += text.length;
-    if (!canMark || (this.length > PLAIN_FROM && !this.fence)) this.#plain(text);
+    if (!canMark || this.rest) this.#plain(text);
+    else if (this.length > PLAIN_FROM && !this.fence) this.#fromHereOnPlain(text);
     else this.#write(text);
     if (this.isOver && !this.pending) this.#finish(canMark);
     if (this.isMarked) this.#moveCaret();
     this.after();
+    this.#pace(performance.now() - began);
     if (this.pending) this.#soon();
+  }
+
+  // Less at a time where that took long.
+  #pace(ms) {
+    if (ms > SLOW_MS) this.aFrame = Math.max(LEAST, this.aFrame >> 1);
+    else if (ms < FAST_MS) this.aFrame = Math.min(MOST, this.aFrame << 1);
   }
 
   #write(text) {
@@ -95,11 +124,25 @@ export class Painter {
       return;
     }
     this.tail += text;
-    if (this.tail.length > LONG_BLOCK && this.pieces && performance.now() - this.looked < LOOK_AGAIN_MS) {
+    const now = performance.now();
+    if (this.tail.length > LONG_BLOCK && this.pieces && now - this.looked < LOOK_AGAIN_MS) {
       this.pieces.add(text);
-      return;
+    } else if (this.last.length && !this.pieces && !this.isOver && now - this.wroteAt < this.cost * SHARE) {
+      this.#loosely(text);
+    } else {
+      this.#blocks(text);
+      this.wroteAt = performance.now();
+      this.cost = this.wroteAt - now;
     }
-    this.#blocks(text);
+  }
+
+  // Behind the last block, until that is written again.
+  #loosely(text) {
+    if (!this.loose) {
+      this.loose = document.createTextNode("");
+      deepest(this.last.at(-1), this.mark).append(this.loose);
+    }
+    this.loose.appendData(text);
   }
 
   #blocks(text) {
@@ -107,6 +150,10 @@ export class Painter {
     for (const block of found.slice(0, -1)) this.#settle(block);
     const end = found.at(-1);
     if (!end) return;
+    if (end.items && !this.pieces) {
+      this.#list(end);
+      return;
+    }
     this.tail = this.tail.slice(end.from);
     if (found.length > 1) {
       text = this.tail;
@@ -128,18 +175,55 @@ export class Painter {
 
   #settle(block) {
     this.#drop();
-    this.#append(render(block.tokens, this.env), true);
+    if (this.list && block.items) for (const item of block.items) this.#item(item, true);
+    else this.#append(render(block.tokens, this.env), true);
+    this.list = null;
+  }
+
+  // A list grows item by item; only the last is written again. (What makes it loose may come too late.)
+  #list(block) {
+    const end = block.items.at(-1);
+    this.#drop();
+    if (!this.list) {
+      this.list = render([block.tokens[0], block.tokens.at(-1)], this.env).firstElementChild;
+      this.#put(this.list);
+    }
+    for (const item of block.items.slice(0, -1)) this.#item(item, true);
+    this.last = [this.#item(end, false)];
+    this.tail = this.tail.slice(end.from);
+  }
+
+  #item(item, isFinal) {
+    const made = render(item.tokens, this.env).querySelector("li");
+    this.list.append(made);
+    if (isFinal) for (const figure of made.querySelectorAll(".codeblock")) colour(figure);
+    return made;
   }
 
   #drop() {
     for (const node of this.last) node.remove();
     this.last = [];
+    this.loose?.remove();
+    this.loose = null;
+  }
+
+  // Blocks stand in chunks, so that a browser need not look at those that are out of sight.
+  #newChunk() {
+    this.chunk?.classList.add("done");
+    this.chunk = document.createElement("div");
+    this.chunk.className = "chunk";
+    this.place.append(this.chunk);
+  }
+
+  #put(node) {
+    if (this.chunk.childElementCount >= BLOCKS_A_CHUNK && !this.last.length) this.#newChunk();
+    this.chunk.append(node);
   }
 
   #append(fragment, isFinal) {
     const nodes = [...fragment.childNodes];
     const figures = isFinal ? fragment.querySelectorAll(".codeblock") : [];
-    this.place.append(fragment);
+    this.#put(fragment);
     for (const figure of figures) colour(figure);
     return nodes;
   }
@@ -163,7 +247,7 @@ export class Painter {
     this.#drop();
     const div = document.createElement("div");
     div.className = "plain";
-    this.place.append(div);
+    this.#put(div);
     this.last = [div];
     this.pieces = new Pieces(div);
     this.pieces.add(text);
@@ -171,8 +255,9 @@ export class Painter {
 
   #openFence(opened) {
     this.#drop();
+    this.list = null;
     const figure = codeFigure(opened[2].slice(0, 40));
-    this.place.append(figure);
+    this.#put(figure);
     const [char] = opened[1];
     this.fence = {
       figure,
@@ -226,6 +311,14 @@ export class Painter {
     colour(figure);
   }
 
+  // Between two blocks, so that nothing is torn; in the middle where there is no between.
+  #fromHereOnPlain(text) {
+    const cut = text.indexOf("\n\n") + 2;
+    if (cut > 1 || this.length < PLAIN_FROM + LONGEST_BLOCK) this.#write(cut > 1 ? text.slice(0, cut) : text);
+    if (cut > 1) this.#plain(text.slice(cut));
+    else if (this.length >= PLAIN_FROM + LONGEST_BLOCK) this.#plain(text);
+  }
+
   #plain(text) {
     if (!this.rest) {
       const div = document.createElement("div");
@@ -243,8 +336,12 @@ export class Painter {
       if (!fence.end.test(fence.line)) fence.pieces.add(fence.line);
       this.#closeFence();
     } else if (canMark && this.tail && !this.rest) {
-      this.#drop();
-      for (const block of blocks(this.tail, this.env)) this.#append(render(block.tokens, this.env), true);
+      for (const block of blocks(this.tail, this.env)) this.#settle(block);
+    }
+    if (this.real) {
+      this.real.classList.remove("plain");
+      this.real.replaceChildren(...this.place.childNodes);
+      [this.place, this.real] = [this.real, null];
     }
     for (const figure of this.place.querySelectorAll(".codeblock:not([data-coloured])")) colour(figure);
     this.resolve?.();
@@ -252,56 +349,36 @@ export class Painter {
   }
 
   // All of it anew, as after KaTeX came.
-  async repaint() {
-    const { source } = this;
-    const box = this.place.getBoundingClientRect();
-    this.place.style.minHeight = `${box.height}px`;
-    this.begin();
-    this.add(source);
-    await this.end();
-    this.place.style.minHeight = "";
+  repaint() {
+    if (this.source.length > WHOLE_UP_TO || this.pending || this.isMarked) return;
+    const { source, place } = this;
+    const made = new Painter(document.createElement("div"));
+    made.add(source);
+    made.end().then(() => {
+      if (this.source !== source) return;
+      place.replaceChildren(...made.place.childNodes);
+      this.after();
+    });
   }
 
   #moveCaret() {
-    let place = this.place.lastElementChild ?? this.place;
-    if (place === this.mark) place = this.mark.previousElementSibling ?? this.place;
-    while (place.lastElementChild && place.lastElementChild !== this.mark && !place.matches("p, h2, h3, h4, h5, h6, code, .piece, .plain")) place = place.lastElementChild;
-    if (place.matches("math, svg, button")) place = this.place;
-    place.append(this.mark);
+    deepest(this.chunk.lastElementChild ?? this.chunk, this.mark).append(this.mark);
   }
+}
+
+// Where text behind a block would stand.
+function deepest(node, mark) {
+  let place = node === mark ? (node.previousElementSibling ?? node.parentElement) : node;
+  if (place.nodeType !== Node.ELEMENT_NODE) return place.parentElement;
+  while (!place.matches("p, h2, h3, h4, h5, h6, code, .piece, td, th")) {
+    const inner = [...place.children].findLast((each) => each !== mark && !each.matches("math, svg, button, header"));
+    if (!inner) break;
+    place = inner;
+  }
+  return place;
 }
 
 function closes(tail, opened) {
   const end = new RegExp(`\\n {0,3}${opened[1][0]}{${opened[1].length},}[ \\t]*(\\n|$)`);
   return end.test(tail.slice(opened[0].length - 1));
-}
-
-// Plain text in blocks of a few KB, so that a browser lays out only the last one again.
-class Pieces {
-  constructor(place) {
-    this.place = place;
-    this.size = Infinity;
-  }
-
-  add(text) {
-    for (let at = 0; at < text.length;) {
-      if (this.size >= A_PIECE) this.#next();
-      let end = Math.min(text.length, at + A_PIECE - this.size);
-      const line = text.lastIndexOf("\n", end - 1);
-      if (end < text.length && line >= at) end = line + 1;
-      this.node.appendData(text.slice(at, end));
-      this.size = end < text.length ? A_PIECE : this.size + end - at;
-      if (this.size >= A_PIECE * 0.8 && text[end - 1] === "\n") this.size = A_PIECE;
-      at = end;
-    }
-  }
-
-  #next() {
-    const span = document.createElement("span");
-    span.className = "piece";
-    this.node = document.createTextNode("");
-    span.append(this.node);
-    this.place.append(span);
-    this.size = 0;
-  }
 }

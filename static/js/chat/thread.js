@@ -2,9 +2,11 @@
 import { broken, answering, ended } from "./footers.js";
 import { clean } from "./clean.js";
 import { Painter } from "./painter.js";
+import { Pieces } from "./pieces.js";
 import { fill, number, part, words } from "./words.js";
 
 const LONG_FROM = 60;
+const PIECES_FROM = 4096; // characters, from which on a message comes in parts
 
 export class Thread {
   constructor(place, end, brokenWords) {
@@ -40,6 +42,7 @@ export class Thread {
     this.place.append(made.node);
     this.#paint(made);
     this.#breaks();
+    this.end.watch(made.node);
     this.end.keep();
     this.place.classList.toggle("long", this.shown.length > LONG_FROM);
     return made;
@@ -96,17 +99,18 @@ export class Thread {
   #paint(made) {
     const { message, node } = made;
     if (message.role === "user") {
-      node.querySelector(".md").textContent = clean(message.content);
+      said(node.querySelector(".md"), clean(message.content));
       files(node.querySelector(".files"), message.files ?? []);
       return;
     }
     const hooks = { after: () => this.end.keep() };
     made.painter = new Painter(node.querySelector(":scope > .md"), hooks);
-    if (message.content) made.painter.add(message.content);
     if (message.reasoning) this.think(made, message.reasoning);
-    if (message.status === "streaming") this.working(made, {});
-    else {
-      made.painter.end();
+    if (message.status === "streaming") {
+      if (message.content) made.painter.add(message.content);
+      this.working(made, {});
+    } else {
+      made.painter.whole(message.content);
       this.#ended(made);
     }
   }
@@ -173,6 +177,11 @@ export class Thread {
     this.place.replaceChildren(part("skeleton"));
     this.shown = [];
   }
+}
+
+function said(place, text) {
+  if (text.length < PIECES_FROM) place.textContent = text;
+  else new Pieces(place).add(text);
 }
 
 export function files(place, list) {
