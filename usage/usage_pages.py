@@ -179,9 +179,7 @@ def _quotas(user_id: str, keys: dict[str, Key], now: datetime) -> list[QuotaBar]
 def _everybodys(wanted: Asked, now: datetime) -> dict[str, Any]:
     overview = everybodys_overview(rolling_window(wanted.period, now))
     window = rolling_window(wanted.period, now, "none")
-    people = people_page(window, search=wanted.search, number=wanted.number)
-    if wanted.user_id and wanted.user_id not in {each.user_id for each in people.lines}:
-        people = people_page(window, search="", number=1, user_id=wanted.user_id)
+    people = people_page(window, search=wanted.search, number=wanted.number, opened=wanted.user_id)
     return {
         **_numbers(overview),
         "people": people,

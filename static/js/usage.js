@@ -126,6 +126,8 @@ class Chart {
     const [name, numbers] = this.panel.querySelectorAll("[data-readout] > span");
     name.textContent = long;
     numbers.textContent = words;
+    const legend = this.panel.querySelector("figcaption");
+    legend.style.minHeight = `${legend.offsetHeight}px`; // two lines stay two: nothing jumps
     this.box.setAttribute("aria-valuenow", this.at + 1);
     this.box.setAttribute("aria-valuetext", `${long}: ${words}`);
   }
