@@ -1,47 +1,93 @@
-"""The signed-in person's account page, and the admins' page of sign-in providers."""
+"""The signed-in person's profile and linked sign-ins, and the admins' page of sign-in providers."""
 
-from uuid import UUID
+from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.views.decorators.http import require_GET, require_POST
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts import sessions
-from accounts.api.shapes import listed_session
+from accounts import own_account
+from accounts.api.account import avatar
 from accounts.audit import actor_of
-from accounts.factors.authenticators import methods_of
-from accounts.models import IdentityProvider, Session
+from accounts.feature_words import in_order, label
+from accounts.features import features_of
+from accounts.models import IdentityProvider, User
+from accounts.models.people import Theme
+from accounts.page_sources import model_names, quota_lines
 from accounts.pages import PROVIDER_NAMES, current_user, page
 from accounts.social import availability, links
 from accounts.social.views import begin
-from accounts.wording import social_words
+from accounts.wording import in_words
+from core.drf import required_name
 from core.errors import GatehouseError
 
-MAX_SESSIONS = 200
+FEATURES_NAMED = 4
+
+
+def tabs(current: str) -> list[dict[str, Any]]:
+    """The three pages of an account."""
+    shown = (
+        ("account", _("Profile")),
+        ("account-security", _("Security")),
+        ("account-keys", _("API keys")),
+    )
+    return [
+        {"label": words, "href": reverse(name), "current": name == current} for name, words in shown
+    ]
 
 
 @page
-@require_GET
+@require_http_methods(["GET", "POST"])
 def account(request: HttpRequest) -> HttpResponse:
-    """Password, linked providers, sessions."""
+    """Name and picture (E-08), what one may use, and how the pages look."""
     user = current_user(request)
-    principal = request.principal  # type: ignore[attr-defined]  # the gate put it there
-    rows = Session.objects.filter(user=user).order_by("-created_at")[:MAX_SESSIONS]
-    mine = links.linked(user)
+    given = {"name": user.name, "avatar_url": user.avatar_url}
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        given = {name: request.POST.get(name, "").replace("\0", "") for name in given}
+        try:
+            name, avatar_url = required_name(given["name"]), avatar(given["avatar_url"])
+            own_account.set_profile(user.pk, name=name, avatar_url=avatar_url, by=actor_of(request))
+        except GatehouseError as exc:
+            errors[exc.param or "name"] = in_words(exc)
+        else:
+            messages.success(request, _("Your profile is saved."))
+            return HttpResponseRedirect(reverse("account"))
     shown = {
-        "principal": principal,
-        "user": user,
-        "error": social_words(request.GET.get("error", "")),
-        "linked": [(name, PROVIDER_NAMES[name]) for name in mine if name in PROVIDER_NAMES],
-        "linkable": [(n, PROVIDER_NAMES[n]) for n in availability.offered() if n not in mine],
-        "factors": methods_of(user),
-        "sessions": [
-            {**listed_session(row, current=principal.session_key), "last_used": row.last_used_at}
-            for row in rows
-        ],
+        "tabs": tabs("account"),
+        "person": user,
+        "given": given,
+        "errors": errors,
+        "access": access_of(user),
+        "themes": Theme.choices,
+        "shortcuts": "on" if user.shortcuts else "off",
+        "shortcut_choices": [("on", _("On")), ("off", _("Off"))],
+        "languages": [("", _("As the browser")), *settings.LANGUAGES],
     }
-    return render(request, "accounts/account.html", shown)
+    return render(request, "accounts/account.html", shown, status=422 if errors else 200)
+
+
+def access_of(user: User) -> dict[str, Any]:
+    """What an account may use, in words: an admin everything, whatever is stored."""
+    if user.role == "admin":
+        return {"everything": True}
+    names = [label(name) for name in in_order(features_of(user.role, user.permissions))]
+    allowed = set(user.allowed_models)
+    known = [name for name, _words in model_names()]
+    lines = quota_lines(str(user.pk))
+    return {
+        "features": names[:FEATURES_NAMED],
+        "more_features": len(names) - FEATURES_NAMED,
+        "restricted": user.models_restricted,
+        "allowed": len(allowed.intersection(known)),
+        "known": len(known),
+        "quota": lines[0] if lines else "",
+        "more_quotas": len(lines) - 1,
+    }
 
 
 @page
@@ -56,18 +102,9 @@ def unlink(request: HttpRequest, provider: str) -> HttpResponse:
     try:
         links.remove(current_user(request), provider, by=actor_of(request))
     except GatehouseError as exc:
-        messages.error(request, exc.message[:1].upper() + exc.message[1:] + ".")
+        messages.error(request, in_words(exc))
     else:
-        messages.success(request, "The provider is unlinked.")
-    return HttpResponseRedirect(links.PAGE)
-
-
-@page
-@require_POST
-def end_session(request: HttpRequest, session_id: UUID) -> HttpResponse:
-    user = current_user(request)
-    if sessions.end_one(session_id, owner_id=str(user.pk), by=actor_of(request)):
-        messages.success(request, "The session is ended.")
+        messages.success(request, _("The provider is unlinked."))
     return HttpResponseRedirect(links.PAGE)
 
 
@@ -77,8 +114,7 @@ def providers(request: HttpRequest) -> HttpResponse:
     """Each configured provider, whether it works, and why not."""
     kept = {row.name: row for row in IdentityProvider.objects.all()}
     shown = [(name, PROVIDER_NAMES[name], kept.get(name)) for name in availability.configured()]
-    principal = request.principal  # type: ignore[attr-defined]
-    return render(request, "accounts/providers.html", {"principal": principal, "providers": shown})
+    return render(request, "accounts/providers.html", {"providers": shown})
 
 
 @page

@@ -40,7 +40,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
     user, adapter = current_user(request), get_adapter()
     shown = context(request, required=authenticators.is_required_of(user))
     if authenticators.methods_of(user):
-        return HttpResponseRedirect("/app/account")
+        return HttpResponseRedirect("/app/account/security")
     status = 200
     if request.method == "POST" and request.session.get(SECRET):
         secret = adapter.decrypt(request.session[SECRET])

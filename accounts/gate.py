@@ -162,11 +162,82 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("account-link", "POST"): "session",
     ("account-unlink", "POST"): "session",
     ("account-session-end", "POST"): "session",
+    ("account", "POST"): "session",
+    ("account-security", "GET"): "session",
+    ("account-security", "POST"): "session",
+    ("account-sessions-end", "POST"): "session",
+    ("account-codes-remove", "POST"): "session",
+    ("account-recovery-codes", "POST"): "session",
+    ("account-passkey-remove", "POST"): "session",
+    ("account-keys", "GET"): "session",
+    ("account-keys", "POST"): "session",
+    ("account-key-revoke", "GET"): "session",
+    ("account-key-revoke", "POST"): "session",
+    # people, for admins
+    ("users-page", "GET"): "admin",
+    ("users-waiting", "POST"): "admin",
+    ("users-bulk", "POST"): "admin",
+    ("user-page", "GET"): "admin",
+    ("user-page", "POST"): "admin",
+    ("user-role", "POST"): "admin",
+    ("user-status", "POST"): "admin",
+    ("user-password", "GET"): "admin",
+    ("user-password", "POST"): "admin",
+    ("user-delete", "GET"): "admin",
+    ("user-delete", "POST"): "admin",
+    ("invites-page", "GET"): "admin",
+    ("invites-page", "POST"): "admin",
+    ("invite-revoke", "POST"): "admin",
+    ("audit-page", "GET"): "admin",
     ("system", "GET"): "admin",
     ("system-check", "POST"): "admin",
+    ("system-live", "GET"): "admin",
+    ("system-load", "POST"): "admin",
+    ("system-unload", "POST"): "admin",
+    ("logs-page", "GET"): "admin",
+    ("logs-clear-page", "POST"): "admin",
+    ("logs-text-page", "GET"): "admin",
+    ("logs-moved-page", "GET"): "admin",
+    ("traces-page", "GET"): "admin",
+    ("traces-clear-page", "POST"): "admin",
+    ("calls-page", "GET"): "admin",
+    ("calls-clear-page", "POST"): "admin",
+    ("settings-page", "GET"): "admin",
+    ("settings-page", "POST"): "admin",
+    ("settings-key-add", "POST"): "admin",
+    ("settings-key-remove", "POST"): "admin",
+    ("usage-page", "GET"): "user",
+    ("usage-page-csv", "GET"): "user",
+    ("usage-page-check", "POST"): "admin",
     ("providers", "GET"): "admin",
     ("provider-test", "POST"): "admin",
     ("home-setup", "GET"): "user",
+    ("models-page", "GET"): "admin",
+    ("models-live", "GET"): "admin",
+    ("models-read-again", "POST"): "admin",
+    ("models-read-files", "POST"): "admin",
+    ("model-add", "POST"): "admin",
+    ("model-install-page", "GET"): "admin",
+    ("model-install-page", "POST"): "admin",
+    ("model-import-page", "GET"): "admin",
+    ("model-import-page", "POST"): "admin",
+    ("model-edit-page", "GET"): "admin",
+    ("model-edit-page", "POST"): "admin",
+    ("model-aliases-page", "POST"): "admin",
+    ("model-delete-page", "GET"): "admin",
+    ("model-delete-page", "POST"): "admin",
+    ("model-action", "POST"): "admin",
+    ("operation-page", "GET"): "admin",
+    ("operation-again-page", "POST"): "admin",
+    ("backends-page", "GET"): "admin",
+    ("backends-live", "GET"): "admin",
+    ("backends-check-page", "POST"): "admin",
+    ("backend-add", "POST"): "admin",
+    ("backend-external-page", "GET"): "admin",
+    ("backend-external-page", "POST"): "admin",
+    ("backend-upgrade-page", "POST"): "admin",
+    ("backend-remove-page", "GET"): "admin",
+    ("backend-remove-page", "POST"): "admin",
     ("home-models", "GET"): "user",
     ("api-page", "GET"): "user",
     ("preferences", "POST"): "user",
@@ -258,6 +329,15 @@ GATE: dict[tuple[str, str], Requirement] = {
 }
 # Everything under Django's admin site, by its namespace. (Static files are WhiteNoise's, before the gate.)
 GATE_PREFIXES: dict[str, Requirement] = {"admin:": "admin", "admin-root": "admin"}
+
+
+# Pages about accounts: without accounts they are not there, as their API is not (G-07).
+_PEOPLE_PAGES = frozenset(
+    name
+    for name, _method in GATE
+    if name.startswith(("account", "user-", "users-", "invites-", "invite-revoke", "audit-"))
+    and name != "accounting"
+)
 
 
 _DUTIES = {
@@ -370,6 +450,8 @@ def is_there(
     """Whether a route exists in this mode (G-07): without accounts there are hardly any of theirs."""
     if url_name == "settings":
         return runtime_settings
+    if url_name in _PEOPLE_PAGES:
+        return accounts
     if accounts or not url_name.startswith("auth-") or url_name == "auth-status":
         return True
     return url_name == "auth-token-login" and legacy_keys

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import invites, own_account, sessions
+from accounts import invites, password_form, sessions
 from accounts import waiting as waiting_rooms
 from accounts.audit import actor_of
 from accounts.limits import take_sign_in
@@ -26,7 +26,7 @@ from accounts.sign_in import AccountPendingError, sign_in, sign_in_with_token
 from accounts.social.availability import offered
 from accounts.social.logout import end_session_url
 from accounts.wording import field_words, plain_words, social_words
-from core.errors import GatehouseError, InvalidRequestError
+from core.errors import GatehouseError
 from core.http import GatedRequest
 
 Page = Callable[..., HttpResponse]
@@ -210,24 +210,9 @@ def password_page(request: HttpRequest) -> HttpResponse:
     shown = context(request, must=user.must_change_password)
     if request.method == "GET":
         return render(request, "accounts/password.html", shown)
-    new = request.POST.get("password", "")
-    try:
-        own_account.refuse_without_password(user)
-        if new != request.POST.get("password2", ""):
-            raise InvalidRequestError("the two passwords differ", param="password2")
-        take_sign_in(request)
-        own_account.change_password(
-            request,
-            user,
-            current=request.POST.get("current", ""),
-            new=new,
-            acknowledged=request.POST.get("acknowledge") == "on",
-            revoke_api_keys=request.POST.get("revoke_api_keys") == "on",
-        )
-    except GatehouseError as exc:
-        shown["may_acknowledge"] = isinstance(exc, PasswordError) and exc.overridable
-        shown["errors"] = field_words(exc)
-        shown["error"] = None if shown["errors"] else plain_words(exc)
+    refusal = password_form.take(request, user)
+    if refusal is not None:
+        shown.update(refusal)
         return render(request, "accounts/password.html", shown, status=422)
     messages.success(request, _("Your password is changed. Other devices are signed out."))
     return HttpResponseRedirect(HOME)

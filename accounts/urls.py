@@ -4,7 +4,15 @@ from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
 from accounts import account_pages as account_page
-from accounts import factor_pages, mail_pages
+from accounts import (
+    audit_pages,
+    factor_pages,
+    invite_pages,
+    key_pages,
+    mail_pages,
+    security_pages,
+    settings_pages,
+)
 from accounts import pages as account_pages
 from accounts.api import account, audit, entry, factors, invites, keys, mailed, openapi, settings
 from accounts.api import admin as admin_api
@@ -114,9 +122,34 @@ PAGES: list[URLPattern] = [
     path("app/account/unlink/<str:provider>", account_page.unlink, name="account-unlink"),
     path(
         "app/account/sessions/<uuid:session_id>/end",
-        account_page.end_session,
+        security_pages.end_session,
         name="account-session-end",
     ),
+    path("app/account/security", security_pages.security, name="account-security"),
+    path("app/account/sessions/end", security_pages.end_others, name="account-sessions-end"),
+    path(
+        "app/account/factors/codes/remove",
+        security_pages.remove_codes,
+        name="account-codes-remove",
+    ),
+    path(
+        "app/account/factors/recovery",
+        security_pages.new_recovery_codes,
+        name="account-recovery-codes",
+    ),
+    path(
+        "app/account/factors/passkeys/<int:passkey_id>/remove",
+        security_pages.remove_passkey,
+        name="account-passkey-remove",
+    ),
+    path("app/account/keys", key_pages.keys, name="account-keys"),
+    path("app/account/keys/<uuid:key_id>/revoke", key_pages.revoke, name="account-key-revoke"),
+    path("app/users/invites", invite_pages.invite_list, name="invites-page"),
+    path("app/users/invites/<uuid:invite_id>/revoke", invite_pages.revoke, name="invite-revoke"),
+    path("app/users/audit", audit_pages.trail, name="audit-page"),
+    path("app/settings", settings_pages.settings, name="settings-page"),
+    path("app/settings/keys", settings_pages.add_key, name="settings-key-add"),
+    path("app/settings/keys/remove", settings_pages.remove_key, name="settings-key-remove"),
     path("app/providers", account_page.providers, name="providers"),
     path("app/providers/<str:provider>/test", account_page.test_provider, name="provider-test"),
     path("app/preferences", ui_pages.preferences, name="preferences"),

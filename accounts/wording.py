@@ -64,6 +64,51 @@ _WORDS = {
     ),
     "invalid or expired token": _LINK_USED,
     "name is required": (lazy("Enter a name."), ""),
+    # people's pages
+    "password reset is only available for local accounts": (
+        lazy("This account signs in elsewhere."),
+        lazy("It has no password here."),
+    ),
+    "there is no such factor": (lazy("This is switched off already."), ""),
+    "this is the only way to sign in to your account": (
+        lazy("This is the only way to sign in to your account."),
+        lazy("Link another one first."),
+    ),
+    "this provider is not linked": (lazy("This provider is not linked."), ""),
+    "name must be at most 100 characters": (lazy("Use at most 100 characters."), ""),
+    "avatar URL must be at most 512 characters": (lazy("Use at most 512 characters."), ""),
+    "avatar URL is not valid": (lazy("This is not an address."), lazy("Check it and try again.")),
+    "avatar URL must be an http or https address": (
+        lazy("Use an address that begins with https:// or http://."),
+        "",
+    ),
+    "choose a date": (lazy("Choose a date."), ""),
+    "expiresAt must be in the future": (lazy("Choose a date in the future."), ""),
+    "invalid expiresIn format": (lazy("Choose when it expires."), ""),
+    "An account holds at most 100 keys; revoke one first.": (
+        lazy("An account holds at most 100 keys."),
+        lazy("Revoke one first."),
+    ),
+    "the last active admin cannot be demoted, disabled or deleted": (
+        lazy("This is the last administrator."),
+        lazy("Make somebody else an administrator first."),
+    ),
+    "this account does not wait for approval": (
+        lazy("Somebody answered this person already."),
+        "",
+    ),
+    "cannot change your own role": (lazy("You cannot change your own role."), ""),
+    "quotas are whole numbers from 0 on": (
+        lazy("Quotas are whole numbers from 0 on."),
+        lazy("Leave a field empty for no limit."),
+    ),
+    "choose a window": (lazy("Choose how long the quota counts."), ""),
+    "user not found": (lazy("This account is not there any more."), ""),
+    "cannot revoke a used invite": (
+        lazy("This invite is used."),
+        lazy("It cannot be revoked any more."),
+    ),
+    "invite not found": (lazy("This invite is not there any more."), ""),
 }
 
 _PASSWORDS = {
@@ -138,8 +183,13 @@ def plain_words(error: GatehouseError) -> Words:
     return error.message[:1].upper() + error.message[1:].rstrip(".") + ".", ""
 
 
+def in_words(error: GatehouseError) -> str:
+    """The same in one line."""
+    return " ".join(part for part in plain_words(error) if part)
+
+
 def field_words(error: GatehouseError) -> dict[str, str]:
     """The same for the field that the error is about; empty where it is about none."""
     if not error.param:
         return {}
-    return {error.param: " ".join(part for part in plain_words(error) if part)}
+    return {error.param: in_words(error)}

@@ -6,8 +6,10 @@ from django.db import transaction
 
 from accounts.audit import Action as AuditAction
 from accounts.audit import Actor, Subject, record
+from core.errors import ConflictError, NotFoundError
+from inference import operations
 from inference.model_configuration import READ_ONLY, Configuration, as_data
-from inference.models import Operation
+from inference.models import Operation, OperationState
 from inference.operations import Action, Kind, Wish, enqueue_once
 
 _RECORDED_AS: dict[tuple[str, str], AuditAction] = {
@@ -25,6 +27,23 @@ def start(wish: Wish, *, key: str, by: Actor) -> Operation:
         action = _RECORDED_AS[wish.kind, wish.action]
         record(action, by, Subject(job.pk, wish.target), after=_recorded(wish))
     return job
+
+
+def again(operation_id: str, *, by: Actor) -> Operation:
+    """Ask anew for what failed or was cancelled, and take that off the list.
+
+    Raises NotFoundError, ConflictError where it has not ended, or what `enqueue` does.
+    """
+    found = operations.find(operation_id)
+    if found is None:
+        raise NotFoundError("could not find any status for ID")
+    if found.state not in {OperationState.FAILED, OperationState.CANCELLED}:
+        raise ConflictError("It has not failed.")
+    details = operations.asked_in(found.details)
+    wish = Wish(found.kind, found.action, found.target, found.asked_for, by.name, details)
+    with transaction.atomic():
+        operations.dismiss(operation_id)
+        return start(wish, key="", by=by)
 
 
 def _recorded(wish: Wish) -> dict[str, Any]:

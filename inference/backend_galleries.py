@@ -16,7 +16,7 @@ from accounts.runtime_settings.in_force import value
 from core.errors import ForbiddenError, InvalidRequestError
 from core.fetch_addresses import FetchError
 from core.gallery_list import GalleryAt
-from inference.fetched_galleries import expire, fetched_text
+from inference.fetched_galleries import expire, fetched_text, is_at_hand
 from inference.gallery import BUILT_IN_AT, BUILT_IN_NAME
 from inference.recipe_schema import RecipeFile, read_recipes
 from inference.recipes import Recipe, built_in, built_in_files, recipe_of
@@ -65,6 +65,11 @@ def configured() -> list[GalleryAt]:
 def shelves(*, offline: bool = False) -> list[Shelf[Offer]]:
     """Every gallery of backends; what cannot be read is logged and said on its shelf (R-04)."""
     return read_shelves(configured(), partial(_read, offline=offline), offline=offline)
+
+
+def are_at_hand() -> bool:
+    """Whether reading the galleries of backends asks no other server just now."""
+    return all(is_at_hand(each.url) for each in configured() if each.url.startswith("http"))
 
 
 def every(read: list[Shelf[Offer]]) -> list[Offer]:

@@ -1,6 +1,6 @@
 """Changing what is configured of models: checked as a whole, written as a whole, recorded (R-19)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from accounts.audit import Actor, Subject, record
 from accounts.runtime import generations
 from core.errors import ConflictError, GatehouseError, InvalidRequestError, NotFoundError
 from core.generations import ENGINES
+from core.strict_yaml import Document
 from inference import configuration_files
 from inference.engine_requests import NOT_LOADED
 from inference.model_configuration import (
@@ -20,6 +21,7 @@ from inference.model_configuration import (
     Configuration,
     ConfigurationFaultError,
     as_data,
+    checked,
     of_row,
     read,
     recipe_name,
@@ -93,6 +95,39 @@ def find(name: str) -> Model:
     if row is None:
         raise NotFoundError(NOT_FOUND)
     return row
+
+
+def with_fields(**fields: bool) -> Build:
+    """The configuration in force with these switches set."""
+    return lambda before: before.model_copy(update=fields)
+
+
+def merged(before: Configuration, given: Mapping[str, Any]) -> Configuration:
+    """`before` with what `given` names; the whole is judged anew. Raises ConfigurationFaultError."""
+    data = as_data(before)
+    options = given.get("options")
+    for key, value in given.items():
+        if value is None and key in data:
+            data.pop(key)
+        else:
+            data[key] = value
+    if isinstance(options, dict):
+        both = {**before.options, **options}
+        data["options"] = {key: value for key, value in both.items() if value is not None}
+    return checked(data)
+
+
+def whole(data: Mapping[str, Any], document: Document | None) -> Build:
+    """`data` in place of what was there: what it leaves out is the default.
+
+    Of the facts (name, source, checksum) it may say nothing: they stay what they are.
+    """
+
+    def build(before: Configuration) -> Configuration:
+        facts = {key: getattr(before, key) for key in READ_ONLY}
+        return checked(facts | dict(data), document)
+
+    return build
 
 
 def change(name: str, build: Build, *, by: Actor) -> Changed:

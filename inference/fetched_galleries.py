@@ -65,6 +65,13 @@ def _keep(url: str, text: str) -> None:
     draft.replace(path)
 
 
+def is_at_hand(url: str) -> bool:
+    """Whether a look at it asks nobody: it was fetched, or has failed, a short while ago."""
+    kept, (failed_at, _) = _kept(url), _failed.get(url, (0.0, ""))
+    now = time.time()
+    return (kept is not None and now - kept[1] < FRESH_S) or now - failed_at < AFTER_FAILURE_S
+
+
 def expire(url: str) -> None:
     """Have it fetched anew at the next look; until then, and where it is away, the old one serves."""
     _failed.pop(url, None)

@@ -7,6 +7,7 @@ from pathlib import Path
 from accounts.runtime import env, stored_settings
 from accounts.runtime_settings.in_force import value
 from core.gallery_list import GalleryAt
+from inference.fetched_galleries import expire, is_at_hand
 from inference.gallery_schema import Entry, read_entries
 from inference.shelves import Shelf, read_shelf, read_shelves
 
@@ -51,6 +52,19 @@ def shelves(*, offline: bool = False) -> list[Shelf[Entry]]:
     `offline` asks nobody: of galleries elsewhere it has what was fetched before.
     """
     return read_shelves(configured(), partial(_read, offline=offline), offline=offline)
+
+
+def are_at_hand() -> bool:
+    """Whether reading the galleries asks no other server just now."""
+    elsewhere = [each.url for each in configured() if each.url.startswith(("http:", "https:"))]
+    return all(is_at_hand(url) for url in elsewhere)
+
+
+def expire_all() -> None:
+    """Have every gallery elsewhere fetched anew at the next look."""
+    for each in configured():
+        if each.url.startswith(("http:", "https:")):
+            expire(each.url)
 
 
 def every(read: list[Shelf[Entry]]) -> list[Found]:

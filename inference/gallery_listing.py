@@ -10,6 +10,7 @@ from inference.hardware import model_memory
 SORTS = ("name", "repository", "license", "status", "size", "newest")
 MAX_ITEMS, MAX_PAGE = 10_000, 1_000_000
 _WITH_SPACE = 1.25  # what a model needs beside its weights, at the least
+_TIGHT = 0.8
 T = TypeVar("T")
 _MULTIMODAL = frozenset({"vision", "image", "video", "tts", "transcript"})
 
@@ -46,13 +47,24 @@ class Page(Generic[T]):
         return min(self.n_pages, self.page + 1)
 
 
+def memory_need(each: Found) -> int | None:
+    """Bytes of memory that its weights and the space beside them take; None where nobody knows."""
+    size = each.entry.checked.size if each.entry.checked else None
+    return None if size is None else int(size * _WITH_SPACE)
+
+
 def fits(each: Found) -> bool | None:
     """Whether this machine's memory holds it; None where its size or the memory is unknown."""
-    size = each.entry.checked.size if each.entry.checked else None
-    memory = model_memory()
-    if size is None or memory is None:
+    need, memory = memory_need(each), model_memory()
+    if need is None or memory is None:
         return None
-    return size * _WITH_SPACE <= memory
+    return need <= memory
+
+
+def is_tight(each: Found) -> bool:
+    """Whether it fits and leaves hardly anything for others."""
+    need, memory = memory_need(each), model_memory()
+    return need is not None and memory is not None and _TIGHT * memory < need <= memory
 
 
 def search(entries: list[Found], query: Query, *, installed: set[str]) -> Page[Found]:

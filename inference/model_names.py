@@ -43,3 +43,11 @@ def taken_for_aliases(names: Iterable[str], *, apart_from: Iterable[str] = ()) -
     ).values_list("target", flat=True)
     found = dict.fromkeys(coming, "a model that is being installed")
     return found | dict.fromkeys(configured, "a model") | taken(wanted, apart_from=apart_from)
+
+
+def names_for_pages() -> list[tuple[str, str]]:
+    """(name, capabilities) of every model here, and of the engines elsewhere: one query."""
+    here = Model.objects.order_by("name").values_list("name", "capabilities")
+    found = {name: ", ".join(str(each) for each in can) for name, can in here}
+    elsewhere = [name for name, _url in env().engine_items if name]
+    return list((dict.fromkeys(elsewhere, "") | found).items())

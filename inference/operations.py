@@ -76,13 +76,13 @@ def _refuse_another(found: Operation, wish: Wish) -> None:
     """Who wants another model under the same name has not got it. Raises ConflictError."""
     bare = wish.asked_for or wish.target
     same_source = bare == found.asked_for or "@" not in bare or "@" not in found.asked_for
-    if _asked_in(found.details) != wish.details or not same_source:
+    if asked_in(found.details) != wish.details or not same_source:
         raise ConflictError(
             f"Another {wish.kind} of that name is being installed; wait for it, or cancel it first."
         )
 
 
-def _asked_in(details: dict[str, Any]) -> dict[str, Any]:
+def asked_in(details: dict[str, Any]) -> dict[str, Any]:
     """What the caller said, without what the work noted there since."""
     return {key: value for key, value in details.items() if key not in {WAITS_FOR, "was_enabled"}}
 
@@ -104,7 +104,7 @@ def enqueue_once(wish: Wish, *, key: str) -> Operation:
         operation = enqueue(wish)
         kept, _ = RequestKey.objects.get_or_create(pk=digest, defaults={"operation": operation})
     earlier = kept.operation
-    said = _asked_in(earlier.details)
+    said = asked_in(earlier.details)
     asked_before = (earlier.kind, earlier.action, earlier.target, said)
     if asked_before != (wish.kind, wish.action, wish.target, wish.details):
         raise ConflictError("This Idempotency-Key was sent with another request before.")

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, path
 from rest_framework.views import APIView
 
-from inference import operation_pages
+from inference import log_pages, operation_pages, system_pages
 from inference.api import (
     accounts,
     backends,
@@ -18,6 +18,9 @@ from inference.api import (
     server,
     views,
 )
+from inference.gallery_pages import backends as backend_page
+from inference.gallery_pages import editor, import_forms, install_form, model_actions, models
+from inference.gallery_pages import operations as operation_page
 
 _INFERENCE: list[tuple[str, type[APIView], str]] = [
     ("chat/completions", views.ChatCompletionsView, "chat-completions"),
@@ -196,6 +199,39 @@ PAGES: list[URLPattern] = [
         operation_pages.dismiss_operation,
         name="operation-dismiss-page",
     ),
+    # Install Models; LocalAI's own addresses come before ours of the same name
+    path("app/models", models.models, name="models-page"),
+    path("app/models/live", models.live, name="models-live"),
+    path("app/models/read-again", models.read_again, name="models-read-again"),
+    path("app/models/read-files", editor.read_files, name="models-read-files"),
+    path("app/models/add", model_actions.install, name="model-add"),
+    path("app/models/install", install_form.install_form, name="model-install-page"),
+    path("app/import-model", import_forms.import_model, name="model-import-page"),
+    path("app/models/import", import_forms.import_model, name="model-import-page"),
+    path("app/model-editor/<path:model>", editor.edit, name="model-edit-page"),
+    path("app/models/<path:model>/edit", editor.edit, name="model-edit-page"),
+    path("app/models/<path:model>/aliases", editor.set_aliases, name="model-aliases-page"),
+    path("app/models/<path:model>/delete", model_actions.delete, name="model-delete-page"),
+    path("app/models/<path:model>/<str:action>", model_actions.act, name="model-action"),
+    path("app/operations/<uuid:job_id>", operation_page.operation, name="operation-page"),
+    path("app/operations/<str:job_id>/again", model_actions.again, name="operation-again-page"),
+    path("app/backends", backend_page.backends, name="backends-page"),
+    path("app/backends/live", backend_page.live, name="backends-live"),
+    path("app/backends/check", backend_page.check, name="backends-check-page"),
+    path("app/backends/add", backend_page.install, name="backend-add"),
+    path("app/backends/external", backend_page.external, name="backend-external-page"),
+    path("app/backends/<str:name>/upgrade", backend_page.upgrade, name="backend-upgrade-page"),
+    path("app/backends/<str:name>/remove", backend_page.remove, name="backend-remove-page"),
+    path("app/manage", system_pages.system, name="system"),  # LocalAI's name for it
+    path("app/system", system_pages.system, name="system"),
+    path("app/system/live", system_pages.live, name="system-live"),
+    path("app/system/load", system_pages.load, name="system-load"),
+    path("app/system/unload", system_pages.unload, name="system-unload"),
+    path("app/logs", log_pages.choose, name="logs-page"),
+    path("app/logs/<path:model>/clear", log_pages.clear, name="logs-clear-page"),
+    path("app/logs/<path:model>/text", log_pages.download, name="logs-text-page"),
+    path("app/logs/<path:model>", log_pages.log, name="logs-page"),
+    path("app/backend-logs/<path:model>", log_pages.moved, name="logs-moved-page"),
 ]
 
 INFERENCE: list[URLPattern] = [

@@ -27,7 +27,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`ticks` of the axis from the top down to 0, where grid lines lie, bars, and the column shown.
+    """`ticks` of the axis from the top down to 0, where grid lines lie, bars, and the column read out.
 
     `places` are the columns that are labelled under the axis.
     """
@@ -36,7 +36,7 @@ class Chart:
     ticks: list[float]
     grid: list[str]
     bars: list[Bar]
-    at: int
+    read: Column
     at_x: int
     places: list[Column]
     top: float
@@ -67,7 +67,7 @@ def stacked(columns: Sequence[Column]) -> Chart:
         ticks=[step * each for each in range(n_steps, -1, -1)],
         grid=[f"{100 * each / n_steps:.2f}" for each in range(n_steps)],
         bars=bars,
-        at=at,
+        read=columns[at],
         at_x=at * WIDTH,
         places=_labelled(columns),
         top=top,

@@ -1,6 +1,6 @@
 """Cost as pages show it: two decimals, more of them where the amount is below a cent."""
 
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from accounts.ui.numbers import GAP, grouped
 
@@ -15,6 +15,7 @@ def amount(nano: int, currency: str) -> str:
     places = 2
     if 0 < value < _CENT:
         places = -value.adjusted() + 1
-    shown = grouped(value, places)
+    # Django's formatting cuts digits off
+    shown = grouped(value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP), places)
     sign = _SIGNS.get(currency.upper())
     return f"{sign}{shown}" if sign else f"{shown}{GAP}{currency.upper()}"

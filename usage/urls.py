@@ -4,8 +4,10 @@ traces.
 
 from django.urls import URLPattern, path
 
-from usage import pages
+from usage import pages, trace_pages, usage_pages
 from usage.api import books, exports, people, prices, quotas, reports, traces
+from usage.people import drawer
+from usage.people import pages as people_pages
 
 API: list[URLPattern] = [
     path("api/auth/me", people.MeView.as_view(), name="auth-me"),
@@ -69,6 +71,22 @@ API: list[URLPattern] = [
 ]
 
 PAGES: list[URLPattern] = [
-    path("app/system", pages.system, name="system"),
+    path("app/users", people_pages.users, name="users-page"),
+    path("app/users/waiting", people_pages.answer_waiting, name="users-waiting"),
+    path("app/users/several", people_pages.set_status_of_many, name="users-bulk"),
+    path("app/users/<uuid:user_id>", drawer.person, name="user-page"),
+    path("app/users/<uuid:user_id>/role", people_pages.set_role, name="user-role"),
+    path("app/users/<uuid:user_id>/status", people_pages.set_status, name="user-status"),
+    path("app/users/<uuid:user_id>/password", people_pages.reset_password, name="user-password"),
+    path("app/users/<uuid:user_id>/delete", people_pages.delete, name="user-delete"),
+    path("app/usage", usage_pages.usage_page, name="usage-page"),
+    path("app/usage/csv", usage_pages.usage_csv, name="usage-page-csv"),
+    path("app/usage/check", usage_pages.usage_check, name="usage-page-check"),
     path("app/system/check", pages.check, name="system-check"),
+    path("app/traces", trace_pages.requests, name="traces-page"),
+    path("app/traces/clear", trace_pages.clear_requests, name="traces-clear-page"),
+    path("app/traces/engines", trace_pages.engine_calls, name="calls-page"),
+    path("app/traces/engines/clear", trace_pages.clear_engine_calls, name="calls-clear-page"),
+    path("app/traces/engines/<uuid:trace_id>", trace_pages.engine_calls, name="calls-page"),
+    path("app/traces/<uuid:trace_id>", trace_pages.requests, name="traces-page"),
 ]

@@ -121,13 +121,10 @@ def _frame(wanted: Asked, principal: Principal) -> dict[str, Any]:
         }
         for each in PERIODS
     ]
+    mine = wanted.href(of="me", q="", page="", user="")
     tabs = [
         {"label": _("Everybody"), "href": wanted.href(), "current": wanted.everybody},
-        {
-            "label": _("Mine"),
-            "href": wanted.href(of="me", q="", page="", user=""),
-            "current": not wanted.everybody,
-        },
+        {"label": _("Mine"), "href": mine, "current": not wanted.everybody},
     ]
     of_csv = {"period": wanted.period, **of, **({"user": wanted.user_id} if wanted.user_id else {})}
     return {

@@ -15,7 +15,7 @@ from accounts.social.identity import Identity, SignInRefusedError
 from core.errors import InvalidRequestError, NotFoundError
 from core.http import GatedRequest
 
-PAGE = "/app/account"
+PAGE = "/app/account/security"
 
 
 def linked(user: User) -> list[str]:

@@ -89,8 +89,24 @@ SIDEBAR: tuple[Section, ...] = (
     Section(
         _("Server"),
         (
-            Line(_("Install Models"), "package-plus", ("models-page",)),
-            Line(_("Backends"), "layers", ("backends-page",)),
+            Line(
+                _("Install Models"),
+                "package-plus",
+                ("models-page",),
+                below=(
+                    "model-install-page",
+                    "model-import-page",
+                    "model-edit-page",
+                    "model-aliases-page",
+                    "model-delete-page",
+                ),
+            ),
+            Line(
+                _("Backends"),
+                "layers",
+                ("backends-page",),
+                below=("backend-external-page", "backend-remove-page"),
+            ),
             Line(_("System"), "activity", ("system",)),
             Line(_("Traces"), "route", ("traces-page",), below=("calls-page", "logs-page")),
             Line(_("Swarm"), "network", ("swarm-page",), part="distributed"),

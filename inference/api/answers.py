@@ -132,6 +132,8 @@ class GalleryRow(TypedDict):
     size_on_disk_display: NotRequired[str]
     estimated_size_bytes: NotRequired[Bytes]
     estimated_size_display: NotRequired[str]
+    estimated_vram_bytes: NotRequired[Bytes]
+    estimated_vram_display: NotRequired[str]
 
 
 class PageFacts(TypedDict):

@@ -10,14 +10,12 @@ from accounts.audit import Subject, record
 from core.declared import declares
 from core.drf import read_json
 from core.envelopes import Family
-from core.errors import ConflictError, ForbiddenError, InvalidRequestError, NotFoundError
-from inference import backend_galleries, backend_work, operations
+from core.errors import InvalidRequestError
+from inference import asked_backends, backend_galleries, backend_work
 from inference.api import answers
 from inference.api import backend_answers as shapes
 from inference.api.backend_rows import described, installed, row, search
 from inference.api.gallery_requests import (
-    ask_for,
-    asker,
     base_url,
     caller,
     element_id,
@@ -28,13 +26,11 @@ from inference.api.gallery_requests import (
     under_way,
 )
 from inference.api.operations import JobsView
-from inference.backend_galleries import NOT_ALLOWED, every, shelves
+from inference.backend_galleries import every, shelves
 from inference.backends_here import installed_backends
-from inference.gallery import local_name
 from inference.hardware import has_nvidia_gpu
 from inference.models import Operation
-from inference.operations import Action, Kind, Wish
-from inference.recipe_schema import is_backend_name
+from inference.operations import Kind
 
 MAX_URI_CHARS = 2000
 
@@ -100,19 +96,8 @@ class ExternalView(AccountView):
     def post(self, request: Request) -> Response:
         given = read_json(request._request)  # noqa: SLF001  # DRF's own name
         uri, name, alias = (_text(given, key) for key in ("uri", "name", "alias"))
-        if not uri:
-            raise InvalidRequestError("uri is required", param="uri")
-        if alias and not is_backend_name(alias):
-            raise InvalidRequestError("alias is not a name of a backend", param="alias")
-        offered = backend_galleries.offers_at(uri)
-        chosen = [each for each in offered if name in {"", each.recipe.name}]
-        if len(chosen) != 1:
-            names = ", ".join(each.recipe.name for each in offered)
-            raise InvalidRequestError(f"name: wants one of {names}"[:500], param="name")
-        details = {"uri": uri, **({"alias": alias} if alias else {})}
-        target = chosen[0].recipe.name
-        wish = Wish(Kind.BACKEND, Action.INSTALL, target, target, asker(request), details)
-        job = ask_for(wish, request)
+        by, key = caller(request), _key(request)
+        job = asked_backends.install_from(uri, name, alias, by=by, key=key)
         return Response({"jobID": str(job.pk), "message": "External backend installation started"})
 
 
@@ -121,7 +106,7 @@ class SystemDeleteView(AccountView):
 
     @declares("Delete a backend, and wait for it", answer=answers.Success, errors=(404, 409))
     def post(self, request: Request, name: str) -> Response:
-        _refuse_while_working(name)
+        asked_backends.refuse_while_working(name)
         backend_work.remove(name)
         record("backend_deleted", caller(request), Subject("", name))
         return Response({"success": True, "message": "Backend deleted successfully"})
@@ -153,11 +138,7 @@ class UpgradeView(AccountView):
         "Upgrade a backend", headers=answers.Once, answer=answers.Started, errors=(403, 404, 409)
     )
     def post(self, request: Request, name: str) -> Response:
-        if name not in installed_backends():
-            raise NotFoundError(f"no backend found with name {name[:100]}")
-        if name not in backend_work.upgrades():
-            raise ConflictError(f"{name} is up to date")
-        job = _install(request, name)
+        job = asked_backends.upgrade(name, by=caller(request), key=_key(request))
         return Response({"jobID": str(job.pk), "message": "Backend upgrade started"})
 
 
@@ -240,36 +221,17 @@ class BackendJobsView(JobsView):
 
 
 def _install(request: Request, named: str) -> Operation:
-    """Raises ForbiddenError for a recipe from elsewhere that the environment does not let in."""
     asked_for = element_id(named, "backend")
-    offer = backend_galleries.find(asked_for)
-    if offer is not None and not offer.is_allowed:
-        raise ForbiddenError(NOT_ALLOWED)
-    wish = Wish(
-        Kind.BACKEND, Action.INSTALL, local_name(asked_for)[:255], asked_for, asker(request)
-    )
-    return ask_for(wish, request)
+    return asked_backends.install(asked_for, by=caller(request), key=_key(request))
 
 
 def _delete(request: Request, named: str) -> Operation:
-    """Raises ConflictError while engines of it run, or it is being installed."""
     asked_for = element_id(named, "backend")
-    name = local_name(asked_for)[:255]
-    _refuse_while_working(name, but=Action.DELETE)
-    backend_work.refuse_in_use(name)
-    wish = Wish(Kind.BACKEND, Action.DELETE, name, asked_for, asker(request))
-    return ask_for(wish, request)
+    return asked_backends.delete(asked_for, by=caller(request), key=_key(request))
 
 
-def _refuse_while_working(name: str, *, but: str = "") -> None:
-    """Raises ConflictError while an operation on this backend is under way."""
-    under_way = Operation.objects.filter(
-        kind=Kind.BACKEND, target=name, state__in=operations.OPEN
-    ).exclude(action=but)
-    if under_way.exists():
-        raise ConflictError(
-            f"An operation on {name[:100]} is under way; wait for it, or cancel it."
-        )
+def _key(request: Request) -> str:
+    return request.headers.get("Idempotency-Key", "")
 
 
 def _text(given: dict[str, Any], key: str) -> str:

@@ -20,11 +20,9 @@ from inference.configuring import Build, Changed
 from inference.gallery import local_name
 from inference.importing import wish_for_import, wish_for_uri
 from inference.model_configuration import (
-    Configuration,
     ConfigurationFaultError,
     as_data,
     as_yaml,
-    checked,
     document_of,
     of_row,
 )
@@ -55,7 +53,9 @@ class ConfigJsonView(AccountView):
     @declared_as(shapes.PATCH)
     def patch(self, request: Request, model: str) -> Response:
         given = read_json(request._request)  # noqa: SLF001  # DRF's own name
-        done = configuring.change(model, lambda before: _merged(before, given), by=caller(request))
+        done = configuring.change(
+            model, lambda before: configuring.merged(before, given), by=caller(request)
+        )
         return Response(as_data(done.configuration) | _engine(request, done))
 
 
@@ -98,7 +98,9 @@ class ToggleStateView(AccountView):
 
     def put(self, request: Request, model: str, action: str) -> Response:
         enabled = _chosen(action, STATES)
-        done = configuring.change(model, _with(enabled=enabled), by=caller(request))
+        done = configuring.change(
+            model, configuring.with_fields(enabled=enabled), by=caller(request)
+        )
         return _said(request, model, "is enabled" if enabled else "is disabled", done)
 
 
@@ -110,7 +112,7 @@ class TogglePinnedView(AccountView):
 
     def put(self, request: Request, model: str, action: str) -> Response:
         pinned = _chosen(action, PINS)
-        done = configuring.change(model, _with(pinned=pinned), by=caller(request))
+        done = configuring.change(model, configuring.with_fields(pinned=pinned), by=caller(request))
         return _said(request, model, "is pinned" if pinned else "is not pinned any more", done)
 
 
@@ -193,37 +195,9 @@ def _chosen(action: str, actions: dict[str, bool]) -> bool:
     return actions[action]
 
 
-def _with(**fields: bool) -> Build:
-    return lambda before: before.model_copy(update=fields)
-
-
-def _merged(before: Configuration, given: dict[str, Any]) -> Configuration:
-    """`before` with what `given` names; the whole is judged anew. Raises ConfigurationFaultError."""
-    data = as_data(before)
-    options = given.get("options")
-    for key, value in given.items():
-        if value is None and key in data:
-            data.pop(key)
-        else:
-            data[key] = value
-    if isinstance(options, dict):
-        merged = {**before.options, **options}
-        data["options"] = {key: value for key, value in merged.items() if value is not None}
-    return checked(data)
-
-
 def _whole(request: Request) -> Build:
-    """The body in place of what was there: what it leaves out is the default.
-
-    Of the facts (name, source, checksum) it may say nothing: they stay what they are.
-    """
-    data, document = _body(request)
-
-    def build(before: Configuration) -> Configuration:
-        facts = {key: getattr(before, key) for key in model_configuration.READ_ONLY}
-        return checked(facts | data, document)
-
-    return build
+    """The body in place of what was there: what it leaves out is the default."""
+    return configuring.whole(*_body(request))
 
 
 def _body(request: Request) -> tuple[dict[str, Any], Document | None]:

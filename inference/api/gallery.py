@@ -25,7 +25,7 @@ from inference.api.gallery_requests import (
     under_way,
 )
 from inference.gallery import Found, every, shelves
-from inference.gallery_listing import fits, search
+from inference.gallery_listing import fits, memory_need, search
 from inference.gallery_schema import Entry
 from inference.models import Model, Operation
 from inference.pictures import icon_here, pictures
@@ -181,6 +181,8 @@ def _row(each: Found, here: dict[str, int | None], going: dict[str, Operation]) 
     if size is not None:
         row["estimated_size_bytes"] = size
         row["estimated_size_display"] = shown_size(size)
+        row["estimated_vram_bytes"] = need = memory_need(each)
+        row["estimated_vram_display"] = shown_size(need)
     return row
 
 

@@ -1,5 +1,6 @@
 """What the galleries of models and of backends read in a request, and answer, alike."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import psutil
@@ -34,7 +35,11 @@ def readable(read: list[Shelf[E]]) -> list[Shelf[E]]:
 
 def gallery_query(request: Request) -> Query:
     """What of a gallery is wanted. Raises InvalidRequestError that names the parameter."""
-    given = request.query_params
+    return query_in(request.query_params)
+
+
+def query_in(given: Mapping[str, str]) -> Query:
+    """The same, from the parameters of an address."""
     term = given.get("term", "").strip()
     if len(term) > MAX_TERM_CHARS:
         raise InvalidRequestError(f"term: at most {MAX_TERM_CHARS} characters", param="term")

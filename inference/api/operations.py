@@ -107,7 +107,8 @@ def _message(operation: Operation) -> str:
     return "completed" if operation.state == OperationState.DONE else operation.message
 
 
-def _can_be_cancelled(operation: Operation) -> bool:
+def can_be_cancelled(operation: Operation) -> bool:
+    """Whether `operations.cancel` would take it: the pages' button and the API's `cancellable`."""
     if operation.state == OperationState.QUEUED:
         return True
     is_running = operation.state == OperationState.RUNNING
@@ -128,7 +129,7 @@ def _row(operation: Operation) -> dict[str, Any]:
         "isBackend": operation.kind == operations.Kind.BACKEND,
         "isQueued": operation.state == OperationState.QUEUED,
         "isCancelled": operation.cancel_asked,
-        "cancellable": _can_be_cancelled(operation),
+        "cancellable": can_be_cancelled(operation),
         "message": operation.message,
         "askedBy": operation.asked_by,
     }
@@ -140,12 +141,12 @@ def _row(operation: Operation) -> dict[str, Any]:
         row["currentBytes"] = operation.current_bytes
     if operation.total_bytes is not None:
         row["totalBytes"] = operation.total_bytes
-    if (eta_s := _eta_s(operation)) is not None:
+    if (eta_s := eta_in_s(operation)) is not None:
         row["eta"] = eta_s
     return row
 
 
-def _eta_s(operation: Operation) -> int | None:
+def eta_in_s(operation: Operation) -> int | None:
     """Seconds to go, from the bytes so far; None while they say nothing."""
     done, total, began = operation.current_bytes, operation.total_bytes, operation.started_at
     if operation.state != OperationState.RUNNING or not done or not total or began is None:
@@ -167,7 +168,7 @@ def _status(operation: Operation) -> dict[str, Any]:
         "downloaded_size": shown_size(operation.current_bytes),
         "gallery_element_name": operation.asked_for or operation.target,
         "cancelled": operation.state == OperationState.CANCELLED,
-        "cancellable": _can_be_cancelled(operation),
+        "cancellable": can_be_cancelled(operation),
     }
     if operation.phase:
         status["phase"] = operation.phase

@@ -3,6 +3,7 @@
 // `data-then="reload"` the page is loaded again). What fails is asked more slowly.
 const SLOWEST_MS = 30000;
 const running = new Set();
+const timers = new Map();
 
 async function poll(id, failures = 0) {
   const place = document.getElementById(id);
@@ -11,7 +12,7 @@ async function poll(id, failures = 0) {
     return;
   }
   let wrong = failures;
-  if (!document.hidden && !place.contains(document.activeElement)) {
+  if (!document.hidden && !("hold" in place.dataset) && !place.contains(document.activeElement)) {
     const before = place;
     const how = { target: place, source: place, swap: "outerHTML", poll: true };
     await htmx.ajax("GET", place.dataset.poll, how).catch(() => {});
@@ -21,7 +22,17 @@ async function poll(id, failures = 0) {
     document.dispatchEvent(new CustomEvent("polled", { detail: id }));
   }
   const every = Number(document.getElementById(id)?.dataset.every) || SLOWEST_MS;
-  setTimeout(() => poll(id, wrong), Math.min(SLOWEST_MS, every * 2 ** Math.min(wrong, 6)));
+  later(id, Math.min(SLOWEST_MS, every * 2 ** Math.min(wrong, 6)), wrong);
+}
+
+function later(id, ms, wrong = 0) {
+  clearTimeout(timers.get(id));
+  timers.set(id, setTimeout(() => poll(id, wrong), ms));
+}
+
+// Ask again now: something has just been started.
+export function hurry(id) {
+  if (running.has(id)) later(id, 0);
 }
 
 export function start() {
@@ -29,7 +40,7 @@ export function start() {
     for (const place of document.querySelectorAll("[data-poll][id]")) {
       if (running.has(place.id)) continue;
       running.add(place.id);
-      setTimeout(() => poll(place.id), Number(place.dataset.every) || SLOWEST_MS);
+      later(place.id, Number(place.dataset.every) || SLOWEST_MS);
     }
   };
   begin();

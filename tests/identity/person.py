@@ -70,7 +70,7 @@ class Person:
 
     def form(self, path: str, **fields: str) -> httpx.Response:
         """Send a form of one of our pages, with the page's token."""
-        page = self.http.get(f"{self.server.url}/app/account")
+        page = self.http.get(f"{self.server.url}/app/account/security")
         if page.is_redirect:
             page = self.http.get(f"{self.server.url}/app")
         token = BeautifulSoup(page.text, "html.parser").find(

@@ -209,7 +209,7 @@ def test_linking_and_unlinking_by_the_signed_in_owner(house, somebody):
     page = person.form("/app/account/link/oidc")
     assert "Going on to 127.0.0.1" in page.text
     url = page.text.split('href="http://127')[1].split('"')[0].replace("&amp;", "&")
-    assert where(person.follow("http://127" + url)) == "/app/account"
+    assert where(person.follow("http://127" + url)) == "/app/account/security"
 
     other = Person(house[0], person.login)
     assert where(other.sign_in("oidc")) == "/app"
@@ -217,7 +217,7 @@ def test_linking_and_unlinking_by_the_signed_in_owner(house, somebody):
     person.form("/app/account/unlink/github")
     assert where(Person(house[0], person.login).sign_in("github")) == "/login?error=email_in_use"
     person.form("/app/account/unlink/oidc")
-    assert "only way to sign in" in person.http.get(f"{house[0].url}/app/account").text
+    assert "only way to sign in" in person.http.get(f"{house[0].url}/app/account/security").text
 
 
 def test_an_identity_of_somebody_else_cannot_be_linked(house, somebody):
@@ -229,7 +229,7 @@ def test_an_identity_of_somebody_else_cannot_be_linked(house, somebody):
     page = second.form("/app/account/link/oidc")
     url = page.text.split('href="http://127')[1].split('"')[0].replace("&amp;", "&")
 
-    assert where(second.follow("http://127" + url)) == "/app/account?error=email_in_use"
+    assert where(second.follow("http://127" + url)) == "/app/account/security?error=email_in_use"
 
 
 def test_s43_signing_out_also_leads_to_the_providers_end(house, somebody):

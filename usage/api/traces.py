@@ -7,7 +7,6 @@ soon as it is in the usage report.
 from typing import ClassVar
 from uuid import UUID
 
-from django.db import transaction
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
@@ -15,55 +14,17 @@ from rest_framework.response import Response
 
 from accounts.api.audit import page_number
 from accounts.api.base import AccountView
-from accounts.audit import Subject, actor_of, record
+from accounts.audit import actor_of
 from core.declared import declares
-from core.errors import InvalidRequestError, NotFoundError
+from core.errors import NotFoundError
 from usage.api import trace_shapes
+from usage.api.trace_queries import page_in
 from usage.api.trace_shapes import SummaryQuery, TraceSummary
 from usage.reports.freshness import bring_in
-from usage.traces import listing, rows
+from usage.traces import clearing, listing
 from usage.traces.listing import Found, Page, Shape
-from usage.traces.terms import HARD_ITEMS
 
-DEFAULT_LIMIT, MAX_LIMIT, MAX_TEXT, MAX_HOURS = 50, 1000, 255, 720
-
-
-def page_in(request: Request) -> Page:
-    """The page and filters of a query. Raises InvalidRequestError that names the key."""
-    given = request.query_params
-    return Page(
-        limit=page_number(given.get("limit", ""), "limit", DEFAULT_LIMIT, 0, MAX_LIMIT),
-        offset=page_number(given.get("offset", ""), "offset", 0, 0, HARD_ITEMS),
-        full=_flag(request, "full"),
-        user=_text(request, "user"),
-        model=_text(request, "model"),
-        path=_text(request, "path"),
-        correlation_id=_text(request, "correlation_id"),
-        kind=_kind(request),
-        status=page_number(given.get("status", ""), "status", 0, 100, 599),
-    )
-
-
-def _text(request: Request, name: str) -> str:
-    value = request.query_params.get(name, "")
-    if len(value) > MAX_TEXT or "\0" in value:
-        raise InvalidRequestError(f"{name} is too long or not a text", param=name)
-    return value
-
-
-def _flag(request: Request, name: str) -> bool:
-    value = request.query_params.get(name, "false")
-    if value not in {"true", "false"}:
-        raise InvalidRequestError(f"{name} must be true or false", param=name)
-    return value == "true"
-
-
-def _kind(request: Request) -> str:
-    value = _text(request, "type")
-    if value and value not in listing.kinds():
-        known = ", ".join(listing.kinds())
-        raise InvalidRequestError(f"type must be one of {known}", param="type")
-    return value
+MAX_HOURS = 720
 
 
 class _ListView(AccountView):
@@ -73,7 +34,7 @@ class _ListView(AccountView):
         raise NotImplementedError
 
     def get(self, request: Request) -> Response:
-        page = page_in(request)
+        page = page_in(request.query_params)
         bring_in()
         found = self.found(page)
         headers = {
@@ -103,20 +64,13 @@ class _OneView(AccountView):
 
 
 class _ClearView(AccountView):
-    """Empties one list, what is still in the journal included; in the audit trail."""
+    """Empties one list."""
 
     http_method_names = ["post"]
-    subject: ClassVar[str]
-
-    def clear(self) -> None:
-        raise NotImplementedError
+    kind: ClassVar[clearing.Kind]
 
     def post(self, request: Request) -> HttpResponse:
-        bring_in()
-        with transaction.atomic():
-            self.clear()
-            by = actor_of(request._request)  # noqa: SLF001  # DRF's own name
-            record("traces_cleared", by, Subject("", self.subject))
+        clearing.clear(self.kind, actor_of(request._request))  # noqa: SLF001  # DRF's own name
         return HttpResponse(status=204)
 
 
@@ -143,10 +97,7 @@ class ClearTracesView(_ClearView):
 
     declared = trace_shapes.CLEARED
 
-    subject = "traces"
-
-    def clear(self) -> None:
-        rows.clear_requests()
+    kind = "traces"
 
 
 class TraceSummaryView(AccountView):
@@ -182,7 +133,4 @@ class ClearBackendTracesView(_ClearView):
 
     declared = trace_shapes.CLEARED
 
-    subject = "backend traces"
-
-    def clear(self) -> None:
-        rows.clear_engine_calls()
+    kind = "backend traces"

@@ -45,7 +45,8 @@ Shape = dict[str, Any]
 class Page:
     """What is asked for: `limit` rows (0: all), `offset` counted from the newest, and filters.
 
-    Empty filters and a `status` of 0 leave everything in.
+    Empty filters and a `status` of 0 leave everything in. A `status` below 10 is a class: 4 is 400 to
+    499.
     """
 
     limit: int
@@ -69,9 +70,7 @@ class Found:
 
 def requests(page: Page) -> Found:
     """The request traces of one page."""
-    rows = _newest(RequestTrace)
-    if page.status:
-        rows = rows.filter(status=page.status)
+    rows = _of_status(_newest(RequestTrace), page.status)
     if page.correlation_id:
         rows = rows.filter(correlation_id=page.correlation_id)
     if page.path:
@@ -95,9 +94,7 @@ def request(trace_id: UUID) -> Shape | None:
 
 def engine_calls(page: Page) -> Found:
     """The engine traces of one page."""
-    rows = _newest(EngineTrace)
-    if page.status:
-        rows = rows.filter(status=page.status)
+    rows = _of_status(_newest(EngineTrace), page.status)
     if page.correlation_id:
         rows = rows.filter(correlation_id=page.correlation_id)
     if page.model:
@@ -160,6 +157,14 @@ def _page_of(rows: QuerySet[Any], page: Page) -> tuple[int, list[Any]]:
     found = list(rows[page.offset : end])
     found.reverse()
     return total, found
+
+
+def _of_status(rows: QuerySet[Any], status: int) -> QuerySet[Any]:
+    if not status:
+        return rows
+    if status < 10:
+        return rows.filter(status__gte=100 * status, status__lt=100 * (status + 1))
+    return rows.filter(status=status)
 
 
 def _series(**names: str) -> QuerySet[UsageSeries, int]:

@@ -32,6 +32,11 @@ def is_on() -> bool:
     return bool(value("enable_tracing"))
 
 
+def keeps_bodies() -> bool:
+    """Whether headers and bodies are kept, too (R-11)."""
+    return bool(value("tracing_bodies"))
+
+
 def max_items() -> int:
     """How many rows each list keeps now."""
     stored_settings().fresh()

@@ -1,0 +1,350 @@
+"""The admins' pages about everybody: list, approval, rights, quotas (R-24, R-29, R-40, E-17 to E-27)."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.models import AuditRecord, Session, User
+from accounts.tests.test_pages import form
+from tests.people import PASSWORD, Api, sign_in
+from usage.models import QuotaRule
+from usage.people import listing
+
+HOSTILE = '<img src=x onerror=alert(1)>"\u202e{{ 7 }}'
+LIST = "/app/users"
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+
+
+def text_of(answer):
+    return answer.content.decode()
+
+
+@pytest.fixture
+def strict(alice):
+    """Alice, an admin, in a browser whose forms are checked for their token."""
+    api = sign_in(alice)
+    api.client.handler.enforce_csrf_checks = True
+    return api
+
+
+@pytest.fixture
+def lin(make_user, alice):
+    return make_user("lin@example.org", status="pending")
+
+
+def people(first, past):
+    made = [
+        User(email=f"p{i:05}@example.net", name=f"Person {i:05}", status="active")
+        for i in range(first, past)
+    ]
+    return User.objects.bulk_create(made)
+
+
+@pytest.mark.parametrize("path", ["", "/invites", "/audit", f"/{NOWHERE}", f"/{NOWHERE}/delete"])
+def test_r24_the_pages_are_for_admins(path, as_bob):
+    user, anonymous = as_bob.get(LIST + path), Api().get(LIST + path)
+
+    assert (user.status_code, user.headers["location"]) == (302, "/app?notice=admins_only")
+    assert anonymous.headers["location"].startswith("/login?next=%2Fapp%2Fusers")
+
+
+@pytest.mark.parametrize("path", ["role", "status", "password", "delete"])
+def test_r24_an_ordinary_users_posts_change_nothing(path, as_bob, mallory):
+    data = {"role": "admin", "status": "disabled", "password": PASSWORD}
+    answer = as_bob.client.post(f"{LIST}/{mallory.pk}/{path}", data)
+
+    assert answer.status_code == 403
+    after = User.objects.get(pk=mallory.pk)
+    assert (after.role, after.status) == ("user", "active")
+
+
+def test_nobody_is_there_for_an_unknown_id(strict):
+    for path in ("", "/password", "/delete"):
+        assert strict.get(f"{LIST}/{NOWHERE}{path}").status_code == 404
+    for path, data in (("role", {"role": "admin"}), ("status", {"status": "active"})):
+        answer = form(strict, f"{LIST}/{NOWHERE}/{path}", LIST, **data)
+        assert answer.status_code == 302
+    assert "This account is not there any more." in text_of(strict.get(LIST))
+
+
+def test_hostile_names_and_addresses_are_text(strict, bob, lin):
+    User.objects.filter(pk=bob.pk).update(name=HOSTILE, email='"<svg/onload=x>"@example.org')
+    User.objects.filter(pk=lin.pk).update(name=HOSTILE)
+
+    for path in ("", f"/{bob.pk}", f"/{bob.pk}/password", f"/{bob.pk}/delete"):
+        shown = text_of(strict.get(LIST + path))
+        assert "<img src=x" not in shown
+        assert "<svg/onload" not in shown
+        assert "&lt;img src=x" in shown
+
+
+def test_search_filters_and_order_are_the_servers(strict, alice, bob, make_user):
+    make_user("zoe@example.org", status="disabled")
+    User.objects.filter(pk=bob.pk).update(name="Robert Ångström")
+
+    def names(query):
+        shown = text_of(strict.get(f"{LIST}?{query}"))
+        return re.findall(r'<span class="sub cut"><bdi>([^<]+)</bdi>', shown)
+
+    assert names("q=robert") == ["bob@example.org"]
+    assert names("q=BOB%40example") == ["bob@example.org"]
+    assert names("q=100%25") == []
+    assert names("role=admin") == ["alice@example.org"]
+    assert names("status=disabled") == ["zoe@example.org"]
+    assert names("sort=-name")[0] == "zoe@example.org"
+    assert names("role=x&status=x&sort=x&page=x") == names("")
+    assert "Nobody found" in text_of(strict.get(f"{LIST}?q=%25_%27"))
+
+
+def test_r29_last_seen_is_the_latest_use(strict, alice, bob, make_key):
+    now = timezone.now()
+    sign_in(bob)
+    Session.objects.filter(user=bob).update(last_used_at=now - timedelta(days=3))
+    User.objects.filter(pk=bob.pk).update(last_login=now - timedelta(days=4))
+    key, _ = make_key(bob)
+    key.last_used_at = now - timedelta(days=2)
+    key.save()
+
+    bob.refresh_from_db()
+    (row,) = listing.rows([bob], self_id="")
+    assert row.last_seen == key.last_used_at
+    order = [user.pk for user in listing.found(listing.Choice(sort="-seen"))]
+    assert order.index(alice.pk) < order.index(bob.pk)
+
+
+def test_r40_one_is_approved_from_their_row(strict, lin):
+    answer = form(strict, f"{LIST}/waiting", LIST, approve=str(lin.pk))
+
+    assert (answer.status_code, answer.headers["location"]) == (302, LIST)
+    assert User.objects.get(pk=lin.pk).status == "active"
+    assert "1 person approved." in text_of(strict.get(LIST))
+
+
+def test_r40_declining_deletes_and_is_recorded(strict, lin, bob):
+    form(strict, f"{LIST}/waiting", LIST, decline=str(lin.pk))
+
+    assert not User.objects.filter(pk=lin.pk).exists()
+    assert AuditRecord.objects.filter(subject_id=str(lin.pk)).exists()
+
+    form(strict, f"{LIST}/waiting", LIST, decline=str(bob.pk))
+    assert User.objects.filter(pk=bob.pk).exists()  # who does not wait is not declined
+
+
+def test_r40_several_are_answered_at_once(strict, make_user, alice):
+    waiting = [make_user(f"w{n}@example.org", status="pending") for n in range(3)]
+    first = [str(each.pk) for each in waiting[:2]]
+
+    form(strict, f"{LIST}/waiting", LIST, do="approve", user=[*first, "no id", NOWHERE])
+
+    states = list(User.objects.order_by("email").values_list("status", flat=True))
+    assert states == ["active", "active", "active", "pending"]
+    form(strict, f"{LIST}/waiting", LIST, do="decline", user=[str(waiting[2].pk)])
+    assert not User.objects.filter(pk=waiting[2].pk).exists()
+    form(strict, f"{LIST}/waiting", LIST, do="approve")
+    assert "Nobody is selected." in text_of(strict.get(LIST))
+
+
+def test_e18_and_e19_role_and_state(strict, bob):
+    form(strict, f"{LIST}/{bob.pk}/role", LIST, role="admin")
+    assert User.objects.get(pk=bob.pk).role == "admin"
+    form(strict, f"{LIST}/{bob.pk}/role", LIST, role="user")
+    form(strict, f"{LIST}/{bob.pk}/status", LIST, status="disabled")
+    after = User.objects.get(pk=bob.pk)
+    assert (after.role, after.status) == ("user", "disabled")
+    form(strict, f"{LIST}/several", LIST, do="enable", user=[str(bob.pk)])
+    assert User.objects.get(pk=bob.pk).status == "active"
+    assert AuditRecord.objects.filter(action="role_changed").count() == 2
+    assert AuditRecord.objects.filter(action="status_changed").count() == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("{}/role", {"role": "user"}),
+        ("{}/status", {"status": "disabled"}),
+        ("{}/delete", {}),
+        ("{}/password", {"password": PASSWORD}),
+        ("several", {"do": "disable", "user": "{}"}),
+    ],
+)
+def test_e18_nobody_changes_their_own_account_here(strict, alice, make_user, path, data):
+    make_user("other@example.org", role="admin")
+    data = {name: value.format(alice.pk) for name, value in data.items()}
+
+    form(strict, f"{LIST}/{path.format(alice.pk)}", LIST, **data)
+
+    after = User.objects.get(pk=alice.pk)
+    assert (after.role, after.status) == ("admin", "active")
+    assert after.check_password(PASSWORD)
+    assert "Your own account is left as it is." in text_of(strict.get(LIST))
+
+
+def test_s08_the_last_admin_stays_one(alice, bob):
+    """The legacy key is an admin without an account: it alone could demote the last one."""
+    legacy = Api(key="legacy-key-one")
+    for path, data in (
+        ("role", {"role": "user"}),
+        ("status", {"status": "disabled"}),
+        ("delete", {}),
+    ):
+        legacy.client.post(f"{LIST}/{alice.pk}/{path}", data, headers=legacy.headers)
+
+    after = User.objects.get(pk=alice.pk)
+    assert (after.role, after.status) == ("admin", "active")
+
+
+def test_e20_a_password_is_reset(strict, bob):
+    path = f"{LIST}/{bob.pk}/password"
+    weak = form(strict, path, password="password12345")
+    assert weak.status_code == 422
+    assert "Use this password anyway" in text_of(weak)
+
+    answer = form(strict, path, password="a wholly different phrase")
+
+    assert (answer.status_code, answer.headers["location"]) == (302, LIST)
+    after = User.objects.get(pk=bob.pk)
+    assert after.must_change_password
+    assert after.check_password("a wholly different phrase")
+
+
+def test_e21_a_person_is_asked_about_and_then_deleted(strict, bob):
+    path = f"{LIST}/{bob.pk}/delete"
+    assert "This cannot be undone." in text_of(strict.get(path))
+    assert User.objects.filter(pk=bob.pk).exists()
+
+    answer = form(strict, path)
+
+    assert answer.status_code == 302
+    assert not User.objects.filter(pk=bob.pk).exists()
+    assert AuditRecord.objects.filter(action="user_deleted").count() == 1
+
+
+def test_over_the_list_a_form_is_a_dialog_and_answers_where_to_go(strict, bob):
+    path = f"{LIST}/{bob.pk}/delete"
+    shown = text_of(strict.get(path, x_over="1"))
+    assert shown.lstrip().startswith("<dialog")
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', shown)[1]
+
+    answer = strict.client.post(path, {"csrfmiddlewaretoken": token}, headers={"x-over": "1"})
+
+    assert (answer.status_code, answer.headers["x-go"]) == (204, LIST)
+    assert "The account is deleted." in text_of(strict.get(LIST))
+
+
+def drawer(user, **changed):
+    """What the drawer sends for `user` as they are, but for `changed`."""
+    from accounts.features import features_of
+
+    given = {
+        "role": user.role,
+        "feature": sorted(features_of("user", user.permissions)),
+        "model": user.allowed_models,
+        **({"restricted": "on"} if user.models_restricted else {}),
+    }
+    return {**given, **changed}
+
+
+def test_e22_to_e24_the_drawer_saves_what_differs(strict, bob):
+    path = f"{LIST}/{bob.pk}"
+    assert "Chat completions" in text_of(strict.get(path))
+
+    form(strict, path, **drawer(bob))
+    assert not AuditRecord.objects.filter(action__in=["permissions_changed", "models_changed"])
+
+    form(strict, path, **drawer(bob, feature=["chat", "agents"], restricted="on", model=["m", "m"]))
+
+    bob.refresh_from_db()
+    assert {name for name, has in bob.permissions.items() if has} == {"chat", "agents"}
+    assert (bob.models_restricted, bob.allowed_models) == (True, ["m"])
+    assert AuditRecord.objects.filter(action="permissions_changed").count() == 1
+    assert "Not installed" in text_of(strict.get(path))
+
+
+def test_e25_to_e27_quotas_are_added_changed_and_removed(strict, bob):
+    path = f"{LIST}/{bob.pk}"
+    new = {"quota-new-model": "", "quota-new-window": "7d", "quota-new-tokens": "1,000,000"}
+    form(strict, path, **drawer(bob), **new)
+    rule = QuotaRule.objects.get(user=bob)
+    assert (rule.window_s, rule.max_total_tokens, rule.max_requests) == (604800, 1_000_000, None)
+    assert "0 of 1,000,000 tokens" in text_of(strict.get(path))
+
+    QuotaRule.objects.filter(pk=rule.pk).update(max_concurrent=4)
+    row = {"quota-0-id": str(rule.pk), "quota-0-model": "", "quota-0-window": "7d"}
+    form(strict, path, **drawer(bob), **row, **{"quota-0-requests": "0", "quota-0-tokens": ""})
+    rule.refresh_from_db()
+    assert (rule.max_requests, rule.max_total_tokens, rule.max_concurrent) == (0, None, 4)
+    assert "100" in text_of(strict.get(LIST))  # 0 allows nothing: it is full (S-16)
+
+    form(strict, path, **drawer(bob), **{**row, "quota-0-window": "1h", "quota-0-requests": "5"})
+    moved = QuotaRule.objects.get(user=bob)
+    assert (moved.window_s, moved.max_requests, moved.max_concurrent) == (3600, 5, 4)
+
+    form(strict, path, **drawer(bob), **{"quota-0-id": str(moved.pk), "quota-0-remove": "on"})
+    assert not QuotaRule.objects.filter(user=bob).exists()
+
+
+@pytest.mark.parametrize("tokens", ["-1", "1e9", "many", "9" * 30, "\uff11"])
+def test_e26_a_quota_that_is_no_number_changes_nothing(strict, bob, tokens):
+    new = {"quota-new-model": "", "quota-new-window": "7d", "quota-new-tokens": tokens}
+
+    answer = form(strict, f"{LIST}/{bob.pk}", **drawer(bob, feature=["chat"]), **new)
+
+    assert answer.status_code == 422
+    assert "Quotas are whole numbers from 0 on." in text_of(answer)
+    bob.refresh_from_db()
+    assert bob.permissions == {}
+    assert not QuotaRule.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"role": "owner"},
+        {"model": ["x" * 256]},
+        {"model": ["a\0b"]},
+        {"quota-new-window": "1s0", "quota-new-tokens": "1"},
+        {"quota-0-id": "x", "quota-0-window": "7d", "quota-0-tokens": "x"},
+    ],
+)
+def test_a_forged_drawer_is_refused_in_words(strict, bob, given):
+    answer = form(strict, f"{LIST}/{bob.pk}", **{**drawer(bob), **given})
+
+    assert answer.status_code == 422
+    assert 'role="alert"' in text_of(answer)
+
+
+def test_e27_another_persons_rule_is_not_touched(strict, bob, mallory):
+    rule = QuotaRule.objects.create(user=mallory, window_s=3600, max_requests=1)
+
+    form(
+        strict,
+        f"{LIST}/{bob.pk}",
+        **drawer(bob),
+        **{"quota-0-id": str(rule.pk), "quota-0-remove": "on"},
+    )
+
+    assert QuotaRule.objects.filter(pk=rule.pk).exists()
+
+
+def test_10000_people_cost_no_more_queries_than_three(strict, bob, lin):
+    people(0, 3)
+    QuotaRule.objects.create(user=bob, window_s=3600, max_requests=1)
+    queries = ("", "?q=p0&sort=-seen&page=7", "?role=user&status=active&page=100")
+    strict.get(LIST)
+    few = []
+    for query in queries:
+        with CaptureQueriesContext(connection) as counted:
+            assert strict.get(LIST + query).status_code == 200
+        few.append(len(counted))
+    people(3, 10_000)
+    User.objects.filter(email__startswith="p099").update(status="pending")
+
+    for query, before in zip(queries, few, strict=True):
+        with CaptureQueriesContext(connection) as counted:
+            assert strict.get(LIST + query).status_code == 200
+        assert len(counted) == before
+    assert "1 to 50 of" in text_of(strict.get(LIST))
