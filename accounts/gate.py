@@ -238,6 +238,8 @@ GATE: dict[tuple[str, str], Requirement] = {
     ("backend-upgrade-page", "POST"): "admin",
     ("backend-remove-page", "GET"): "admin",
     ("backend-remove-page", "POST"): "admin",
+    ("home-models", "GET"): "user",
+    ("api-page", "GET"): "user",
     ("preferences", "POST"): "user",
     ("components", "GET"): "admin",
     ("sign-in-again", "GET"): "public",

@@ -39,6 +39,7 @@ def begin(
     live = _live(begun)
     try:
         order = _order(request, principal, conversation, begun, model)
+        live.token = order.correlation_id.decode("latin-1")
         desk().begin(live, order)
     except BaseException:
         messages.take_back(begun)
@@ -77,16 +78,18 @@ def _order(
         context=target.context_length if target else 0,
         continues=continues,
     )
-    if wanted.left_out:
-        answer.left_out = wanted.left_out
-        Message.objects.filter(pk=answer.pk).update(left_out=wanted.left_out)
+    correlation_id = correlation.current.get() or correlation_id_for(None)
+    answer.left_out, answer.correlation_id = wanted.left_out, correlation_id.decode("latin-1")
+    Message.objects.filter(pk=answer.pk).update(
+        left_out=answer.left_out, correlation_id=answer.correlation_id
+    )
     given = raw_headers(request)
     return Order(
         principal=principal,
         body=wanted.body,
         headers={name: given[name] for name in _TAKEN_ALONG if name in given},
         client=request.META.get("REMOTE_ADDR", ""),
-        correlation_id=correlation.current.get() or correlation_id_for(None),
+        correlation_id=correlation_id,
         has_images=wanted.has_images,
     )
 

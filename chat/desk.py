@@ -144,7 +144,9 @@ class Desk:
         try:
             if runtime is None:
                 runtime, lent = await make_runtime(), False
-            await produce(live, order, runtime, partial(self.keep, keeping.end, live.id))
+            await produce(
+                live, order, runtime, partial(self.keep, keeping.end, live.id, live.token)
+            )
         finally:
             self._live.pop(live.id, None)  # from now on nobody renews its lease
             live.end()
@@ -160,22 +162,24 @@ class Desk:
             await asyncio.sleep(FLUSH_S)
             now = time.monotonic()
             renew = now - renewed_at >= LEASE_EVERY_S
-            due = [live for live in self._live.values() if live.is_due(now) and not live.closing]
-            texts = [_progress(live) for live in due]
-            sizes = [live.n_chars for live in due]
-            work = partial(keeping.keep_up, texts, list(self._live), renew=renew)
             try:
-                asked = await self.keep(work)
+                await self._keep_round(now, renew=renew)
             except DatabaseError as exc:  # what came is still here: the next round writes it
                 log.warning("answers are written down in a moment: %s", type(exc).__name__)
-                continue
             except Exception:
                 log.exception("answers could not be written down")
-                continue
-            renewed_at = now if renew else renewed_at
-            for live, n_chars in zip(due, sizes, strict=True):
-                live.flushed(n_chars, time.monotonic())
-            self._heed(asked)
+            else:
+                renewed_at = now if renew else renewed_at
+
+    async def _keep_round(self, now: float, *, renew: bool) -> None:
+        due = [live for live in self._live.values() if live.is_due(now) and not live.closing]
+        texts = [_progress(live) for live in due]
+        sizes = [live.n_chars for live in due]
+        under_way = {live.id: live.token for live in self._live.values()}
+        asked = await self.keep(partial(keeping.keep_up, texts, under_way, renew=renew))
+        for live, n_chars in zip(due, sizes, strict=True):
+            live.flushed(n_chars, time.monotonic())
+        self._heed(asked)
 
     def _heed(self, asked: keeping.Asked) -> None:
         for message_id in asked.to_stop:
@@ -188,9 +192,16 @@ class Desk:
 
 def _progress(live: Live) -> keeping.Progress:
     text = live.text()
-    return keeping.Progress(
-        live.id, text.content, text.reasoning, live.completion_tokens, live.first_token_ms
-    )
+    fields = {
+        "content": text.content,
+        "reasoning": text.reasoning,
+        "model": live.model,
+        "prompt_tokens": live.prompt_tokens,
+        "completion_tokens": live.completion_tokens,
+        "first_token_ms": live.first_token_ms,
+        "duration_ms": live.duration_ms,
+    }
+    return keeping.Progress(live.id, live.token, fields)
 
 
 def _apart(work: Callable[..., Found], *arguments: Any) -> Found:

@@ -25,13 +25,15 @@ class Text:
 
 @dataclass(slots=True, eq=False)
 class Live:
-    """One answer under way. `begun_with` is the text that it continues, `…_before` what that took.
+    """One answer under way, known by its row's `id` and by `token`, its correlation id.
 
-    `task` writes it. `stopped`, `gone` and `full` say why that is cancelled: somebody asked for it, or
-    deleted the answer, or it is as long as one may be.
+    `begun_with` is the text that it continues, `…_before` what that took. `task` writes it. `stopped`,
+    `gone` and `full` say why that is cancelled: somebody asked for it, the row is not ours any more, or
+    it is as long as an answer may be.
     """
 
     id: UUID
+    token: str = ""
     begun_with: Text = field(default_factory=lambda: Text("", ""))
     tokens_before: int = 0
     ms_before: int = 0

@@ -163,7 +163,6 @@ async def _write_end(live: Live, order: Order, fields: dict[str, Any], end: End)
         "completion_tokens": live.completion_tokens,
         "first_token_ms": live.first_token_ms,
         "duration_ms": live.duration_ms,
-        "correlation_id": order.correlation_id.decode("latin-1"),
     }
     for left in reversed(range(TRIES)):
         try:

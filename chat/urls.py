@@ -3,6 +3,7 @@
 from django.urls import URLPattern, path
 
 from chat.api import chats, messages
+from chat.ui import home_pages as home
 from chat.ui import pages as ui
 
 _MESSAGE = "api/chats/<uuid:chat_id>/messages/<uuid:message_id>"
@@ -24,6 +25,12 @@ API: list[URLPattern] = [
 ]
 
 PAGES: list[URLPattern] = [
+    path("app", home.home, name="home"),
+    path("app/setup", home.setup_panel, name="home-setup"),
+    path("app/home/models", home.models_panel, name="home-models"),
+    path("app/api", home.api, name="api-page"),
+    path("app/keys", home.make_key, name="home-keys"),
+    path("app/keys/<uuid:key_id>/revoke", home.revoke_key, name="home-key-revoke"),
     path("app/chat", ui.new_chat, name="chat-page"),
     path("app/chat/list", ui.listed, name="chat-list"),
     path("app/chat/quota", ui.quota, name="chat-quota"),

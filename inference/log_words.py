@@ -35,14 +35,17 @@ def level(text: str) -> Level:
 
 
 def shown(raw: bytes) -> Line:
-    """A kept line for a template: number, time of day, whole moment, text, level, and whose it is."""
+    """A kept line for a template: number, time of day, whole moment, text, level.
+
+    The text of another replica than the first begins with its number.
+    """
     line = orjson.loads(raw)
-    text = plain(line["text"])
+    said = plain(line["text"])
+    text = f"[{line['replica']}] {said}" if line.get("replica") else said
     return {
         "seq": line["seq"],
         "moment": line["timestamp"],
         "time": line["timestamp"][11:23],
         "text": text,
-        "level": level(text),
-        "replica": line.get("replica", 0),
+        "level": level(said),
     }

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, path
 from rest_framework.views import APIView
 
-from inference import log_pages, operation_pages, pages, system_pages
+from inference import log_pages, operation_pages, system_pages
 from inference.api import (
     accounts,
     backends,
@@ -188,7 +188,6 @@ BACKENDS: list[URLPattern] = [
 ]
 
 PAGES: list[URLPattern] = [
-    path("app", pages.home, name="home"),
     path("app/operations", operation_pages.operations_panel, name="operations-panel"),
     path(
         "app/operations/<str:job_id>/cancel",
@@ -200,7 +199,6 @@ PAGES: list[URLPattern] = [
         operation_pages.dismiss_operation,
         name="operation-dismiss-page",
     ),
-    path("app/setup", pages.setup_panel, name="home-setup"),
     # Install Models; LocalAI's own addresses come before ours of the same name
     path("app/models", models.models, name="models-page"),
     path("app/models/live", models.live, name="models-live"),
@@ -224,8 +222,6 @@ PAGES: list[URLPattern] = [
     path("app/backends/external", backend_page.external, name="backend-external-page"),
     path("app/backends/<str:name>/upgrade", backend_page.upgrade, name="backend-upgrade-page"),
     path("app/backends/<str:name>/remove", backend_page.remove, name="backend-remove-page"),
-    path("app/keys", pages.make_key, name="home-keys"),
-    path("app/keys/<uuid:key_id>/revoke", pages.revoke_key, name="home-key-revoke"),
     path("app/manage", system_pages.system, name="system"),  # LocalAI's name for it
     path("app/system", system_pages.system, name="system"),
     path("app/system/live", system_pages.live, name="system-live"),

@@ -238,6 +238,10 @@ def test_r39_a_worker_that_is_killed_leaves_an_answer_that_is_cut_off_and_goes_o
     assert (last["status"], last["reason"]) == ("cut", "server_stopped")
     assert last["completionTokens"] > 20
     assert text == " token" * last["completionTokens"]
+    assert (last["model"], last["promptTokens"]) == ("m", 12)
+    (event,) = person.events()  # the books have what was delivered, as an estimate (S-18)
+    assert event["id"] == last["correlationId"]
+    assert event["completion_tokens"] >= last["completionTokens"] // 2
     watcher.shutdown()
     # it is continued by an engine that is told the same question: 3000 more, of which a few do
     again = person("POST", f"{person.path}/messages/{message_id}/continue")

@@ -46,6 +46,7 @@ def requests(request: HttpRequest, trace_id: UUID | None = None) -> HttpResponse
         "tab": "requests",
         "summary": summary,
         "worst": shown.took(summary["p95_ms"]),
+        "failed_percent": 100 * summary["errors"] / summary["total"] if summary["total"] else 0,
         "keeps_bodies": keeps_bodies(),
         "one": None,
     }

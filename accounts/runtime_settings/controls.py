@@ -82,6 +82,13 @@ class Field:
         return bool(self.locked) or self.key.read_only
 
     @property
+    def tied_to(self) -> str:
+        """The id of the text that says most of it: what is wrong, what decides, the hint."""
+        if self.error or self.is_fixed:
+            return f"{self.name}-e"
+        return f"{self.name}-d" if self.entry.hint else ""
+
+    @property
     def choices(self) -> list[tuple[str, str | Promise]]:
         names = get_args(self.key.kind)
         return sorted(((n, _CHOICES.get(n, n)) for n in names), key=lambda each: str(each[0]))

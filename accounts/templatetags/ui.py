@@ -12,6 +12,7 @@ from typing import Any
 from django import template
 from django.template.loader import render_to_string
 from django.templatetags.static import static
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
@@ -91,6 +92,12 @@ def when(moment: datetime | None, *, exact: bool = False, missing: str = "") -> 
         full,
         shown,
     )
+
+
+@register.simple_tag
+def when_since(moment: datetime) -> str:
+    """How long ago, alone: `12 days 4 h`."""
+    return moments.duration((timezone.now() - moment).total_seconds())
 
 
 # --- small pictures ---------------------------------------------------------------------------

@@ -200,7 +200,7 @@ def test_a_fault_of_the_server_shows_its_reference_and_nothing_else(as_bob, monk
     def broken(*_a, **_k):
         raise RuntimeError("SELECT secret FROM /etc/passwd")
 
-    monkeypatch.setattr("inference.pages.setup_steps", broken)
+    monkeypatch.setattr("chat.ui.home_pages.setup_steps", broken)
     answer = as_bob.get("/app", accept="text/html")
     html = answer.content.decode()
     assert answer.status_code == 500

@@ -379,3 +379,18 @@ def test_r39_too_many_readers_are_told_so_and_nothing_is_begun(engine, as_bob, m
     ):
         assert (refused.status_code, refused.json()["error"]["reason"]) == (503, "queue_full")
     assert chat.shown()["chat"]["messageCount"] == 2
+
+
+def test_r39_an_answer_that_was_given_up_and_begun_anew_is_not_written_by_two(engine, as_bob):
+    """A process that was away for longer than its lease comes back, and finds somebody else at work."""
+    chat = Chat(as_bob)
+    begun = chat.say(told(tokens=400, tick=0.02)).json()["answer"]
+    time.sleep(0.5)
+    mine = Message.objects.filter(pk=begun["id"])
+    mine.update(correlation_id="another's", content="of another")
+
+    time.sleep(1)
+
+    assert mine.get().content == "of another"
+    assert engine.state()["active"] == 0
+    mine.update(status="done", lease_until=None)

@@ -128,7 +128,7 @@ def _shown(
         thread = pages.page(found, before=None, limit=bounds.MESSAGES_A_PAGE)
     shown = {
         "conversation": found,
-        "messages": thread["messages"],
+        "said": thread["messages"],  # `messages` are the toasts of every page
         "before": thread["before"],
         "is_answering": any(m.get("status") == Status.STREAMING for m in thread["messages"]),
         "models": offered,

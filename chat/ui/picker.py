@@ -25,17 +25,17 @@ def choices(principal: Principal) -> list[Choice]:
     """In the order of the server's own list."""
     return [
         Choice(each.name, each.state, "vision" in each.capabilities, each.is_default)
-        for each in _targets()
-        if principal.may_use(each.name) and not each.disabled and _talks(each)
+        for each in known_targets()
+        if principal.may_use(each.name) and not each.disabled and talks(each)
     ]
 
 
-def _talks(target: Target) -> bool:
+def talks(target: Target) -> bool:
     """A remote engine that does not say what it can is taken at its word when it is asked."""
     return "chat" in target.capabilities or (target.remote and not target.capabilities)
 
 
-def _targets() -> list[Target]:
+def known_targets() -> list[Target]:
     """What this process knows of engines; read anew where no lane keeps it, as under a test client."""
     table = desk().engines
     if table is not None:

@@ -145,6 +145,8 @@ def _shown(
     if error is not None:
         param = error.param or ""
         at = "text" if way == "yaml" else _FIELDS[way].get(param, param)
+        if not at and way in {"web", "pypi"} and "sha256" in error.message:
+            at = "sha256"
         fields = {"name", "backend", "repository", "revision", "address", "sha256", "package"}
         shown["wrong"] = at if at in fields | {"member", "folder", "text"} else "form"
         shown["words"] = " ".join(plain(error)).strip()

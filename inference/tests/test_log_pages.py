@@ -62,6 +62,17 @@ def test_lines_are_harmless(as_alice, write):
     assert "&lt;img src=x onerror=alert(1)&gt;red back" in page
 
 
+def test_lines_of_another_replica_say_so(as_alice, data_path):
+    writer = LogWriter(log_folder(data_path, "m"), "m")
+    writer.write([("2026-11-26T01:02:03.456789Z", "stderr", "ERROR x")], replica=1)
+    writer.close()
+
+    page = text(as_alice.get("/app/logs/m"))
+
+    assert lines(page) == [("01:02:03.456", "[1] ERROR x")]
+    assert '<li class="e">' in page
+
+
 def test_levels_and_a_search_work_as_forms(as_alice, write):
     write("m", "INFO fine", "WARNING tight", "ERROR out of memory", "ValueError: no")
 

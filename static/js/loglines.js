@@ -14,7 +14,8 @@ export function level(text) {
   return WARNING.test(beginning) ? "w" : "";
 }
 
-export function row({ timestamp, text }) {
+// The text of another replica than the first begins with its number.
+export function row({ timestamp, text, replica }) {
   const words = plain(text);
   const made = document.createElement("li");
   const time = document.createElement("time");
@@ -22,7 +23,7 @@ export function row({ timestamp, text }) {
   made.className = level(words);
   time.dateTime = timestamp;
   time.textContent = timestamp.slice(11, 23);
-  said.textContent = words;
+  said.textContent = replica ? `[${replica}] ${words}` : words;
   made.append(time, said);
   return made;
 }

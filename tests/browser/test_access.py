@@ -36,6 +36,7 @@ def server(tmp_path) -> Iterator[Server]:
 def make_key(page) -> str:
     """A key, made on the home page as a newcomer would."""
     page.wait_for_url("**/app")
+    page.locator("summary").get_by_text("Create key").click()
     page.get_by_label("Name").fill("notebook")
     page.get_by_role("button", name="Create key").click()
     return str(page.get_by_label("New API key").input_value())

@@ -161,6 +161,42 @@ def test_what_was_typed_survives_a_lost_session_and_the_request_is_repeated(ui_s
     page.wait_for_load_state("networkidle")
 
 
+def test_what_was_typed_survives_a_sign_in_in_between(ui_server, open_page):
+    """Forms are kept per user and page, until they were taken."""
+    page = open_page(ui_server, email="bob@example.org")
+    page.goto("/app")
+    page.get_by_label("Message", exact=True).fill("a long thought")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**/login?next=**")
+    page.get_by_label("Email").fill("bob@example.org")
+    page.get_by_label("Password").fill("correct horse lamp")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/app/chat")
+    page.goto("/app")
+    assert page.get_by_label("Message", exact=True).input_value() == "a long thought"
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**/app/chat/*")
+    page.goto("/app")
+    assert page.get_by_label("Message", exact=True).input_value() == ""
+
+
+def test_what_takes_long_says_so_and_can_be_given_up(ui_server, admin_page):
+    page = admin_page
+    page.goto("/app/components")
+    page.clock.install()
+    page.context.route("**/app/operations", lambda route: None)
+    page.evaluate(
+        """() => { window.htmx.ajax("GET", "/app/operations", { target: "#ops", source: document.body }); }"""
+    )
+    page.clock.fast_forward(9000)
+    toast = page.get_by_role("status", name="Messages")
+    toast.get_by_text("Still working").wait_for()
+    toast.get_by_role("button", name="Cancel").click()
+    page.clock.fast_forward(1000)
+    toast.get_by_text("Still working").wait_for(state="detached")
+
+
 def test_hostile_names_are_only_text(ui_server, open_page):
     page = open_page(ui_server)
     sign_in(page, "bob@example.org")

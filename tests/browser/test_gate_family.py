@@ -149,7 +149,7 @@ def test_a_passkey_signs_in_from_the_page(ui_server, open_page):
     for _ in range(2):
         page.get_by_role("button", name="Sign out").click()
         page.wait_for_url("**/login")
-        page.get_by_role("button", name="Sign in with a passkey").click()
+        page.get_by_role("button", name="Use a passkey").click()
         page.wait_for_url("**/app")
     page.get_by_role("button", name="Sign out").click()
     page.get_by_label("Email").fill("kim@example.org")

@@ -40,6 +40,7 @@ def test_the_tour(server, page, tmp_path):
     page.get_by_role("button", name="Create admin account").click()
     page.wait_for_url("**/app")
 
+    page.locator("summary").get_by_text("Create key").click()
     page.get_by_label("Name").fill("notebook")
     page.get_by_role("button", name="Create key").click()
     key = page.get_by_label("New API key").input_value()

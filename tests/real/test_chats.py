@@ -32,7 +32,7 @@ def ended(server, browser, path):
         answer = browser.get(path).json()
         return answer if answer["status"] != "streaming" else None
 
-    return server.until(found, 60)
+    return server.until(found, 240)
 
 
 def test_r39_a_chat_is_in_the_books_as_it_is_shown(server, person):
@@ -72,7 +72,7 @@ def test_r39_an_answer_that_came_to_its_limit_goes_on_in_mid_sentence(server, pe
 def test_r39_stop_ends_the_engines_work_and_bills_what_came(server, person):
     browser, grown = person
     path = begin(browser, maxTokens=1500)
-    server.until(lambda: browser.get(path).json()["content"], 60)
+    server.until(lambda: browser.get(path).json()["content"], 240)
 
     assert browser.post(f"{path}/stop").status_code in {200, 202}
 

@@ -1,6 +1,6 @@
 // What a model writes may hold anything. Taken away: control characters and terminal codes, and what turns
 // the direction of the text around it or hides letters in it (overrides, isolates, tag characters).
-const TERMINAL = /\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)/g; // eslint-disable-line no-control-regex
+const TERMINAL = /\x9b[0-?]*[ -/]*[@-~]?|\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)/g; // eslint-disable-line no-control-regex
 const HIDDEN = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu; // eslint-disable-line no-control-regex
 const OPEN_CODE = /\x1b[^\x07\x1b]{0,200}$/; // eslint-disable-line no-control-regex
 

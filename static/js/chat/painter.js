@@ -102,7 +102,8 @@ export class Painter {
     const text = this.pending.slice(0, this.aFrame);
     this.pending = this.pending.slice(text.length);
     this.length += text.length;
-    if (!canMark || (this.length > PLAIN_FROM && !this.fence)) this.#plain(text);
+    if (!canMark || this.rest) this.#plain(text);
+    else if (this.length > PLAIN_FROM && !this.fence) this.#fromHereOnPlain(text);
     else this.#write(text);
     if (this.isOver && !this.pending) this.#finish(canMark);
     if (this.isMarked) this.#moveCaret();
@@ -308,6 +309,14 @@ export class Painter {
     this.fence = null;
     this.last = [];
     colour(figure);
+  }
+
+  // Between two blocks, so that nothing is torn; in the middle where there is no between.
+  #fromHereOnPlain(text) {
+    const cut = text.indexOf("\n\n") + 2;
+    if (cut > 1 || this.length < PLAIN_FROM + LONGEST_BLOCK) this.#write(cut > 1 ? text.slice(0, cut) : text);
+    if (cut > 1) this.#plain(text.slice(cut));
+    else if (this.length >= PLAIN_FROM + LONGEST_BLOCK) this.#plain(text);
   }
 
   #plain(text) {

@@ -42,6 +42,7 @@ export class Thread {
     this.place.append(made.node);
     this.#paint(made);
     this.#breaks();
+    this.end.watch(made.node);
     this.end.keep();
     this.place.classList.toggle("long", this.shown.length > LONG_FROM);
     return made;
