@@ -21,11 +21,9 @@ TEMPLATES = ROOT / "templates"
 FOR_PROGRAMS = ["core", "accounts/api", "accounts/openapi", "inference/api", "usage/api"]
 # Pages in English alone: the document of the API, and letters, whose reader's language nobody knows.
 ENGLISH_PAGES = {"accounts/swagger.html", "mail/letter.html"}
-# Being written anew.
-ENGLISH_PAGES |= {"inference/home.html", "inference/partials/setup.html"}
 # The same in every language: names, samples, classes of the page's layout.
 SAME_EVERYWHERE = re.compile(
-    r"[\s·␠,]*(Gatehouse|curl|Python|YAML|JSON|CSV|UTC|https://|wide|drawer"
+    r"[\s·␠,]*(Gatehouse|curl|Python|JavaScript|YAML|JSON|CSV|UTC|https://|wide|drawer"
     r"|notebook|ci-runner|lai-0a1b2c3d…?|qwen3-8b)?[\s·␠,]*"
 )
 SAMPLES = re.compile(r"name: my-model|Qwen/Qwen3|main$|name==|name/model/$|[\w-]+=\"")
