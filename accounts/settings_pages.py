@@ -30,6 +30,7 @@ from accounts.runtime_settings.controls import (
 )
 from accounts.runtime_settings.in_force import kept
 from accounts.runtime_settings.registry import registered
+from accounts.wording import plain_words
 from core.errors import GatehouseError, InvalidRequestError
 
 PAGE = "/app/settings"
@@ -81,7 +82,7 @@ def remove_key(request: HttpRequest) -> HttpResponse:
         _change_keys(request, lambda masks: [mask for mask in masks if mask != wanted])
         messages.success(request, _("The key is revoked."))
     except GatehouseError as exc:
-        messages.error(request, exc.message)
+        messages.error(request, " ".join(filter(None, plain_words(exc))))
     return HttpResponseRedirect(f"{PAGE}#api-keys")
 
 
