@@ -296,7 +296,8 @@ def test_clearing_traces_asks_first(admin_page, ui_server, traced):
     assert admin_page.get_by_role("row", name="/v1/chat/completions").count() >= 1
     admin_page.get_by_role("button", name="Clear").click()
     dialog.get_by_role("button", name="Clear").click()
-    admin_page.get_by_text("No traces yet").wait_for()
+    admin_page.get_by_role("heading", name="No traces yet", level=2).wait_for()
+    assert_accessible(admin_page)
     shoot(admin_page, "machine-traces-empty")
 
 
