@@ -18,20 +18,31 @@ export async function close(dialog) {
   dialog.close();
 }
 
-// Resolves to whether the destructive answer was given.
+let giveUp = null;
+
+// Resolves to whether the destructive answer was given; a question asked meanwhile takes its place.
 export function ask(question, more, action) {
+  giveUp?.();
   const dialog = document.getElementById("confirm");
   dialog.querySelector("h2").textContent = question;
   dialog.querySelector("p").textContent = more ?? "";
   dialog.querySelector('[data-answer="yes"] [data-label]').textContent = action;
   dialog.returnValue = "";
   const from = document.activeElement;
-  dialog.showModal();
+  if (!dialog.open) dialog.showModal();
   return new Promise((resolve) => {
+    const listening = new AbortController();
+    const end = (answer) => {
+      listening.abort();
+      giveUp = null;
+      resolve(answer);
+    };
+    giveUp = () => end(false);
     dialog.addEventListener("close", () => {
+      if (dialog.open) return; // told late, of the question before this one
       from?.focus?.();
-      resolve(dialog.returnValue === "yes");
-    }, { once: true });
+      end(dialog.returnValue === "yes");
+    }, { signal: listening.signal });
   });
 }
 

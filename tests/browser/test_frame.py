@@ -99,12 +99,14 @@ def test_on_a_phone_the_sidebar_is_a_drawer_that_needs_no_script(ui_server, open
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Home").wait_for()
 
 
-def test_no_page_scrolls_sideways_at_320_px(ui_server, open_page):
+def test_no_page_scrolls_sideways_at_320_px_in_either_direction(ui_server, open_page):
     page = open_page(ui_server, email="admin@example.org", viewport={"width": 320, "height": 800})
     for path in PAGES:
         page.goto(path)
-        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert wide <= 0, path
+        for direction in ("ltr", "rtl"):
+            page.evaluate("dir => { document.documentElement.dir = dir; }", direction)
+            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, (path, direction)
 
 
 def test_menus_take_arrow_keys_and_give_focus_back(admin_page):
