@@ -45,6 +45,7 @@ class Chart {
     const picture = this.place.querySelector("svg.plot");
     this.box = document.createElement("div");
     this.box.style.height = `${picture.clientHeight}px`; // nothing jumps; the labels stay as they are
+    this.box.style.overflow = "hidden"; // a narrower window, until the canvas follows
     this.describe();
     picture.replaceWith(this.box);
     const size = () => ({ width: this.box.clientWidth, height: this.box.clientHeight });

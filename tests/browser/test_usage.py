@@ -64,12 +64,12 @@ def test_a_period_is_chosen_without_leaving_the_page(used, user_page):
     assert day.get_attribute("aria-current") == "true"
     assert user_page.evaluate("window.stays") is True
     assert user_page.locator("[data-plot] canvas").count() == 1
-    user_page.wait_for_function("document.activeElement.tagName === 'H1'")
+    user_page.wait_for_function("() => document.activeElement.tagName === 'H1'")
     user_page.go_back()
     user_page.wait_for_url("**/app/usage")
     month = user_page.get_by_role("link", name="Month", exact=True)
     user_page.wait_for_function(
-        "document.querySelector('#periods [aria-current]').textContent === 'Month'"
+        "() => document.querySelector('#periods [aria-current]').textContent === 'Month'"
     )
     assert month.get_attribute("aria-current") == "true"
 
@@ -130,7 +130,7 @@ def test_an_admin_searches_opens_one_person_and_checks_the_books(used, admin_pag
     admin_page.locator("tr.detail").wait_for()
     opened = admin_page.get_by_role("link", name="Details of Bob")
     assert opened.get_attribute("aria-expanded") == "true"
-    admin_page.wait_for_function("document.activeElement.id.startsWith('open-')")
+    admin_page.wait_for_function("() => document.activeElement.id.startsWith('open-')")
     week = admin_page.get_by_role("link", name="Week", exact=True).get_attribute("href")
     assert "q=bob" in week
     assert "user=" in week
