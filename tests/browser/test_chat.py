@@ -475,6 +475,49 @@ def bob_id(ui_server):
     return next(each["id"] for each in people if each["email"] == "bob@example.org")
 
 
+def test_a_model_that_loads_is_waited_for_and_the_message_sent_then(chat):
+    chat.page.expected.append("status of 503")
+    refused = []
+
+    def load_once(route):
+        if refused:
+            route.continue_()
+            return
+        refused.append(True)
+        error = {"message": "loading", "code": 503, "type": "x", "reason": "model_loading"}
+        route.fulfill(status=503, headers={"Retry-After": "2"}, json={"error": error})
+
+    chat.page.route("**/messages", load_once)
+    chat.say(told(tokens=3))
+    chat.page.get_by_text("m is loading. About 2 s left; your message is sent then.").wait_for()
+    chat.page.get_by_role("button", name="Stop").wait_for()
+    chat.answers.first.wait_for()
+    chat.settled()
+    assert chat.words == ["token"] * 3
+    assert chat.page.get_by_text("m is loading.").count() == 0
+
+
+CUT_ONCE = """() => {
+  const real = window.fetch; let isCut = false;
+  window.fetch = async (...given) => {
+    const answer = await real(...given);
+    if (isCut || !answer.headers.get("content-type")?.includes("event-stream")) return answer;
+    isCut = true; let n = 0;
+    const cut = new TransformStream({ transform(piece, out) {
+      n += 1; if (n > 12) out.error(new Error("cut")); else out.enqueue(piece); } });
+    return new Response(answer.body.pipeThrough(cut), answer);
+  };
+}"""
+
+
+def test_a_connection_that_broke_is_taken_up_again(chat):
+    chat.page.evaluate(CUT_ONCE)
+    chat.say(told(tokens=80, tick=0.05))
+    chat.page.get_by_text("Reconnecting").wait_for()
+    chat.settled()
+    assert chat.words == ["token"] * 80
+
+
 def test_a_reached_limit_says_until_when_and_stops_sending_alone(chat, ui_server, bob_id):
     chat.page.expected.append("status of 429")
     path = f"/api/auth/admin/users/{bob_id}/quotas"
@@ -560,6 +603,7 @@ def lengthen(server, chat_id, pairs):
     base.close()
 
 
+@pytest.mark.timeout(900)
 def test_the_real_model_answers(real_server, open_page):
     page = open_page(real_server, email="bob@example.org")
     chat = ChatPage(page).open()
