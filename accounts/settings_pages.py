@@ -30,6 +30,7 @@ from accounts.runtime_settings.controls import (
 )
 from accounts.runtime_settings.in_force import kept
 from accounts.runtime_settings.registry import registered
+from accounts.wording import plain_words
 from core.errors import GatehouseError, InvalidRequestError
 
 PAGE = "/app/settings"
@@ -81,7 +82,7 @@ def remove_key(request: HttpRequest) -> HttpResponse:
         _change_keys(request, lambda masks: [mask for mask in masks if mask != wanted])
         messages.success(request, _("The key is revoked."))
     except GatehouseError as exc:
-        messages.error(request, exc.message)
+        messages.error(request, " ".join(filter(None, plain_words(exc))))
     return HttpResponseRedirect(f"{PAGE}#api-keys")
 
 
@@ -132,11 +133,9 @@ def _answer(
 ) -> HttpResponse:
     keys = registered()
     at_run_time = {each["mask"] for each in kept(keys[KEYS])}
+    parts = [(each, [fields[entry.name] for entry in each.entries]) for each in sections(keys)]
     shown = {
-        "sections": [
-            (section, [fields[entry.name] for entry in section.entries])
-            for section in sections(keys)
-        ],
+        "sections": [(each, mine, any(one.error for one in mine)) for each, mine in parts],
         "keys": [(mask, mask in at_run_time) for mask in keys[KEYS].show(kept(keys[KEYS]))],
         "disabled": DISABLED if env().disable_runtime_settings else "",
         "first_key_locks_out": not env().auth,

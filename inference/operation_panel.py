@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from inference.models import Operation, OperationState
 from inference.operations import OPEN
@@ -18,12 +19,12 @@ FAST_MS, SLOW_MS = 1000, 15000
 _MOST = 50
 
 _WORDS: dict[tuple[str, str], str | Promise] = {
-    ("install", "now"): _("Installing"),
-    ("install", "done"): _("Installed"),
+    ("install", "now"): pgettext_lazy("before a name", "Installing"),
+    ("install", "done"): pgettext_lazy("before a name", "Installed"),
     ("install", "failed"): _("Not installed:"),
     ("install", "cancelled"): _("Cancelled:"),
-    ("delete", "now"): _("Deleting"),
-    ("delete", "done"): _("Deleted"),
+    ("delete", "now"): pgettext_lazy("before a name", "Deleting"),
+    ("delete", "done"): pgettext_lazy("before a name", "Deleted"),
     ("delete", "failed"): _("Not deleted:"),
     ("delete", "cancelled"): _("Cancelled:"),
 }

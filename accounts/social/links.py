@@ -6,6 +6,7 @@ from allauth.socialaccount.models import SocialAccount
 from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.translation import gettext as _
 
 from accounts.audit import Actor, actor_of, record
 from accounts.models import User
@@ -38,7 +39,8 @@ def add(request: HttpRequest, identity: Identity, *, wanted_by: str) -> HttpResp
             _save(request, user, identity)
         except IntegrityError as exc:
             raise SignInRefusedError("try_again", "linked in the same moment") from exc
-    messages.success(request, f"{PROVIDER_NAMES[identity.provider]} is linked.")
+    name = PROVIDER_NAMES[identity.provider]
+    messages.success(request, _("%(provider)s is linked.") % {"provider": name})
     return HttpResponseRedirect(PAGE)
 
 

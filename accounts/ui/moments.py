@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, npgettext
 
 RELATIVE_FOR = timedelta(days=7)
 
@@ -39,7 +39,8 @@ def _length(seconds: int) -> str:
     if seconds < 86400:
         return _("%(n)d h") % {"n": seconds // 3600}
     days = seconds // 86400
-    return ngettext("%(n)d day", "%(n)d days", days) % {"n": days}
+    # A text of its own: with these words other languages have another case than for a duration.
+    return npgettext("with in or ago", "%(n)d day", "%(n)d days", days) % {"n": days}
 
 
 def duration(seconds: float) -> str:
