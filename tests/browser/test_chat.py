@@ -86,7 +86,7 @@ def test_rename_search_export_and_delete(chat):
     chat.menu("Rename")
     chat.page.get_by_role("textbox", name="Name").fill('Walrus <img src=x> "facts"')
     chat.page.get_by_role("dialog").get_by_role("button", name="Rename").click()
-    assert chat.page.get_by_role("heading", level=1).inner_text() == 'Walrus <img src=x> "facts"'
+    chat.page.get_by_role("heading", level=1, name='Walrus <img src=x> "facts"').wait_for()
     chat.list.filter(has_text="Walrus <img src=x>").wait_for()
     search = chat.page.get_by_role("searchbox", name="Search conversations")
     search.fill("no such words anywhere")
