@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.browser.chat_page import ChatPage
 from tests.browser.pages import open_strict, problems_of
 from tests.servers import CHAT, PASSWORD, Server
 from tests.stub import StubEngine
@@ -117,3 +118,9 @@ def user_page(ui_server: Server, open_page: Callable[..., Any]) -> Any:
 @pytest.fixture
 def anonymous_page(ui_server: Server, open_page: Callable[..., Any]) -> Any:
     return open_page(ui_server)
+
+
+@pytest.fixture
+def chat(user_page: Any) -> ChatPage:
+    """Bob at a new chat."""
+    return ChatPage(user_page).open()

@@ -1,0 +1,190 @@
+"""What models write on the chat page: hostile, formatted, long (R-39)."""
+
+import json
+import re
+
+import pytest
+
+from tests.browser.chat_page import saying, told
+from tests.browser.frames import work_per_frame
+from tests.browser.pages import assert_accessible, problems_of, shoot
+
+HOSTILE = """<script>document.title = 'owned'</script><img src=x onerror="document.title='owned'">
+<b style="position:fixed">bold</b>
+
+[click](javascript:document.title='owned') [data](data:text/html,<script>1</script>)
+![tracker](https://tracker.example/pixel.png) ![](//tracker.example/x.svg)
+<https://safe.example/a> [safe](https://safe.example/b "t")
+
+\x1b[31mred\x1b[0m \x1b]0;title\x07after\x9b1m bell\x07 back\x08space
+admin\u202etxt.exe\u202c \u2066isolate\u2069
+
+```html
+<script>document.title = 'owned'</script>
+```
+
+```"><img src=x onerror=alert(1)>
+x
+```
+
+| a |
+|:-:|
+| <svg onload=alert(1)> |
+
+$\\href{javascript:alert(1)}{x}$ $$\\includegraphics{https://tracker.example/x.png}$$
+"""
+
+
+def test_hostile_output_is_harmless(chat):
+    answer = chat.ask(saying(HOSTILE + "y" * 20_000))
+    chat.page.wait_for_timeout(800)  # KaTeX and the worker
+    md = answer.locator(":scope > .md")
+    assert not chat.page.title().startswith("owned")
+    assert md.locator("script, img, svg:not(.i), iframe, [style], [onerror], [onload]").count() == 0
+    hrefs = {each.get_attribute("href") for each in md.locator("a").all()}
+    assert hrefs == {"https://safe.example/a", "https://safe.example/b"}
+    rels = {each.get_attribute("rel") for each in md.locator("a").all()}
+    assert rels == {"noreferrer noopener"}
+    text = md.text_content()
+    assert "https://tracker.example/pixel.png" in text  # said, not fetched
+    assert "red after bell backspace" in text
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+    assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    chat.page.reload()  # and the same from the server's own page
+    chat.settled()
+    chat.page.wait_for_timeout(500)
+    assert md.locator("script, img, svg:not(.i), [style]").count() == 0
+    assert problems_of(chat.page) == []
+
+
+MARKDOWN = """# Title
+
+Some **bold** and `code`, $e^{i\\pi}$ and $5 or $10.
+
+1. one
+2. two
+
+```python
+def f(x): return "x"
+```
+
+| a | b |
+|---|--:|
+| 1 | 2 |
+
+\\[ x^2 \\]
+"""
+
+
+def test_markdown_code_and_formulas(chat):
+    chat.ask(saying(MARKDOWN))
+    md = chat.answers.last.locator(":scope > .md")
+    md.locator("math").nth(1).wait_for()
+    assert md.get_by_role("heading", name="Title").count() == 1
+    assert md.locator("li").all_inner_texts() == ["one", "two"]
+    assert "$5 or $10" in md.inner_text()
+    md.locator(".hljs-keyword", has_text="def").wait_for()
+    md.get_by_role("button", name="Copy").click()
+    md.get_by_text("Copied").wait_for()
+    copied = chat.page.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == 'def f(x): return "x"'
+    assert md.locator("td").nth(1).evaluate("e => getComputedStyle(e).textAlign") == "end"
+    assert_accessible(chat.page)
+    chat.page.evaluate("document.getElementById('thread').scrollTop = 0")
+    shoot(chat.page, "chat", full=False)
+
+
+LONG = "plain words, " * 38 + "\n\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(told(tokens=420, tick=0.01, words=json.dumps(LONG)[1:-1]), id="200-kb"),
+        pytest.param(told(tokens=400, tick=0.01, words=" *a* `b` c,"), id="one-paragraph"),
+        pytest.param(
+            told(tokens=300, tick=0.01, words="- an item of **some** words\\n"), id="a-list"
+        ),
+    ],
+)
+def test_a_streamed_answer_takes_less_than_8_ms_a_frame(chat, answer):
+    def whole() -> None:
+        chat.say(answer)
+        chat.page.get_by_text(re.compile(r"Answering, \d+ tokens")).wait_for()
+        chat.settled()
+
+    work = work_per_frame(chat.page, whole)
+    print(work)
+    assert work.frames > 60
+    assert work.mean < 8
+    assert work.median < 8
+
+
+def test_200_kb_come_whole_and_the_end_is_held(chat):
+    chat.ask(told(tokens=420, words=json.dumps(LONG)[1:-1]))
+    text = chat.answers.last.locator(":scope > .md").text_content()
+    assert text.count("plain words") == 420 * 38
+    chat.page.wait_for_timeout(300)
+    assert chat.thread.evaluate("t => t.scrollHeight - t.scrollTop - t.clientHeight < 80")
+
+
+def test_the_reader_is_not_pulled_to_the_end(chat):
+    chat.ask(told(tokens=1, words=json.dumps("line\n\n" * 60)[1:-1]))
+    chat.say(told(tokens=150, tick=0.03, words="line\\\\n\\\\n"))
+    chat.page.get_by_text(re.compile(r"Answering, \d+ tokens")).wait_for()
+    chat.thread.evaluate("t => { t.scrollTop = 0; }")
+    chat.page.wait_for_timeout(700)
+    assert chat.thread.evaluate("t => t.scrollTop") == 0
+    chat.page.get_by_role("button", name="Jump to the end").click()
+    chat.page.wait_for_timeout(300)
+    assert chat.thread.evaluate("t => t.scrollHeight - t.scrollTop - t.clientHeight < 80")
+    chat.page.keyboard.press("Escape")
+    chat.settled()
+
+
+def test_a_long_history_loads_page_by_page(chat, ui_server):
+    chat.ask(told(tokens=1))
+    chat_id = chat.page.url.rpartition("/")[2]
+    lengthen(ui_server, chat_id, 5_000)
+    chat.page.reload()
+    chat.settled()
+    assert chat.page.locator("article").count() == 50
+    assert chat.thread.evaluate("t => t.scrollHeight - t.scrollTop - t.clientHeight < 80")
+    first = chat.page.locator("article").first.get_attribute("data-id")
+    chat.page.get_by_role("button", name="Earlier messages").click()
+    chat.page.locator("article").nth(99).wait_for(state="attached")
+    seen = f"article[data-id='{first}']"
+    assert chat.page.locator(seen).bounding_box()["y"] > -200  # what was looked at stays near
+    for _ in range(5):
+        n = chat.page.locator("article").count()
+        chat.thread.evaluate("t => { t.scrollTop = 0; }")
+        chat.page.locator("article").nth(n).wait_for(state="attached")
+    assert chat.page.locator("article").count() >= 300
+
+
+def lengthen(server, chat_id, pairs):
+    """Ten thousand messages at the end of a chat, straight into its database."""
+    import sqlite3
+    import uuid
+
+    base = sqlite3.connect(server.folder / "data" / "database.db", timeout=30)
+    columns = [row[1] for row in base.execute("PRAGMA table_info(chat_message)")]
+    hexed = uuid.UUID(chat_id).hex
+    (leaf,) = base.execute("SELECT leaf_id FROM chat_conversation WHERE id = ?", [hexed]).fetchone()
+    found = base.execute("SELECT * FROM chat_message WHERE id = ?", [leaf]).fetchone()
+    row = dict(zip(columns, found, strict=True))
+    rows = []
+    for i in range(pairs):
+        for role in ("user", "assistant"):
+            parent, depth = row["id"], row["depth"] + 1
+            row = {**row, "id": uuid.uuid4().hex, "parent_id": parent, "depth": depth}
+            row |= {"role": role, "content": f"**{role}** {i}", "status": "done"}
+            rows.append(tuple(row.values()))
+    marks = ",".join("?" * len(columns))
+    base.executemany(f"INSERT INTO chat_message VALUES ({marks})", rows)
+    base.execute(
+        "UPDATE chat_conversation SET leaf_id = ?, n_messages = n_messages + ? WHERE id = ?",
+        [row["id"], 2 * pairs, hexed],
+    )
+    base.commit()
+    base.close()
