@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help serve web engine test test-full test-quick lint messages vendored bench bench-peers bench-usage audit requirements clean
+.PHONY: help serve web engine test test-full test-quick lint messages vendored bench bench-peers bench-usage bench-pages audit requirements clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,6 +77,9 @@ bench-peers: dev-env ## the same beside other gateways
 
 bench-usage: dev-env ## the books: recording, draining, reports at 100 million events
 	@$(PY) -m bench.usage
+
+bench-pages: dev-env ## server time of pages over 10,000 people and a million events
+	@$(PY) -m bench.pages
 
 requirements: dev-env ## compile the pinned requirements anew
 	@sh requirements/compile.sh

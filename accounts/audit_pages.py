@@ -18,6 +18,7 @@ from accounts.api.audit import chosen
 from accounts.models import AuditRecord, Status, User
 from accounts.pages import page
 from accounts.people_tabs import people_tabs
+from core.moments import in_utc
 
 PAGE_SIZE = 50
 MAX_QUERY_CHARS = 100
@@ -127,9 +128,9 @@ def _cursor(given: str) -> Cursor | None:
         return None
     try:
         at = parse_datetime(moment.replace(" ", "+"))
+        return (in_utc(at), int(number)) if at is not None and at.tzinfo is not None else None
     except ValueError:
         return None
-    return (at, int(number)) if at is not None and at.tzinfo is not None else None
 
 
 def _waiting() -> int:

@@ -43,7 +43,9 @@ def invite_list(request: HttpRequest) -> HttpResponse:
     maker = User.objects.filter(pk=principal.user_id).first() if principal.has_account else None
     given = request.POST.get("hours", "")
     try:
-        hours = invite_hours({"expiresInHours": int(given) if given.isdecimal() else given})
+        hours = invite_hours(
+            {"expiresInHours": int(given) if given.isdecimal() and len(given) < 6 else given}
+        )
         invite, code = invites.create(
             created_by=maker, hours=hours, now=timezone.now(), by=actor_of(request)
         )

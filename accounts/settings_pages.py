@@ -133,11 +133,9 @@ def _answer(
 ) -> HttpResponse:
     keys = registered()
     at_run_time = {each["mask"] for each in kept(keys[KEYS])}
+    parts = [(each, [fields[entry.name] for entry in each.entries]) for each in sections(keys)]
     shown = {
-        "sections": [
-            (section, [fields[entry.name] for entry in section.entries])
-            for section in sections(keys)
-        ],
+        "sections": [(each, mine, any(one.error for one in mine)) for each, mine in parts],
         "keys": [(mask, mask in at_run_time) for mask in keys[KEYS].show(kept(keys[KEYS]))],
         "disabled": DISABLED if env().disable_runtime_settings else "",
         "first_key_locks_out": not env().auth,

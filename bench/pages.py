@@ -69,11 +69,12 @@ def measure(urls: list[str]) -> dict[str, Any]:
             QuotaRule.objects.get_or_create(user_id=user_id, model="", window_s=window_s, **maxima)
     emails = dict(User.objects.filter(pk__in=[first, middle]).values_list("pk", "email"))
     emails = {str(pk): email for pk, email in emails.items()}
-    admins = [*urls, *(each.format(first=first, middle=middle) for each in ADMINS_URLS)]
+    more = ADMINS_URLS if any(url.startswith("/app/usage") for url in urls) else ()
+    admins = [*urls, *(each.format(first=first, middle=middle) for each in more)]
     people = (
         ("an ordinary person", emails[middle], urls),
         ("who used most", emails[first], urls),
-        ("an admin", ADMIN, admins if urls == list(URLS) else urls),
+        ("an admin", ADMIN, admins),
     )
     return {
         who: {

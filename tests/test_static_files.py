@@ -87,7 +87,9 @@ def test_no_template_holds_script_style_or_handlers():
             continue
         text = path.read_text()
         assert not re.search(r"<script(?![^>]*\bsrc=)", text), path
-        assert not re.search(r"<style\b|\sstyle=|\son[a-z]+=|hx-on|\bjs:|javascript:", text), path
+        assert not re.search(
+            r"<style\b|\sstyle=|\son[a-z]+=|hx-on|=[\"']\s*(js|javascript):", text
+        ), path
         assert not re.search(r"\|\s*safe\b", text), path
 
 
@@ -96,3 +98,25 @@ def test_no_script_of_ours_evaluates_or_names_another_host():
         text = path.read_text()
         assert not re.search(r"\beval\(|new Function|setAttribute\(.style", text), path
         assert not re.search(r"https?://", text), path
+
+
+def loops_that_take_a_tag(text):
+    """`{% empty icon=… %}`, our tag, straight inside a loop would be the loop's own `{% empty %}`."""
+    open_loops, found = [], []
+    for tag in re.findall(r"{%\s*(for |endfor|empty\b[^%]*)", text):
+        if tag.startswith("for "):
+            open_loops.append(False)
+        elif tag == "endfor":
+            open_loops.pop()
+        elif tag.split()[1:] and open_loops and not open_loops[-1]:
+            found.append(tag)
+        elif open_loops:
+            open_loops[-1] = True
+    return found
+
+
+def test_our_tag_is_never_taken_for_a_loops_own():
+    assert loops_that_take_a_tag('{% for a in b %}x{% empty icon="i" %}{% endfor %}')
+    assert not loops_that_take_a_tag('{% for a in b %}x{% empty %}{% empty icon="i" %}{% endfor %}')
+    for path in (ROOT / "templates").rglob("*.html"):
+        assert loops_that_take_a_tag(path.read_text()) == [], path

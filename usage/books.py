@@ -18,6 +18,7 @@ from core.errors import ConflictError
 from core.files import AlreadyHeldError, exclusive
 from usage.buckets import (
     DAY_MS,
+    HOUR_MS,
     HOURS_A_DAY,
     day_of,
     first_day,
@@ -168,7 +169,21 @@ def _day(day: int) -> dict[str, Any]:
         rows = f"{_OF_ROLLUPS} FROM {table} WHERE"
         sources.append((f"hours by {name}", f"{rows} grain = {Grain.HOUR:d} AND bucket {hours}"))
         sources.append((f"day by {name}", f"{rows} grain = {Grain.DAY:d} AND bucket = {day}"))
-    return _finding(f"day {day}", _sums(sources))
+    found = _finding(f"day {day}", _sums(sources))
+    if found["difference"]:
+        found["hours"] = [hour for hour in range(HOURS_A_DAY) if _differs(day, hour)]
+    return found
+
+
+def _differs(day: int, of_day: int) -> bool:
+    """Whether an hour's events and rollups say something else; asked only of days that do."""
+    hour = day * HOURS_A_DAY + of_day
+    low, high = (_literal(first_id(each * HOUR_MS)) for each in (hour, hour + 1))
+    sources = [("events", f"{_OF_EVENTS} FROM {_EVENTS} WHERE id >= {low} AND id < {high}")]
+    for name, table in (("series", _ROLLUPS), ("models", _MODELS)):
+        rows = f"{_OF_ROLLUPS} FROM {table} WHERE grain = {Grain.HOUR:d} AND bucket = {hour}"
+        sources.append((f"hour by {name}", rows))
+    return bool(_finding("hour", _sums(sources))["difference"])
 
 
 def _literal(event_id: Any) -> str:

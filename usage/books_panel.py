@@ -40,7 +40,7 @@ def books_panel() -> BooksPanel:
         latest=latest,
         sums=books.summary(latest) if latest else None,
         headline=_headline(wrong) if latest and latest.difference else "",
-        wrong=[_where(each["what"]) for each in wrong],
+        wrong=[_where(each) for each in wrong],
         days=books.DAYS,
         backlog=backlog_now(),
         kept_for=kept_for(),
@@ -69,12 +69,15 @@ def _requests(finding: dict[str, Any]) -> int:
     return max(counts) - min(counts) if counts else 0
 
 
-def _where(what: str) -> str:
-    """`day 20404` as a date, `month 24322` as a month."""
-    kind, _space, number = what.partition(" ")
+def _where(finding: dict[str, Any]) -> str:
+    """`day 20404` as a date, with the hours that differ; `month 24322` as a month."""
+    kind, _space, number = finding["what"].partition(" ")
     if kind == "day":
-        day = start_of(Grain.DAY, int(number))
-        return str(date_format(day, pgettext("date format", "j F Y")))
+        formats = pgettext("date format", "j F Y")
+        day = str(date_format(start_of(Grain.DAY, int(number)), formats))
+        hours = ", ".join(f"{hour:02}:00" for hour in finding.get("hours", []))
+        return f"{day} ({hours})" if hours else day
     if kind == "month":
-        return str(date_format(start_of(Grain.MONTH, int(number)), pgettext("date format", "F Y")))
+        month = start_of(Grain.MONTH, int(number))
+        return str(date_format(month, pgettext("date format", "F Y")))
     return _("the journal")

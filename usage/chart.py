@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from usage.reports.overview import Column
 
-MOST_STEPS, LABELS = 4, 5
+MOST_STEPS, LABELS, MOST_LABELLED = 4, 5, 8
 WIDTH, BAR, MARGIN, GAP = 10, 6.8, 1.6, 0.7
 _ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -40,6 +40,11 @@ class Chart:
     at_x: int
     places: list[Column]
     top: float
+
+    @property
+    def all_labelled(self) -> bool:
+        """Then each label stands in the middle below its column."""
+        return len(self.places) * WIDTH == self.width
 
 
 def axis(most: int) -> tuple[float, int]:
@@ -88,8 +93,8 @@ def _bars(place: int, column: Column, top: float) -> list[Bar]:
 
 
 def _labelled(columns: Sequence[Column]) -> list[Column]:
-    """Evenly spaced, the first and the last among them."""
+    """All of a few; of many some, evenly spaced, the first and the last among them."""
     last = len(columns) - 1
-    if last < LABELS:
+    if last < MOST_LABELLED:
         return list(columns)
     return [columns[round(each * last / (LABELS - 1))] for each in range(LABELS)]

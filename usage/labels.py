@@ -74,7 +74,11 @@ def span(overview: Overview) -> str:
     if first.grain == Grain.DAY and first.start.year != last.start.year:
         of_first = of_last
     ends = {"first": date_format(first.start, of_first), "last": date_format(last.start, of_last)}
-    return ends["last"] if first is last else _("%(first)s to %(last)s") % ends
+    if first is last:
+        return str(ends["last"])
+    if first.grain == Grain.HOUR:
+        return _("%(first)s to %(last)s UTC") % ends
+    return _("%(first)s to %(last)s") % ends
 
 
 def source_words(line: Line, keys: Mapping[str, Key]) -> tuple[str, str]:

@@ -5,6 +5,7 @@ E-28), after the journal was brought in (S-13).
 """
 
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,20 +25,20 @@ from accounts.models import ApiKey
 from accounts.pages import page
 from accounts.runtime import env
 from core import correlation
-from core.errors import ConflictError
+from core.errors import ConflictError, InvalidRequestError
 from core.http import GatedRequest
 from core.principal import Principal
 from usage import books
 from usage.books_panel import books_panel
 from usage.chart import stacked
-from usage.labels import Key, head, source_words, span
+from usage.labels import Key, head, nobody_words, source_words, span
 from usage.quotas.bars import QuotaBar, bars
 from usage.quotas.service import statuses_of
 from usage.records import ID
 from usage.reports.freshness import bring_in
 from usage.reports.overview import Overview, everybodys_overview, own_overview
 from usage.reports.page_csv import everybodys_csv, own_csv
-from usage.reports.people import PAGE, PeoplePage, people_page
+from usage.reports.people import PAGE, PeoplePage, Person, people_page
 from usage.reports.windows import DEFAULT_PERIOD, rolling_window
 
 log = logging.getLogger("gatehouse.web")
@@ -126,12 +127,11 @@ def _frame(wanted: Asked, principal: Principal) -> dict[str, Any]:
         {"label": _("Everybody"), "href": wanted.href(), "current": wanted.everybody},
         {"label": _("Mine"), "href": mine, "current": not wanted.everybody},
     ]
-    of_csv = {"period": wanted.period, **of, **({"user": wanted.user_id} if wanted.user_id else {})}
     return {
         "wanted": wanted,
         "periods": periods,
         "tabs": tabs if principal.is_admin else [],
-        "csv_href": f"{ADDRESS}/csv?{urlencode(of_csv)}",
+        "csv_href": f"{ADDRESS}/csv?{urlencode({'period': wanted.period, **of})}",
         "all_href": wanted.href(period="all", page="", **of),
         "currency": env().currency,
         "state": "shown",
@@ -179,16 +179,30 @@ def _quotas(user_id: str, keys: dict[str, Key], now: datetime) -> list[QuotaBar]
 def _everybodys(wanted: Asked, now: datetime) -> dict[str, Any]:
     overview = everybodys_overview(rolling_window(wanted.period, now))
     window = rolling_window(wanted.period, now, "none")
-    people = people_page(window, search=wanted.search, number=wanted.number)
-    if wanted.user_id and wanted.user_id not in {each.user_id for each in people.lines}:
-        people = people_page(window, search="", number=1, user_id=wanted.user_id)
+    people = people_page(window, search=wanted.search, number=wanted.number, opened=wanted.user_id)
     return {
         **_numbers(overview),
         "people": people,
+        "rows": [_row(wanted, each) for each in people.lines],
         "page_obj": Paginator(range(people.n_found), PAGE).get_page(people.number),
         "only_one": people.n_found == 1 and bool(wanted.user_id) and people.n_people > 1,
         "person": _person(wanted, people, now) if wanted.user_id else None,
         "books": books_panel(),
+    }
+
+
+def _row(wanted: Asked, line: Person) -> dict[str, Any]:
+    """One person's line as the template shows it."""
+    name, second = nobody_words(line.user_id) or (line.name, line.email)
+    is_open = wanted.user_id == line.user_id
+    return {
+        "line": line,
+        "name": name,
+        "second": second,
+        "is_open": is_open,
+        "expanded": "true" if is_open else "false",
+        "href": wanted.href(user="" if is_open else line.user_id),
+        "details": _("Details of %(name)s") % {"name": name},
     }
 
 
@@ -216,17 +230,25 @@ def usage_csv(request: HttpRequest) -> HttpResponse:
     wanted, now = asked(request, principal), datetime.now(UTC)
     if env().disable_stats:
         return HttpResponseRedirect(ADDRESS)
-    bring_in()
-    if wanted.everybody and not wanted.user_id:
-        parts = everybodys_csv(rolling_window(wanted.period, now, "none"), env().currency)
-    else:
-        user_id = wanted.user_id or principal.user_id
-        parts = own_csv(rolling_window(wanted.period, now), user_id, env().currency)
-    response = HttpResponse(b"".join(parts), content_type="text/csv; charset=utf-8")
+    try:
+        content = b"".join(_csv_of(wanted, principal, now))
+    except (DatabaseError, InvalidRequestError) as exc:  # the latter: more rows than a report has
+        log.warning("no CSV of usage: %s", type(exc).__name__)
+        messages.error(request, _("The file could not be made. Choose a shorter period."))
+        return HttpResponseRedirect(wanted.href())
+    response = HttpResponse(content, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = (
         f'attachment; filename="usage-{wanted.period}-{now:%Y-%m-%d}.csv"'
     )
     return response
+
+
+def _csv_of(wanted: Asked, principal: Principal, now: datetime) -> Iterator[bytes]:
+    bring_in()
+    if wanted.everybody and not wanted.user_id:
+        return everybodys_csv(rolling_window(wanted.period, now, "none"), env().currency)
+    user_id = wanted.user_id or principal.user_id
+    return own_csv(rolling_window(wanted.period, now), user_id, env().currency)
 
 
 @page
@@ -234,7 +256,11 @@ def usage_csv(request: HttpRequest) -> HttpResponse:
 def usage_check(request: HttpRequest) -> HttpResponse:
     """Compare the books now; where somebody does already, the page shows what comes of it."""
     with suppress(ConflictError):
-        done = books.check_now(datetime.now(UTC))
-        if not done.difference:
-            messages.success(request, _("The books balance"))
+        try:
+            done = books.check_now(datetime.now(UTC))
+        except DatabaseError:
+            messages.error(request, _("The books could not be compared in time. Try again."))
+        else:
+            if not done.difference:
+                messages.success(request, _("The books balance"))
     return HttpResponseRedirect(f"{ADDRESS}#accounting")

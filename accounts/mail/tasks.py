@@ -45,7 +45,7 @@ def _send(kind: Kind, user: User) -> None:
         "verify": lambda: f"{env().public_url}/verify/{proofs.verification_of(user)}",
         "reset": lambda: f"{env().public_url}/reset/{proofs.reset_of(user)}",
         "taken": lambda: f"{env().public_url}/forgot",
-        "approval_wanted": lambda: f"{env().public_url}/admin/accounts/user/?status__exact=pending",
+        "approval_wanted": lambda: f"{env().public_url}/app/users",
         "approved": lambda: f"{env().public_url}/login",
         "refused": lambda: env().public_url,
     }[kind]()

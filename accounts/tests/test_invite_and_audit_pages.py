@@ -42,7 +42,7 @@ def test_e30_a_link_is_shown_once(strict, alice):
     assert Api().get(f"/api/auth/invite/{code}/check").json() == {"valid": True}
 
 
-@pytest.mark.parametrize("hours", ["", "0", "8761", "x", "-1", "99999999999999999999999"])
+@pytest.mark.parametrize("hours", ["", "0", "8761", "x", "-1", "9" * 23, "9" * 5000])
 def test_s22_how_long_is_within_bounds(strict, hours):
     answer = form(strict, INVITES, hours=hours)
 
@@ -129,6 +129,8 @@ def test_s25_the_trail_is_paged_by_a_cursor_there_and_back(strict):
         "period=nothing",
         "q=%27%25_",
         "before=2026-01-01T00:00:00+00:00_5",
+        "before=0001-01-01T00:00:00%2B14:00_5",
+        "after=9999-12-31T23:59:59-14:00_5",
     ],
 )
 def test_what_an_address_may_hold_breaks_nothing(strict, query):

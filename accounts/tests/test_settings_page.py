@@ -154,6 +154,12 @@ def test_r10_what_does_not_fit_is_said_beside_the_field_and_nothing_is_saved(
     assert in_force(as_alice, "threads") == [0]
 
 
+def test_what_is_folded_away_opens_where_it_is_wrong(as_alice):
+    assert "<details>" in text(as_alice.get(PAGE))
+    assert "<details>" in text(post(as_alice, threads="x"), 422)
+    assert "<details open>" in text(post(as_alice, agent_job_retention_days="x"), 422)
+
+
 def test_all_that_is_wrong_is_said_at_once(as_alice):
     page = text(post(as_alice, threads="x", context_size="y", watchdog_busy_timeout="z"), 422)
 

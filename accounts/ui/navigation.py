@@ -13,7 +13,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.gate import admit, requirement_for
+from accounts.gate import admit, is_there, requirement_for
+from accounts.runtime import auth_mode
 from core.built import BUILT
 from core.errors import GatehouseError
 from core.principal import Principal
@@ -141,6 +142,8 @@ def may_open(principal: Principal, url_name: str) -> bool:
     """Whether the gate would let this caller open the page."""
     if url_name.startswith("admin:") and not principal.has_account:
         return False  # Django's admin site knows accounts alone
+    if not is_there(url_name, accounts=auth_mode().accounts, legacy_keys=True):
+        return False
     try:
         admit(principal, requirement_for(url_name, "GET"))
     except GatehouseError:

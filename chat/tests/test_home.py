@@ -41,7 +41,7 @@ def test_what_is_ready_and_what_loads_on_first_use(as_bob):
 
     assert re.search(r"a-ready.*?Chat, 2\u202fK context.*?>Ready<", html, re.DOTALL)
     assert re.search(r"c-loading.*?>Loading<", html, re.DOTALL)
-    assert "1 model ready" in html
+    assert "<bdi>1</bdi> model ready" in html
 
 
 def test_a_model_that_one_may_not_use_is_nowhere(as_bob, bob):

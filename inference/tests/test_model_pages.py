@@ -297,7 +297,7 @@ def test_progress_is_on_the_card_and_in_the_panel(as_alice, own):
         assert "Asked by mara" in found
     live = as_alice.get("/app/models/live").content.decode()
     assert 'data-every="1000"' in live
-    assert live.count("hx-swap-oob") == 2
+    assert live.count("hx-swap-oob") == 3
 
 
 def test_a_button_of_htmx_gets_the_live_part(as_alice, own):

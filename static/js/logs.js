@@ -18,7 +18,6 @@ const choose = document.querySelector("[data-choose]");
 
 let waiting = [];
 let frame = 0;
-let isPaused = false;
 
 function fits(each) {
   const level = filter.elements.level.value;
@@ -62,6 +61,7 @@ function tell(now) {
   const dot = state.querySelector(".dot");
   dot.className = `dot ${{ live: "", paused: "idle" }[now] ?? "warn"}`.trim();
   state.querySelector("[data-words]").textContent = state.dataset[now];
+  pause.querySelector("[data-label]").textContent = now === "paused" ? state.dataset.resume : state.dataset.pause;
 }
 
 function start() {
@@ -70,9 +70,7 @@ function start() {
   end.hidden = false;
   for (const each of document.querySelectorAll("[data-hide]")) each.hidden = true;
   pause.addEventListener("click", () => {
-    isPaused = !isPaused;
-    pause.querySelector("[data-label]").textContent = isPaused ? state.dataset.resume : state.dataset.pause;
-    if (isPaused) socket.stop();
+    if (socket.wanted) socket.stop();
     else socket.go();
   });
   end.addEventListener("click", toEnd);
@@ -85,8 +83,9 @@ function start() {
   let leaving = 0;
   document.addEventListener("visibilitychange", () => {
     clearTimeout(leaving);
-    if (document.hidden) leaving = setTimeout(() => socket.stop(), HIDDEN_MS);
-    else if (!isPaused) socket.go();
+    if (document.hidden && socket.wanted) leaving = setTimeout(() => { socket.stop(); leaving = -1; }, HIDDEN_MS);
+    else if (!document.hidden && leaving === -1) socket.go();
+    if (!document.hidden) leaving = 0;
   });
   toEnd();
   socket.go();

@@ -70,8 +70,9 @@ export class LogSocket {
     clearTimeout(this.timer);
     this.timer = setTimeout(async () => {
       // a handshake says nothing of why it was refused; this asks to sign in again where that is why
-      if (!opened) await ask("/api/auth/me").catch(() => {});
-      if (this.wanted && !this.socket) this.connect();
+      const answer = opened ? null : await ask("/api/auth/me").catch(() => null);
+      if (answer?.status === 401) this.stop();
+      else if (this.wanted && !this.socket) this.connect();
     }, this.pause);
     this.pause = Math.min(LONGEST_PAUSE_MS, this.pause * 2);
   }

@@ -4,6 +4,7 @@ import { open } from "./dialogs.js";
 import { ask, explain } from "./requests.js";
 
 const HEADERS = { "X-Over": "1" };
+const ROW = "over-row";
 let opener = null;
 
 function show(html) {
@@ -25,13 +26,32 @@ async function follow(link) {
   else explain(response);
 }
 
+// After the page came again the focus is where it was: on the opener, or in the row that took its place.
+const rows = () => [...document.querySelectorAll("tbody tr")];
+
+function remember() {
+  const row = opener?.closest("tbody tr");
+  if (row) sessionStorage.setItem(ROW, JSON.stringify([rows().indexOf(row), opener.getAttribute("aria-label")]));
+}
+
+function goBack() {
+  const [at, label] = JSON.parse(sessionStorage.getItem(ROW) ?? "[-1]");
+  sessionStorage.removeItem(ROW);
+  const row = at < 0 ? null : rows().at(Math.min(at, rows().length - 1));
+  if (!row) return;
+  const controls = [...row.querySelectorAll("a, button, input")].filter((each) => each.checkVisibility());
+  (controls.find((each) => label && each.getAttribute("aria-label") === label) ?? controls[0])?.focus();
+}
+
 async function send(form, submitter) {
   const body = new URLSearchParams(new FormData(form, submitter));
   const options = { method: "POST", headers: HEADERS, body };
   const response = await ask(form.action, options).catch(() => null);
   const go = response?.headers.get("X-Go");
   if (go) {
-    if (go === location.pathname) location.reload();
+    remember();
+    // with its filters; not reload(), which would send again what made the page
+    if (go === location.pathname) location.replace(go + location.search);
     else location.assign(go);
   } else if (response && (response.ok || response.status === 422)) {
     show(await response.text());
@@ -81,3 +101,4 @@ document.addEventListener("input", (event) => {
   const form = event.target.closest("form[data-count]");
   if (form) count(form);
 });
+goBack();

@@ -5,6 +5,7 @@ import { toast } from "./toasts.js";
 
 const HEADERS = { "Content-Type": "application/json" };
 const post = (address, body) => ask(address, { method: "POST", headers: HEADERS, body: JSON.stringify(body) });
+const again = () => location.replace("/app/account/security"); // not reload(): the page may be a form's answer
 
 async function add(form) {
   const { start, add: keep } = form.dataset;
@@ -24,7 +25,7 @@ function showCodes(codes) {
     line.textContent = code;
     return line;
   }));
-  dialog.addEventListener("close", () => location.reload());
+  dialog.addEventListener("close", again);
   dialog.querySelector("[data-kept]").addEventListener("click", () => dialog.close());
   open(dialog);
 }
@@ -37,7 +38,7 @@ if (form && window.PublicKeyCredential?.parseCreationOptionsFromJSON) {
     try {
       const codes = await add(form);
       if (codes.length) showCodes(codes);
-      else location.reload();
+      else again();
     } catch {
       toast(form.dataset.failed, "bad", form.dataset.failedText);
     }

@@ -126,6 +126,8 @@ class Chart {
     const [name, numbers] = this.panel.querySelectorAll("[data-readout] > span");
     name.textContent = long;
     numbers.textContent = words;
+    const legend = this.panel.querySelector("figcaption");
+    legend.style.minHeight = `${legend.offsetHeight}px`; // two lines stay two: nothing jumps
     this.box.setAttribute("aria-valuenow", this.at + 1);
     this.box.setAttribute("aria-valuetext", `${long}: ${words}`);
   }
@@ -178,5 +180,6 @@ function slowly() {
 begin();
 slowly();
 document.addEventListener("htmx:after:swap", begin);
-document.addEventListener("themechange", () => charts.forEach((chart) => chart.repaint()));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((chart) => chart.repaint()));
+const repaint = () => charts.forEach((chart) => chart.repaint());
+new MutationObserver(repaint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);

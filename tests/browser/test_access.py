@@ -62,9 +62,9 @@ def test_an_invite_link_then_github_then_the_first_api_call(server, open_page):
     key = make_key(page)
 
     assert first_call(server, key) == 200
-    page.goto("/app/account")
+    page.goto("/app/account/security")
     assert page.get_by_text("grace@example.org").first.is_visible()
-    assert page.get_by_role("button", name="Unlink").is_visible()
+    assert page.get_by_role("button", name="Unlink GitHub").is_visible()
     assert page.problems == []
 
 

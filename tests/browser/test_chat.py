@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.browser.frames import work_per_frame
 from tests.browser.pages import assert_accessible, problems_of, shoot
 
 
@@ -318,21 +319,38 @@ def test_a_session_that_ended_keeps_what_was_typed(chat):
     assert chat.words == ["token"] * 4
 
 
-def test_200_kb_come_as_text_and_stay_smooth(chat):
-    chat.say(told(tokens=420, tick=0.005, words=json.dumps("plain words, " * 38 + "\n\n")[1:-1]))
-    chat.page.get_by_text(re.compile(r"Answering, \d+ tokens")).wait_for()
-    chat.page.evaluate(
-        """() => { window.late = []; new PerformanceObserver(list => {
-        for (const each of list.getEntries()) window.late.push(each.duration) }).observe({ type: "longtask" }); }"""
-    )
-    chat.settled()
+LONG = "plain words, " * 38 + "\n\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(told(tokens=420, tick=0.01, words=json.dumps(LONG)[1:-1]), id="200-kb"),
+        pytest.param(told(tokens=400, tick=0.01, words=" *a* `b` c,"), id="one-paragraph"),
+        pytest.param(
+            told(tokens=300, tick=0.01, words="- an item of **some** words\\n"), id="a-list"
+        ),
+    ],
+)
+def test_a_streamed_answer_takes_less_than_8_ms_a_frame(chat, answer):
+    def whole() -> None:
+        chat.say(answer)
+        chat.page.get_by_text(re.compile(r"Answering, \d+ tokens")).wait_for()
+        chat.settled()
+
+    work = work_per_frame(chat.page, whole)
+    print(work)
+    assert work.frames > 60
+    assert work.mean < 8
+    assert work.median < 8
+
+
+def test_200_kb_come_whole_and_the_end_is_held(chat):
+    chat.ask(told(tokens=420, words=json.dumps(LONG)[1:-1]))
     text = chat.answers.last.locator(":scope > .md").text_content()
-    assert len(text) > 200 * 1024
     assert text.count("plain words") == 420 * 38
-    late = chat.page.evaluate("window.late")
-    assert sum(late) < 1500, late  # a shared machine; what it comes to is in docs/ui.md
-    at_end = "t => t.scrollHeight - t.scrollTop - t.clientHeight < 80"
-    assert chat.thread.evaluate(at_end)
+    chat.page.wait_for_timeout(300)
+    assert chat.thread.evaluate("t => t.scrollHeight - t.scrollTop - t.clientHeight < 80")
 
 
 def test_the_reader_is_not_pulled_to_the_end(chat):
@@ -441,3 +459,116 @@ def test_an_empty_chat_is_accessible_and_fits_a_phone(chat):
     chat.page.get_by_role("button", name="Conversations").click()
     chat.page.get_by_role("link", name="New chat").wait_for()
     assert_accessible(chat.page)
+
+
+def admin_set(ui_server, path, body):
+    with ui_server.client() as admin:
+        answer = admin.put(path, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@pytest.fixture
+def bob_id(ui_server):
+    with ui_server.client() as admin:
+        people = admin.get("/api/auth/admin/users").json()["users"]
+    return next(each["id"] for each in people if each["email"] == "bob@example.org")
+
+
+def test_a_reached_limit_says_until_when_and_stops_sending_alone(chat, ui_server, bob_id):
+    chat.page.expected.append("status of 429")
+    path = f"/api/auth/admin/users/{bob_id}/quotas"
+    rule = admin_set(ui_server, path, {"window": "1h", "model": "m", "max_requests": 10_000})
+    try:
+        chat.open()
+        chat.page.get_by_text(re.compile(r"of 10,000 requests left this hour")).wait_for()
+        used = int(chat.page.locator("#chat-left bdi").first.inner_text().replace(",", ""))
+        chat.ask(told(tokens=2))
+        chat.page.get_by_text(f"{used - 1:,} of 10,000 requests left this hour").wait_for()
+        admin_set(ui_server, path, {"window": "1h", "model": "m", "max_requests": 1})
+        chat.page.wait_for_timeout(500)  # the workers hear of it
+        chat.say("one more")
+        chat.page.get_by_text("Hourly limit of m reached.").wait_for()
+        chat.page.get_by_text(re.compile(r"You can go on at \d\d:\d\d")).wait_for()
+        assert chat.page.get_by_role("button", name="Send").is_disabled()
+        assert chat.composer.input_value() == "one more"
+        assert_accessible(chat.page)
+        shoot(chat.page, "chat-limit", full=False)
+    finally:
+        with ui_server.client() as admin:
+            admin.delete(f"{path}/{rule['quota']['id']}")
+
+
+def test_a_model_taken_away_is_said_in_plain_words(chat, ui_server, bob_id):
+    chat.page.expected.append("status of 403")
+    path = f"/api/auth/admin/users/{bob_id}/models"
+    try:
+        admin_set(ui_server, path, {"enabled": True, "models": ["other"]})
+        chat.page.wait_for_timeout(500)
+        chat.say("hello")
+        chat.page.get_by_role("alert").get_by_text("You may not use this model.").wait_for()
+        assert chat.composer.input_value() == "hello"
+    finally:
+        admin_set(ui_server, path, {"enabled": False, "models": []})
+
+
+def test_a_long_history_loads_page_by_page(chat, ui_server):
+    chat.ask(told(tokens=1))
+    chat_id = chat.page.url.rpartition("/")[2]
+    lengthen(ui_server, chat_id, 5_000)
+    chat.page.reload()
+    chat.settled()
+    assert chat.page.locator("article").count() == 50
+    assert chat.thread.evaluate("t => t.scrollHeight - t.scrollTop - t.clientHeight < 80")
+    first = chat.page.locator("article").first.get_attribute("data-id")
+    chat.page.get_by_role("button", name="Earlier messages").click()
+    chat.page.locator("article").nth(99).wait_for(state="attached")
+    seen = f"article[data-id='{first}']"
+    assert chat.page.locator(seen).bounding_box()["y"] > -200  # what was looked at stays near
+    for _ in range(5):
+        n = chat.page.locator("article").count()
+        chat.thread.evaluate("t => { t.scrollTop = 0; }")
+        chat.page.locator("article").nth(n).wait_for(state="attached")
+    assert chat.page.locator("article").count() >= 300
+
+
+def lengthen(server, chat_id, pairs):
+    """Ten thousand messages at the end of a chat, straight into its database."""
+    import sqlite3
+    import uuid
+
+    base = sqlite3.connect(server.folder / "data" / "database.db", timeout=30)
+    columns = [row[1] for row in base.execute("PRAGMA table_info(chat_message)")]
+    hexed = uuid.UUID(chat_id).hex
+    (leaf,) = base.execute("SELECT leaf_id FROM chat_conversation WHERE id = ?", [hexed]).fetchone()
+    found = base.execute("SELECT * FROM chat_message WHERE id = ?", [leaf]).fetchone()
+    row = dict(zip(columns, found, strict=True))
+    rows = []
+    for i in range(pairs):
+        for role in ("user", "assistant"):
+            parent, depth = row["id"], row["depth"] + 1
+            row = {**row, "id": uuid.uuid4().hex, "parent_id": parent, "depth": depth}
+            row |= {"role": role, "content": f"**{role}** {i}", "status": "done"}
+            rows.append(tuple(row.values()))
+    marks = ",".join("?" * len(columns))
+    base.executemany(f"INSERT INTO chat_message VALUES ({marks})", rows)
+    base.execute(
+        "UPDATE chat_conversation SET leaf_id = ?, n_messages = n_messages + ? WHERE id = ?",
+        [row["id"], 2 * pairs, hexed],
+    )
+    base.commit()
+    base.close()
+
+
+def test_the_real_model_answers(real_server, open_page):
+    page = open_page(real_server, email="bob@example.org")
+    chat = ChatPage(page).open()
+    answer = chat.ask("What is the capital of France? Answer in one short sentence.")
+    assert len(chat.words) > 2
+    said = answer.locator(".said").inner_text()
+    assert re.search(r"\d+ tokens · [\d.,]+ tokens/s · first token after [\d.]+ s", said)
+    chat.say("Tell me a very long story about the sea.")
+    page.get_by_text(re.compile(r"Answering, \d+ tokens")).wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_text(re.compile(r"Stopped after \d+ token")).wait_for()
+    shoot(page, "chat-real", full=False)

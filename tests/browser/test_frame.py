@@ -27,6 +27,24 @@ def test_pages_are_accessible_in_both_themes(admin_page, path):
     shoot(admin_page, "admin" + path.replace("/", "-"))
 
 
+def test_every_page_of_the_sidebar_is_accessible_and_within_its_budget(admin_page, user_page):
+    """All that the frame leads to, whoever built it, for both roles; chat has a budget of its own."""
+    for role, page in (("admin", admin_page), ("user", user_page)):
+        page.goto("/app")
+        links = page.get_by_role("navigation", name="Main").locator(".nav a").all()
+        for path in [link.get_attribute("href") for link in links]:
+            if path.startswith("/admin"):
+                continue
+            found = weight(page, path)
+            if path != "/app/chat":
+                assert found["script"] <= 60 * 1024, (path, found)
+            assert found["stylesheet"] <= 30 * 1024, (path, found)
+            assert page.locator("h1").count() == 1, path
+            assert page.locator(".nav a[aria-current=page]").count() == 1, path
+            assert_accessible(page)
+            shoot(page, f"{role}{path.replace('/', '-')}")
+
+
 def test_the_sign_in_family_is_accessible(anonymous_page):
     for path in ("/login", "/login?key", "/register", "/forgot", "/waiting"):
         anonymous_page.goto(path)
@@ -81,12 +99,14 @@ def test_on_a_phone_the_sidebar_is_a_drawer_that_needs_no_script(ui_server, open
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Home").wait_for()
 
 
-def test_no_page_scrolls_sideways_at_320_px(ui_server, open_page):
+def test_no_page_scrolls_sideways_at_320_px_in_either_direction(ui_server, open_page):
     page = open_page(ui_server, email="admin@example.org", viewport={"width": 320, "height": 800})
     for path in PAGES:
         page.goto(path)
-        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert wide <= 0, path
+        for direction in ("ltr", "rtl"):
+            page.evaluate("dir => { document.documentElement.dir = dir; }", direction)
+            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, (path, direction)
 
 
 def test_menus_take_arrow_keys_and_give_focus_back(admin_page):

@@ -9,6 +9,7 @@ import pytest
 from inference.log_files import LogWriter, clear, log_folder
 from tests.browser.pages import assert_accessible, shoot, weight
 from tests.faults.conftest import ask
+from tests.servers import PASSWORD
 
 pytestmark = pytest.mark.timeout(180)
 PAGES = ["/app/system", "/app/traces", "/app/traces/engines", "/app/logs", "/app/settings"]
@@ -120,23 +121,27 @@ def test_r23_a_cut_connection_loses_and_doubles_no_line(admin_page, log):
     assert admin_page.evaluate("window.sockets.length") >= 4
 
 
+def main_thread_s(devtools):
+    """Seconds that the page's main thread has computed, whatever else this machine does."""
+    found = devtools.send("Performance.getMetrics")["metrics"]
+    return next(each["value"] for each in found if each["name"] == "TaskDuration")
+
+
 def test_1000_lines_a_second_do_not_freeze_the_page(admin_page, log):
     log.count(100)
     admin_page.goto(f"/app/logs/{log.model}")
     is_live(admin_page)
-    admin_page.evaluate(
-        """() => { window.longest = 0; let last = performance.now();
-          const look = (now) => { window.longest = Math.max(window.longest, now - last); last = now;
-            requestAnimationFrame(look); };
-          requestAnimationFrame(look); }"""
-    )
-    began = time.monotonic()
+    devtools = admin_page.context.new_cdp_session(admin_page)
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+    before, began = main_thread_s(devtools), time.monotonic()
     for i in range(40):  # 4 s of 1,000 lines
         log.count(100)
         time.sleep(max(0, began + (i + 1) * 0.1 - time.monotonic()))
 
     admin_page.get_by_text(f"INFO line {log.n}", exact=True).wait_for()
-    assert admin_page.evaluate("window.longest") < 250
+    busy = main_thread_s(devtools) - before
+    print(f"main thread: {busy:.2f} s")
+    assert busy < 2
     found = texts(admin_page)
     assert len(found) == 2000  # bounded
     assert found == [f"INFO line {i}" for i in range(log.n - 1999, log.n + 1)]
@@ -168,6 +173,22 @@ def test_a_paused_log_goes_on_where_it_stopped(admin_page, log):
     admin_page.wait_for_timeout(600)
     assert len(texts(admin_page)) == 3
     admin_page.get_by_role("button", name="Resume").click()
+    admin_page.get_by_text("INFO line 6", exact=True).wait_for()
+    assert texts(admin_page) == [f"INFO line {i}" for i in range(1, 7)]
+
+
+def test_a_lost_session_is_asked_for_and_no_line_is_lost(admin_page, log):
+    """Section "Quality": session expired in mid-work; R-13: who loses the right is cut off."""
+    admin_page.expected += ["WebSocket", "status of 401"]
+    log.count(3)
+    admin_page.goto(f"/app/logs/{log.model}")
+    is_live(admin_page)
+    admin_page.context.request.post("/api/auth/logout")
+    dialog = admin_page.get_by_role("dialog", name="Sign in again")
+    dialog.get_by_label("Password").wait_for()
+    log.count(3)
+    dialog.get_by_label("Password").fill(PASSWORD)
+    dialog.get_by_role("button", name="Sign in").click()
     admin_page.get_by_text("INFO line 6", exact=True).wait_for()
     assert texts(admin_page) == [f"INFO line {i}" for i in range(1, 7)]
 
@@ -275,7 +296,8 @@ def test_clearing_traces_asks_first(admin_page, ui_server, traced):
     assert admin_page.get_by_role("row", name="/v1/chat/completions").count() >= 1
     admin_page.get_by_role("button", name="Clear").click()
     dialog.get_by_role("button", name="Clear").click()
-    admin_page.get_by_text("No traces yet").wait_for()
+    admin_page.get_by_role("heading", name="No traces yet", level=2).wait_for()
+    assert_accessible(admin_page)
     shoot(admin_page, "machine-traces-empty")
 
 

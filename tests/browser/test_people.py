@@ -133,6 +133,7 @@ def test_the_drawer_counts_changes_and_saves_them(admin):
     admin.get_by_text("Saved.").wait_for()
     assert admin.url.endswith("?q=tom")
     assert admin.get_by_text("All models, agents").is_visible()
+    assert admin.locator(":focus").get_attribute("aria-label") == "Actions for Tomás Herrera"
 
 
 def test_a_person_is_deleted_after_a_question(admin):
@@ -191,6 +192,9 @@ def test_an_invite_link_is_copied_and_revoked(admin):
 
 def test_a_key_is_made_copied_and_revoked(server, bob):
     bob.goto("/app/account/keys")
+    bob.get_by_label("Name").fill("notebook")
+    bob.get_by_role("button", name="Create key").click()
+    bob.get_by_text("Key “notebook” created.").wait_for()
     bob.get_by_label("Name").fill("backup job")
     bob.get_by_role("button", name="Create key").click()
     bob.get_by_role("button", name="Copy key").click()
@@ -203,6 +207,7 @@ def test_a_key_is_made_copied_and_revoked(server, bob):
     asked = bob.get_by_role("dialog", name="Revoke “backup job”?")
     asked.get_by_role("button", name="Revoke").click()
     bob.get_by_text("The key is revoked.").wait_for()
+    assert bob.locator(":focus").get_attribute("aria-label") == "Revoke notebook"
     assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 401
 
 

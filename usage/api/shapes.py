@@ -276,11 +276,15 @@ class RollupSums(TypedDict):
 
 
 class BooksFinding(TypedDict):
-    """One comparison that found a difference: the sums of each source, or the journal's records."""
+    """One comparison that found a difference: the sums of each source, or the journal's records.
+
+    `hours`: those of a day (UTC, from 0) in which events and sums differ.
+    """
 
     what: str
     difference: Count
     sums: NotRequired[dict[str, dict[str, int]]]
+    hours: NotRequired[list[Annotated[int, Field(ge=0, le=23)]]]
     records: NotRequired[Count]
     missing: NotRequired[Count]
 

@@ -26,8 +26,8 @@ from accounts.presence import last_seen
 from usage.people.quota_words import percent_of
 from usage.quotas.service import statuses
 
-PAGE_SIZE = 50
-MAX_WAITING = 50
+PAGE_SIZE = 25
+MAX_WAITING = 25
 MAX_QUERY_CHARS = 100
 SORTS = ("name", "-name", "seen", "-seen", "created", "-created")
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -85,7 +85,7 @@ def found(choice: Choice) -> QuerySet[User]:
     if key == "name":
         order: Any = Lower(Coalesce(NullIf("name", Value("")), "email"))
     elif key == "seen":
-        users, order = users.annotate(seen=_seen()), _seen()
+        order = _seen()
     else:
         return users.order_by("-created_at" if down else "created_at", "pk")
     return users.order_by(order.desc() if down else order.asc(), "pk")

@@ -19,6 +19,7 @@ from accounts.models import Provider, Role, Status, User
 from accounts.pages import page
 from accounts.passwords import PasswordError
 from accounts.people_tabs import people_tabs
+from accounts.social import availability
 from accounts.ui.pages import page_before
 from accounts.wording import in_words, plain_words
 from core.errors import GatehouseError
@@ -44,6 +45,7 @@ def users(request: HttpRequest) -> HttpResponse:
         "waiting": listing.waiting() if counted["waiting"] else [],
         "roles": [("", _("All roles")), ("admin", _("Administrators")), ("user", _("Users"))],
         "states": [("", _("All states")), ("active", _("Active")), ("disabled", _("Disabled"))],
+        "providers": availability.configured(),
         "in_djangos_admin": principal.has_account,
     }
     return render(request, "usage/people/users.html", shown)

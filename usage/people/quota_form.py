@@ -1,5 +1,6 @@
 """The quotas in the form of one person: shown with what is used, changed, added, removed."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from usage.quotas.words import window_name
 
 MAX_ROWS = 120  # 100 rules are the most an account has
 MAX_DIGITS = 16
+_GROUPED = re.compile(r"[0-9]{1,3}(?:[ ,.'\u00a0\u202f\u2019_][0-9]{3})+")  # `1.5` is no 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,10 @@ def _window(name: str, old: QuotaRule | None) -> int:
 
 
 def _number(given: str) -> int | None:
-    """Whole, from 0 on (which blocks everything, S-16); separators are let through; empty: no limit."""
-    text = "".join(char for char in given if char not in " ,.'\u00a0\u202f\u2019_")
+    """Whole, from 0 on (which blocks everything, S-16), in threes or not; empty: no limit."""
+    text = given.strip()
+    if _GROUPED.fullmatch(text):
+        text = re.sub(r"\D", "", text)
     if not text:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS or int(text) > MAX_COUNT:

@@ -15,6 +15,7 @@ from usage.reports.sums import Filters, Question, ask
 from usage.reports.windows import FIRST_HOUR, Window
 
 Row = dict[str, Any]
+LEAST_MONTHS = 6  # shown of everything there is, so that a young server's bars have a width
 
 
 @dataclass(slots=True)
@@ -137,6 +138,7 @@ def _columns(window: Window, rows: list[Row]) -> list[Column]:
     first, last = _ends(window, grain)
     if window.first == FIRST_HOUR:
         first = min((row["bucket"] for row in rows), default=last)
+        first = max(0, min(first, last - LEAST_MONTHS + 1))
     columns = {bucket: Column(start_of(grain, bucket), grain) for bucket in range(first, last + 1)}
     for row in rows:
         columns[row["bucket"]].sums.add(row)

@@ -45,21 +45,21 @@ class PeoplePage:
     sorted_at: datetime
 
 
-def people_page(window: Window, *, search: str, number: int, user_id: str = "") -> PeoplePage:
+def people_page(window: Window, *, search: str, number: int, opened: str = "") -> PeoplePage:
     """Page `number` (from 1) of everybody who used anything in `window`, or of those found.
 
-    With `user_id` the list is of that one person. Three queries, and one more for a search.
+    Where the one who is `opened` is not on that page, the list is of them alone. Four queries, and one
+    more for a search.
     """
     order = ranking(window)
     found = order.user_ids
-    if user_id:
-        found = [user_id]
-    elif search:
+    if search:
         wanted = _found(search)
         found = [each for each in found if each in wanted]
-    n_pages = max(1, -(-len(found) // PAGE))
-    number = min(max(1, number), n_pages)
+    number = min(max(1, number), max(1, -(-len(found) // PAGE)))
     shown = found[(number - 1) * PAGE : number * PAGE]
+    if opened and opened not in shown:
+        found, shown, number = [opened], [opened], 1
     lines = _lines(window, shown)
     return PeoplePage(lines, number, len(order.user_ids), len(found), order.at)
 

@@ -3,8 +3,6 @@
 Rows that come by the dozen are put together here: a loop of template tags costs several times that.
 """
 
-from typing import Any
-
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -15,12 +13,13 @@ from usage import labels
 from usage.chart import Chart
 from usage.money import amount
 from usage.reports.overview import Column, Line, Overview
-from usage.reports.people import Person
 
 register = template.Library()
+_NUMBER = '<data value="{}">{}</data>'
 _CELLS = (
-    '<td class="num c-sm">{}</td><td class="num c-md">{}</td><td class="num c-md">{}</td>'
-    '<td class="num c-md">{}</td><td class="c-sm w-bar">{}</td><td class="num strong">{}</td>'
+    f'<td class="num c-sm">{_NUMBER}</td><td class="num c-md">{_NUMBER}</td>'
+    f'<td class="num c-md">{_NUMBER}</td><td class="num c-md">{_NUMBER}</td>'
+    f'<td class="c-sm w-bar">{{}}</td><td class="num strong">{_NUMBER}</td>'
 )
 _COLUMN = (
     '<tr data-prompt="{}" data-completion="{}" data-readout="{}"><th scope="row">{}</th>'
@@ -31,22 +30,24 @@ _COLUMN = (
 @register.simple_tag
 def money(nano: int, currency: str) -> SafeString:
     """`$1.97`; the exact number of 10⁻⁹ of the currency is its `value`."""
-    return format_html('<data value="{}">{}</data>', nano, amount(nano, currency))
+    return format_html(_NUMBER, nano, amount(nano, currency))
 
 
 @register.simple_tag
 def exactly(number: int) -> SafeString:
     """A count in the reader's grouping; the plain number is its `value`."""
-    return format_html('<data value="{}">{}</data>', number, grouped(number))
+    return format_html(_NUMBER, number, grouped(number))
 
 
 @register.simple_tag
 def sum_cells(line: Line, currency: str) -> SafeString:
     """A table row after its name: requests, prompt, completion, cost, share, total."""
     sums = line.sums
-    counts = (exactly(each) for each in (sums.requests, sums.prompt, sums.completion))
-    cost = money(sums.cost, currency)
-    return format_html(_CELLS, *counts, cost, bar(line.share, ""), exactly(sums.total))
+    given = [
+        text for n in (sums.requests, sums.prompt, sums.completion) for text in (n, grouped(n))
+    ]
+    given += [sums.cost, amount(sums.cost, currency), bar(line.share, "")]
+    return format_html(_CELLS, *given, sums.total, grouped(sums.total))
 
 
 @register.simple_tag
@@ -81,15 +82,3 @@ def long(column: Column) -> str:
 @register.filter
 def readout(column: Column) -> str:
     return labels.readout(column)
-
-
-@register.filter
-def person_words(person: Person) -> tuple[str, str]:
-    """Name and second line, of nobodies too."""
-    return labels.nobody_words(person.user_id) or (person.name, person.email)
-
-
-@register.filter
-def href_of(wanted: Any, user_id: str) -> str:
-    """The page with this person opened, or closed where they are open."""
-    return str(wanted.href(user="" if wanted.user_id == user_id else user_id))

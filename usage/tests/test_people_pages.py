@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts import runtime
 from accounts.models import AuditRecord, Session, User
 from accounts.tests.test_pages import form
 from tests.people import PASSWORD, Api, sign_in
@@ -287,7 +288,7 @@ def test_e25_to_e27_quotas_are_added_changed_and_removed(strict, bob):
     assert not QuotaRule.objects.filter(user=bob).exists()
 
 
-@pytest.mark.parametrize("tokens", ["-1", "1e9", "many", "9" * 30, "\uff11"])
+@pytest.mark.parametrize("tokens", ["-1", "1.5", "1,00", "1e9", "many", "9" * 30, "\uff11"])
 def test_e26_a_quota_that_is_no_number_changes_nothing(strict, bob, tokens):
     new = {"quota-new-model": "", "quota-new-window": "7d", "quota-new-tokens": tokens}
 
@@ -347,4 +348,15 @@ def test_10000_people_cost_no_more_queries_than_three(strict, bob, lin):
         with CaptureQueriesContext(connection) as counted:
             assert strict.get(LIST + query).status_code == 200
         assert len(counted) == before
-    assert "1 to 50 of" in text_of(strict.get(LIST))
+    assert "1 to 25 of" in text_of(strict.get(LIST))
+
+
+def test_g07_without_accounts_the_pages_are_not_there(db, settings):
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update={"auth": False, "api_key": []})
+    runtime.forget_auth_mode()
+    try:
+        for path in (LIST, f"{LIST}/invites", f"{LIST}/audit", "/app/account"):
+            assert Api().get(path, accept="text/html").status_code == 404
+        assert b'href="/app/users"' not in Api().get("/app").content
+    finally:
+        runtime.forget_auth_mode()

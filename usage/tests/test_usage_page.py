@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 
 from usage import usage_pages
+from usage.buckets import start_of
 from usage.drain import drain, journal_folder
 from usage.journal.writer import Journal
 from usage.models import Grain, QuotaRule, UsageRollup
@@ -99,7 +100,6 @@ def test_e14_nobody_sees_anothers_usage_on_the_page(as_bob, bob, alice):
 
 def test_r29_checking_the_books_is_the_admins_alone(as_bob, as_alice, bob):
     some_usage(bob)
-    as_bob.client.handler.enforce_csrf_checks = False
 
     assert as_bob.client.post(f"{PAGE}/check").status_code == 403
     answer = as_alice.client.post(f"{PAGE}/check")
@@ -114,14 +114,15 @@ def test_r29_checking_the_books_is_the_admins_alone(as_bob, as_alice, bob):
 
 def test_r29_books_that_differ_are_said_with_the_days_concerned(as_alice, bob):
     some_usage(bob)
-    row = UsageRollup.objects.filter(grain=Grain.DAY).order_by("-bucket").first()
+    row = UsageRollup.objects.filter(grain=Grain.HOUR).order_by("-bucket").first()
     UsageRollup.objects.filter(pk=row.pk).update(requests=row.requests + 3)
     as_alice.client.post(f"{PAGE}/check")
 
     html = page_of(as_alice)
 
     assert "The books differ by 3 requests" in html
-    assert f"{datetime.now(UTC):%-d %B %Y}" in html
+    assert f"{start_of(Grain.HOUR, row.bucket):%-d %B %Y (%H:00)}" in html
+    assert as_alice.get("/api/accounting").json()["findings"][0]["hours"] == [row.bucket % 24]
     assert "The books balance" not in html
 
 
@@ -169,7 +170,7 @@ def test_the_table_behind_the_chart_has_the_apis_buckets_and_the_empty_ones(as_b
     assert [each for each in reversed(found) if each != (0, 0)] == [
         each for each in wanted.values() if each != (0, 0)
     ]
-    assert {"day": 25, "week": 8, "month": 31}.get(period, len(found)) == len(found)
+    assert len(found) == {"day": 25, "week": 8, "month": 31, "all": 6}[period]
 
 
 def test_s13_what_is_in_the_journal_is_on_the_page_at_once(as_bob, bob):
@@ -307,6 +308,22 @@ def test_what_cannot_be_read_is_said_in_place(as_bob, monkeypatch):
     assert "secret detail" not in html
     assert "Try again" in html
     assert re.search(r"Reference [0-9a-f-]{8,}", html)
+
+
+def test_a_file_or_a_comparison_that_fails_leads_back_with_words(as_alice, monkeypatch):
+    def away(*_given, **_more):
+        raise DatabaseError("secret detail of SQL")
+
+    monkeypatch.setattr(usage_pages, "everybodys_csv", away)
+    monkeypatch.setattr(usage_pages.books, "check_now", away)
+    file = as_alice.get(f"{PAGE}/csv?period=all", accept="text/html")
+    check = as_alice.client.post(f"{PAGE}/check")
+    html = page_of(as_alice)
+
+    assert (file.status_code, check.status_code) == (302, 302)
+    assert "The file could not be made." in html
+    assert "The books could not be compared in time." in html
+    assert "secret detail" not in html
 
 
 def test_without_stats_the_page_says_so(as_bob, settings):

@@ -83,16 +83,16 @@ export class Conversation {
 
   // --- an answer under way -------------------------------------------------------------------------
 
-  // Shown already, and written elsewhere: from its beginning on.
+  // Shown already as far as it had come, and written elsewhere.
   async resume(made) {
     if (this.run) return;
     const control = new AbortController();
-    this.run = { control, made, after: "" };
+    const { id, after = "" } = made.message;
+    this.run = { control, made, after };
     this.page.busy(true);
-    this.thread.reset(made);
-    made.message.content = "";
+    if (!after) this.thread.reset(made);
     try {
-      await this.#follow(this.store.follow(made.message.id, "", control.signal), control.signal);
+      await this.#follow(this.store.follow(id, after, control.signal), control.signal);
     } catch (refusal) {
       if (refusal.name !== "AbortError") this.page.refused(asRefusal(refusal));
     } finally {
@@ -154,7 +154,7 @@ export class Conversation {
       this.run.made = this.thread.add(answer);
     }
     this.thread.end.go();
-    this.page.begun(chat, answer, Boolean(question));
+    this.page.begun(chat, answer, Boolean(question) && !continued);
   }
 
   #continued(made, answer) {

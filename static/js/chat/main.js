@@ -61,9 +61,15 @@ const page = {
     notes.quota(model());
     tell("ended");
   },
-  refused(refusal) {
+  async refused(refusal) {
+    if (refusal.reason === "quota_exceeded") {
+      await notes.quota(model());
+      if (notes.isReached()) {
+        notes.clear();
+        return; // which one, and until when, stands there
+      }
+    }
     const [what, more] = notes.isFor(refusal, state.words.refused, model());
-    if (refusal.reason === "quota_exceeded") notes.quota(model());
     notes.say(what, more);
   },
   waits(refusal) {
