@@ -64,6 +64,34 @@ _WORDS = {
     ),
     "invalid or expired token": _LINK_USED,
     "name is required": (lazy("Enter a name."), ""),
+    "one-time codes are set up already": (lazy("One-time codes are set up already."), ""),
+    "API key not found": (lazy("This key is not there any more."), ""),
+    "session not found": (lazy("This session has ended already."), ""),
+    "quota rule not found": (lazy("This quota is not there any more."), ""),
+    "write something first": (lazy("Write something first."), ""),
+    "chat not found": (lazy("This conversation is not there any more."), ""),
+    "This needs a personal account.": (lazy("This needs a personal account."), ""),
+    "This needs a signed-in session; an API key may not do it.": (
+        lazy("An API key may not do this."),
+        lazy("Sign in with your account."),
+    ),
+    "The settings could not be read yet.": (
+        lazy("The settings could not be read yet."),
+        lazy("Try again in a moment."),
+    ),
+    "The books are being compared at this moment.": (
+        lazy("The books are being compared at this moment."),
+        "",
+    ),
+    "a deletion that has begun cannot be cancelled": (
+        lazy("A deletion that has begun cannot be cancelled."),
+        "",
+    ),
+    "name is not one a model may have": (
+        lazy("A model may not have this name."),
+        lazy("Use letters, digits, dots and dashes, and one slash at most."),
+    ),
+    "The request body is too large.": (lazy("This is too large."), lazy("Send less at once.")),
     # people's pages
     "password reset is only available for local accounts": (
         lazy("This account signs in elsewhere."),

@@ -1,7 +1,12 @@
-"""What a server still has to do before it answers, for `/readyz`, the home page and `make serve`."""
+"""What a server still has to do before it answers, for `/readyz`, the home page and `make serve`.
+
+Its words are in the language of the moment: the reader's on a page, English for programs.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+from django.utils.translation import gettext as _
 
 from accounts.runtime import env
 from inference.gallery import find
@@ -36,7 +41,7 @@ def setup_steps() -> list[Step]:
     backends: list[str] = []
     for name, entry in entries.items():
         if entry is None:
-            steps.append(Step(name, f"Model {name}", "failed", 0, "not in the galleries"))
+            steps.append(Step(name, _model(name), "failed", 0, _("not in the galleries")))
             continue
         backend = entry.recipe_name
         if backend not in backends:
@@ -44,18 +49,23 @@ def setup_steps() -> list[Step]:
             recipe = recipes().get(backend)
             ready = recipe is not None and recipe.is_installed(env().backends_path)
             operation = operations.get(("backend", backend))
-            steps.append(_installing(backend, f"Backend {backend}", operation, ready))
+            title = _("Backend %(name)s") % {"name": backend}
+            steps.append(_installing(backend, title, operation, ready))
         operation = operations.get(("model", name))
-        steps.append(_installing(name, f"Model {name}", operation, name in installed))
+        steps.append(_installing(name, _model(name), operation, name in installed))
         steps.append(_loading(name, installed[name].engine if name in installed else None))
     return steps
+
+
+def _model(name: str) -> str:
+    return _("Model %(name)s") % {"name": name}
 
 
 def _installing(name: str, title: str, operation: Operation | None, ready: bool) -> Step:  # noqa: FBT001
     if ready:
         return Step(name, title, "done", 100)
     if operation is None:
-        return Step(name, title, "waiting", 0, "waiting for the engine process")
+        return Step(name, title, "waiting", 0, _("waiting for the engine process"))
     if operation.state == OperationState.RUNNING:
         return Step(name, title, "now", operation.progress, operation.message)
     if operation.state in {OperationState.FAILED, OperationState.CANCELLED}:
@@ -64,7 +74,7 @@ def _installing(name: str, title: str, operation: Operation | None, ready: bool)
 
 
 def _loading(name: str, engine: Engine | None) -> Step:
-    title = f"Engine of {name}"
+    title = _("Engine of %(name)s") % {"name": name}
     if engine is None:
         return Step(f"{name}/engine", title, "waiting")
     if engine.state == EngineState.READY:

@@ -374,7 +374,7 @@ def test_the_form_takes_a_name_options_and_aliases(as_alice, own, home):
 @pytest.mark.parametrize(
     ("given", "field", "words"),
     [
-        ({"name": "../x"}, "name", "Name is not one a model may have."),
+        ({"name": "../x"}, "name", "A model may not have this name."),
         ({"option-max_model_len": "many"}, "option-max_model_len", "Enter a whole number."),
         ({"aliases": "a b/../c"}, "aliases", "alias"),
     ],
