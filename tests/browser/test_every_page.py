@@ -24,6 +24,10 @@ NOT_PAGES = {
     "models-live": "a fragment",
     "backends-live": "a fragment",
     "operations-panel": "a fragment",
+    "chat-list": "a fragment",
+    "chat-quota": "a fragment",
+    "home-models": "a fragment",
+    "usage-page-csv": "a file",
     "model-install-page": "a form for what its query names",
 }
 
