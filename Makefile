@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help serve web engine test test-full test-quick lint messages vendored bench bench-peers bench-usage bench-pages audit requirements clean
+.PHONY: help serve web engine test test-full test-quick lint messages pictures vendored bench bench-peers bench-usage bench-pages audit requirements clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,9 @@ audit: dev-env ## known holes in what we depend on (needs the network)
 messages: dev-env ## gather the texts of pages for translation, compile the translations (needs gettext)
 	@$(PY) manage.py makemessages --locale de --no-obsolete --add-location file --ignore .venv --ignore staticfiles --ignore tests --ignore bench
 	@$(PY) manage.py compilemessages --locale de --ignore .venv
+
+pictures: dev-env has-chromium ## make the README's pictures anew
+	@$(PY) -m tests.browser.readme_pictures
 
 vendored: dev-env ## fetch the scripts and fonts of others anew, as static/vendor/manifest.json pins them
 	@$(PY) -m core.vendored && $(PY) -m core.vendored tests/browser/vendor/manifest.json

@@ -156,11 +156,10 @@ def test_filters_work_as_one_types_and_stand_in_the_address(page):
     page.get_by_role("searchbox", name="Search models").fill("deep")
     expect(page.get_by_role("heading", name="quick", exact=True)).to_be_hidden()
     expect(card(page, "owner/deep")).to_be_visible()
-    assert page.url.endswith("/app/models?term=deep")
+    page.wait_for_url("**/app/models?term=deep")
     page.get_by_role("link", name="Chat", exact=True).last.click()
     expect(page.locator("a.chip[aria-current]")).to_have_text("Chat")
-    assert "tag=chat" in page.url
-    assert "term=deep" in page.url
+    page.wait_for_url(lambda url: "tag=chat" in url and "term=deep" in url)
     page.reload()
     expect(page.get_by_role("searchbox", name="Search models")).to_have_value("deep")
     expect(page.get_by_role("heading", name="quick", exact=True)).to_have_count(0)

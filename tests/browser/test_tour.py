@@ -60,7 +60,7 @@ def test_the_tour(server, page, tmp_path):
     if where := os.environ.get("GATEHOUSE_PICTURES"):
         page.screenshot(path=f"{where}/home.png", full_page=True)
     page.get_by_role("link", name="Users").click()
-    page.get_by_role("link", name="mara@example.org").wait_for()
+    page.get_by_role("main").get_by_role("link", name="mara@example.org").wait_for()
 
     page.goto("/app")
     page.get_by_role("button", name="Sign out").click()

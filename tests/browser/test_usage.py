@@ -27,7 +27,9 @@ def used(ui_server):
     ask(ui_server, ui_server.key)
     with httpx.Client(base_url=ui_server.url) as bob:
         bob.post("/api/auth/login", json={"email": USER, "password": PASSWORD})
-        ask(ui_server, bob.post("/api/auth/api-keys", json={"name": "notebook"}).json()["key"], 2)
+        ask(
+            ui_server, bob.post("/api/auth/api-keys", json={"name": "bob-reports"}).json()["key"], 2
+        )
     return ui_server
 
 
@@ -47,7 +49,7 @@ def test_e14_the_page_after_real_requests_has_the_numbers_of_the_api(used, user_
 
     assert cards(user_page) == [totals[name] for name in names]
     assert totals["request_count"] >= 2
-    user_page.get_by_role("row", name="notebook").wait_for()
+    user_page.get_by_role("row", name="bob-reports").wait_for()
     with user_page.expect_download() as download:
         user_page.get_by_role("link", name="CSV").click()
     text = download.value.path().read_text()
@@ -111,7 +113,7 @@ def test_everything_is_there_without_script(used, open_page):
     assert "tokens" in readout(page)
     page.get_by_role("link", name="Details of Bob").click()
     page.get_by_role("link", name="Details of Bob", exact=False).wait_for()
-    assert "notebook" in page.locator("tr.detail").inner_text()
+    assert "bob-reports" in page.locator("tr.detail").inner_text()
     page.get_by_role("searchbox", name="Search users").fill("nobody at all")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Nobody found").wait_for()
