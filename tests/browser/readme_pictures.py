@@ -15,19 +15,26 @@ from tests.servers import CHAT, PASSWORD, ROOT, Server
 FOLDER = ROOT / "docs" / "pictures"
 SIZE = {"width": 1280, "height": 800}
 QUESTION = "Write three short tips for writing a good commit message."
-PEOPLE = ("Amara Okafor", "Jonas Weiß", "Lucía Prieto", "Tomás Herrera", "Yuki Tanaka")
+PEOPLE = {
+    "amara": "Amara Okafor",
+    "jonas": "Jonas Weiß",
+    "lucia": "Lucía Prieto",
+    "tomas": "Tomás Herrera",
+    "yuki": "Yuki Tanaka",
+}
+WAITING = "yuki"
 ASKED = 40
 
 
 def prepare(server: Server) -> None:
     """People, one of whom still waits, and a little usage by key."""
     with server.client() as admin:
-        for name in PEOPLE:
-            email = f"{name.split()[0].lower()}@northlight.example"
+        for mailbox, name in PEOPLE.items():
+            email = f"{mailbox}@northlight.example"
             body = {"email": email, "password": PASSWORD, "name": name}
             httpx.post(f"{server.url}/api/auth/register", json=body).raise_for_status()
         for user in admin.get("/api/auth/admin/users").json()["users"]:
-            if user["name"] != PEOPLE[-1]:
+            if user["name"] != PEOPLE[WAITING]:
                 path = f"/api/auth/admin/users/{user['id']}/status"
                 admin.put(path, json={"status": "active"})
         for n in range(ASKED):
