@@ -39,6 +39,13 @@ def test_s27_a_good_token_is_its_owner(house, known):
     assert me["id"] == known.me()["id"]
 
 
+def said(given):
+    """A name without moments: every process that runs tests has to find the same ones."""
+    return " ".join(
+        f"{key}={value}" for key, value in given.items() if not isinstance(value, int)
+    ) or "+".join(given)
+
+
 @pytest.mark.parametrize(
     ("change", "how"),
     [
@@ -61,7 +68,7 @@ def test_s27_a_good_token_is_its_owner(house, known):
         ({}, {"typ": "id+jwt"}),
         ({"sub": "nobody-here"}, {}),
     ],
-    ids=str,
+    ids=said,
 )
 def test_s27_everything_else_is_401(house, known, change, how):
     server, idp = house
