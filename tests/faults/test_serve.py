@@ -13,6 +13,8 @@ import pytest
 from tests.postgresql import free_port
 from tests.servers import ROOT, Server
 
+pytestmark = pytest.mark.alone  # how soon it answers, and is gone again
+
 
 def serve(folder, **settings):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("LOCALAI_", "DJANGO_"))}
