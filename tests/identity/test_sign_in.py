@@ -207,7 +207,7 @@ def test_linking_and_unlinking_by_the_signed_in_owner(house, somebody):
     me = person.me()
 
     page = person.form("/app/account/link/oidc")
-    assert "Going on to 127.0.0.1" in page.text
+    assert "Going on to <bdi>127.0.0.1" in page.text
     url = page.text.split('href="http://127')[1].split('"')[0].replace("&amp;", "&")
     assert where(person.follow("http://127" + url)) == "/app/account/security"
 
