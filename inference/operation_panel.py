@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from inference import operations
+from inference.api.operations import can_be_cancelled
 from inference.models import Operation, OperationState
 from inference.operations import OPEN
 
@@ -46,7 +46,6 @@ class Shown:
 
 def _shown(row: Operation) -> Shown:
     stage = "now" if row.state in OPEN else str(row.state)
-    is_running = row.state == OperationState.RUNNING
     return Shown(
         id=str(row.pk),
         name=row.asked_for or row.target,
@@ -54,9 +53,7 @@ def _shown(row: Operation) -> Shown:
         words=_WORDS[row.action, stage],
         progress=row.progress,
         message=row.message,
-        can_cancel=row.state in OPEN
-        and not row.cancel_asked
-        and not (is_running and row.is_deletion),
+        can_cancel=can_be_cancelled(row),
         is_queued=row.state == OperationState.QUEUED,
     )
 
@@ -66,14 +63,7 @@ def panel_context() -> dict[str, Any]:
 
     What has just ended comes along unseen, so that the page can say how it ended.
     """
-    just_now = timezone.now() - JUST_ENDED
-    wanted = (
-        Q(state__in=OPEN)
-        | Q(state=OperationState.FAILED, dismissed=False)
-        | Q(finished_at__gte=just_now, dismissed=False)
-    )
-    rows = Operation.objects.filter(wanted).defer("log_tail", "details").order_by("created_at")
-    all_shown = [_shown(row) for row in rows[:_MOST]]
+    all_shown = [_shown(row) for row in operations.not_over(JUST_ENDED)[:_MOST]]
     under_way = [each for each in all_shown if each.stage == "now"]
     failed = [each for each in all_shown if each.stage == "failed"]
     listed = [*under_way, *failed]

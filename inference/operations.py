@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.runtime import env, generations
@@ -119,10 +119,19 @@ def find(operation_id: str) -> Operation | None:
         return None
 
 
+_NOT_OVER = Q(state__in=OPEN) | Q(state=OperationState.FAILED, dismissed=False)
+
+
 def listed() -> list[Operation]:
     """What is under way, and what failed and was not dismissed: one query, at most 500 rows."""
-    wanted = Q(state__in=OPEN) | Q(state=OperationState.FAILED, dismissed=False)
-    return list(Operation.objects.filter(wanted).order_by("progress", "asked_for", "pk")[:500])
+    return list(Operation.objects.filter(_NOT_OVER).order_by("progress", "asked_for", "pk")[:500])
+
+
+def not_over(just_ended: timedelta) -> QuerySet[Operation]:
+    """For pages: the same, and what ended so short a time ago, the oldest first; without logs."""
+    recently = Q(finished_at__gte=timezone.now() - just_ended, dismissed=False)
+    wanted = Operation.objects.filter(_NOT_OVER | recently)
+    return wanted.defer("log_tail", "details").order_by("created_at")
 
 
 def cancel(operation_id: str) -> None:

@@ -1,8 +1,19 @@
 """How the tests of whole servers share the machine: file by file, on as many processes as `-n` says."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from tests.stub import StubEngine
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[StubEngine]:
+    """A stub engine for a file of tests."""
+    made = StubEngine()
+    yield made
+    made.stop()
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:

@@ -20,13 +20,6 @@ WORKERS, CALLERS = 4, 50
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[StubEngine]:
-    made = StubEngine()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
 def server(engine: StubEngine, tmp_path_factory: Any) -> Iterator[Server]:
     made = Server(
         tmp_path_factory.mktemp("quotas"),

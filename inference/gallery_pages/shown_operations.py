@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from django.db.models import Q
-from django.utils import timezone
-
+from inference import operations
 from inference.api.operations import can_be_cancelled, eta_in_s
 from inference.models import Operation, OperationState
+from inference.operation_panel import FAST_MS, SLOW_MS
 from inference.operations import OPEN
 
 JUST_ENDED = timedelta(minutes=10)  # as long as a hidden tab's card may show an older state
-FAST_MS, SLOW_MS = 1000, 15000
 _MOST = 200
 Stage = Literal["queued", "now", "cancelling", "failed", "done", "cancelled"]
 
@@ -68,12 +66,8 @@ class Going:
 
 def going_on(upgrading: Iterable[str] = ()) -> Going:
     """`upgrading`: the backends that are here; installing one of them again is an upgrade."""
-    recently = timezone.now() - JUST_ENDED
-    failed = Q(state=OperationState.FAILED, dismissed=False)
-    wanted = Q(state__in=OPEN) | failed | Q(finished_at__gte=recently, dismissed=False)
-    rows = Operation.objects.filter(wanted).defer("log_tail", "details").order_by("created_at")
     here = set(upgrading)
-    return Going(tuple(shown(row, here) for row in rows[:_MOST]))
+    return Going(tuple(shown(row, here) for row in operations.not_over(JUST_ENDED)[:_MOST]))
 
 
 def shown(row: Operation, backends_here: set[str]) -> Shown:

@@ -5,14 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers import Server
-from tests.stub import StubEngine
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[StubEngine]:
-    made = StubEngine()
-    yield made
-    made.stop()
 
 
 @pytest.fixture(scope="module")
