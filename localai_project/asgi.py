@@ -1,7 +1,6 @@
 """The ASGI application: the lane in front of Django, and the lifespan that both need."""
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -28,6 +27,7 @@ from accounts.runtime_settings import in_force
 from accounts.runtime_settings.keeper import SettingsKeeper
 from accounts.secret_versions import check_secrets
 from chat.desk import desk
+from core import garbage
 from core.call import Receive, Scope, Send
 from core.drf import DATABASE_BUSY
 from core.errors import UnavailableError
@@ -259,9 +259,7 @@ class Application:
             if message["type"] == "lifespan.startup":
                 self._worker = Worker()
                 await self._worker.start()
-                gc.collect()
-                gc.set_threshold(20_000, 20, 50)
-                gc.freeze()  # what is here now stays: no collection has to walk it again
+                garbage.settle()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 if self._worker is not None:

@@ -34,12 +34,11 @@ def short(column: Column) -> str:
 
 def long(column: Column) -> str:
     """In the readout and the table: `Tue 10 Nov`, `Tue 10 Nov, 07:00`, `November 2026`."""
-    formats = {
-        Grain.HOUR: pgettext("date format", "D j M, H:i"),
-        Grain.DAY: pgettext("date format", "D j M"),
-        Grain.MONTH: pgettext("date format", "F Y"),
-    }
-    return str(date_format(column.start, formats[column.grain]))
+    if column.grain == Grain.HOUR:
+        return str(date_format(column.start, pgettext("date format", "D j M, H:i")))
+    if column.grain == Grain.DAY:
+        return str(date_format(column.start, pgettext("date format", "D j M")))
+    return str(date_format(column.start, pgettext("date format", "F Y")))
 
 
 def head(grain: Grain | None) -> str:
@@ -97,8 +96,10 @@ def source_words(line: Line, keys: Mapping[str, Key]) -> tuple[str, str]:
 
 def nobody_words(user_id: str) -> tuple[str, str] | None:
     """Name and second line of who has usage and no account; None for people."""
-    return {
-        LEGACY_ID: (_("Legacy keys"), _("keys from the settings, without an owner")),
-        LOCAL_ID: (_("This machine"), _("used without accounts")),
-        DELETED_ID: (_("Deleted accounts"), _("what they used stays in the totals")),
-    }.get(user_id)
+    if user_id == LEGACY_ID:
+        return _("Legacy keys"), _("keys from the settings, without an owner")
+    if user_id == LOCAL_ID:
+        return _("This machine"), _("used without accounts")
+    if user_id == DELETED_ID:
+        return _("Deleted accounts"), _("what they used stays in the totals")
+    return None

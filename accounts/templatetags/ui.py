@@ -7,6 +7,7 @@ block tag (`{% panel %}…{% endpanel %}`). Each has its markup in `templates/co
 import itertools
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -26,6 +27,7 @@ _menus = itertools.count(1)
 
 
 @register.simple_tag
+@lru_cache(maxsize=512)  # a page has dozens, and they never change while a process lives
 def icon(name: str, tone: str = "") -> SafeString:
     """An icon of the sprite, hidden from screen readers: words stand beside it."""
     classes = f"i {tone}".strip()

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from django.utils.formats import number_format
+from django.utils.formats import get_format, number_format
 
 Number = int | float | Decimal
 GAP = "\u202f"
@@ -13,6 +13,9 @@ _BYTES: tuple[tuple[str, float], ...] = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6),
 
 def grouped(value: Number, places: int = 0) -> str:
     """`1,885,876` in the reader's language."""
+    if type(value) is int and not places and get_format("NUMBER_GROUPING") == 3:
+        # what Django's comes to, in a tenth of its time: a page of usage has hundreds of them
+        return f"{value:,}".replace(",", get_format("THOUSAND_SEPARATOR"))
     return str(number_format(value, decimal_pos=places, use_l10n=True, force_grouping=True))
 
 
