@@ -10,7 +10,7 @@ import pytest
 from django.urls import NoReverseMatch, reverse
 
 from accounts.gate import GATE
-from tests.browser.pages import assert_accessible, shoot, weight
+from tests.browser.pages import assert_accessible, shoot, weighed
 
 pytestmark = pytest.mark.timeout(300)
 SCRIPT_BYTES, STYLE_BYTES = 60 * 1024, 30 * 1024
@@ -53,8 +53,10 @@ ADMINS = pages_for("admin")
 
 def look(page, address):
     """Open it and hold it against everything that is asked of any page."""
-    answer = page.goto(address, wait_until="networkidle")
+    with weighed(page) as loaded:
+        answer = page.goto(address, wait_until="networkidle")
     assert answer.status == 200, f"{address}: {answer.status}"
+    assert_light(loaded, address)
     assert page.locator("h1").count() == 1, address
     assert page.title().endswith("Gatehouse")
     for width in WIDTHS:
@@ -68,30 +70,26 @@ def look(page, address):
     shoot(page, address.strip("/").replace("/", "-").replace("?", "-"))
 
 
-def assert_light(page, address):
+def assert_light(loaded, address):
     if address.startswith("/app/chat"):  # which says what it loads in its own test
         return
-    found = weight(page, address)
-    assert found["script"] <= SCRIPT_BYTES, f"{address}: {found}"
-    assert found["stylesheet"] <= STYLE_BYTES, f"{address}: {found}"
+    assert loaded["script"] <= SCRIPT_BYTES, f"{address}: {loaded}"
+    assert loaded["stylesheet"] <= STYLE_BYTES, f"{address}: {loaded}"
 
 
 @pytest.mark.parametrize("address", BEFORE_SIGN_IN)
 def test_r24_before_sign_in(anonymous_page, address):
     look(anonymous_page, address)
-    assert_light(anonymous_page, address)
 
 
 @pytest.mark.parametrize("address", USERS)
 def test_r24_an_ordinary_user(user_page, address):
     look(user_page, address)
-    assert_light(user_page, address)
 
 
 @pytest.mark.parametrize("address", sorted({*ADMINS, *USERS}))
 def test_r24_an_admin(admin_page, address):
     look(admin_page, address)
-    assert_light(admin_page, address)
 
 
 def test_r24_the_signed_out_come_back_to_where_they_wanted_to_go(ui_server):
@@ -116,3 +114,12 @@ def test_r24_an_unknown_page_is_a_404_page(user_page):
     assert answer.status == 404
     assert user_page.get_by_role("heading", level=1).is_visible()
     assert_accessible(user_page)
+
+
+def test_what_is_too_pale_in_the_dark_theme_alone_is_found(user_page):
+    user_page.goto("/app")
+    pale = "[data-theme=dark] h1 { color: #333 !important; background: #2b2b2b !important; }"
+    user_page.evaluate("rule => document.styleSheets[0].insertRule(rule, 0)", pale)
+
+    with pytest.raises(AssertionError, match="^dark .*color-contrast"):
+        assert_accessible(user_page)
