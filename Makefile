@@ -81,8 +81,8 @@ bench-peers: dev-env ## the same beside other gateways
 bench-usage: dev-env ## the books: recording, draining, reports at 100 million events
 	@$(PY) -m bench.usage
 
-bench-pages: dev-env ## server time of pages over 10,000 people and a million events
-	@$(PY) -m bench.pages
+bench-pages: dev-env has-chromium ## server time of pages over 10,000 people and a million events, largest paints
+	@$(PY) -m bench.pages && $(PY) -m bench.paints
 
 requirements: dev-env ## compile the pinned requirements anew
 	@sh requirements/compile.sh
