@@ -1,3 +1,29 @@
 """Fixtures for every test. (The environment is set by `tests.environment`, loaded before Django.)"""
 
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
 pytest_plugins = ["tests.people", "tests.stub"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _light_hashes() -> Iterator[dict[str, int]]:
+    """Argon2 with little to do: thousands of people sign in here. Servers that tests start hash as ever."""
+    from accounts.passwords import BoundedArgon2Hasher
+
+    real = {name: getattr(BoundedArgon2Hasher, name) for name in ("time_cost", "memory_cost")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BoundedArgon2Hasher, "time_cost", 1)
+        patch.setattr(BoundedArgon2Hasher, "memory_cost", 64)
+        yield real
+
+
+@pytest.fixture
+def real_hashes(_light_hashes: dict[str, int], monkeypatch: Any) -> None:
+    """Passwords are hashed as in a server."""
+    from accounts.passwords import BoundedArgon2Hasher
+
+    for name, value in _light_hashes.items():
+        monkeypatch.setattr(BoundedArgon2Hasher, name, value)

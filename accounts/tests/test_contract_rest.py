@@ -77,7 +77,7 @@ def test_w35_without_a_credential_nobody_is_the_local_admin_where_keys_are_asked
         assert Api().get(path).status_code == 401
 
 
-def test_s35_passwords_are_argon2id_of_a_bounded_size(bob):
+def test_s35_passwords_are_argon2id_of_a_bounded_size(real_hashes, bob):
     hasher = get_hasher()
 
     assert (hasher.memory_cost, hasher.time_cost, hasher.parallelism) == (19 * 1024, 2, 1)

@@ -42,13 +42,7 @@ def addresses():
 
 
 @pytest.fixture
-def quick_hashes(settings):
-    """Six people sign in for every route: how slow their hashes are is not what is looked at."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture
-def callers(quick_hashes, make_user, alice, bob, make_key):
+def callers(make_user, alice, bob, make_key):
     gone = {status: make_user(f"{status}@example.org") for status in ("pending", "disabled")}
     made = {"anonymous": Api(), "user": sign_in(bob), "admin": sign_in(alice)}
     made["legacy"] = Api(key="legacy-key-one")

@@ -15,12 +15,6 @@ from inference.sockets import read_metrics
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def quick_hashes(settings):
-    """Somebody signs in for each of many cases: how slow their hashes are is not what is looked at."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def data_path(settings, tmp_path):
     paths = {name: tmp_path / name for name in ("data_path", "models_path", "backends_path")}

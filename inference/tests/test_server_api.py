@@ -17,11 +17,6 @@ pytestmark = pytest.mark.django_db
 VERSION = re.compile(r"v\d+\.\d+\.\d+\S* \(\w+\)")
 
 
-@pytest.fixture(autouse=True)
-def quick_hashes(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 def test_r25_any_known_caller_reads_the_version_and_nobody_else(as_bob, bob, make_key, anonymous):
     """GET /version: in the contract's format."""
     by_key = Api(key=make_key(bob)[1]).get("/version")

@@ -121,5 +121,5 @@ def test_what_is_too_pale_in_the_dark_theme_alone_is_found(user_page):
     pale = "[data-theme=dark] h1 { color: #333 !important; background: #2b2b2b !important; }"
     user_page.evaluate("rule => document.styleSheets[0].insertRule(rule, 0)", pale)
 
-    with pytest.raises(AssertionError, match="^dark .*color-contrast"):
+    with pytest.raises(AssertionError, match=r"^dark .*color-contrast"):
         assert_accessible(user_page)

@@ -16,11 +16,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/api/accounting"
 
 
-@pytest.fixture(autouse=True)
-def quick_hashes(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def some_usage(folder):
     now = datetime.now(UTC)
