@@ -20,6 +20,16 @@ def _light_hashes() -> Iterator[dict[str, int]]:
         yield real
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _static_files_as_asked() -> Iterator[None]:
+    """Every test client starts the middleware anew: it would look through all static files each time."""
+    from django.conf import settings
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "WHITENOISE_AUTOREFRESH", True, raising=False)
+        yield
+
+
 @pytest.fixture
 def real_hashes(_light_hashes: dict[str, int], monkeypatch: Any) -> None:
     """Passwords are hashed as in a server."""
