@@ -4,12 +4,14 @@ import csv
 import io
 import re
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
 from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 
-from usage import usage_pages
+from core.errors import ConflictError
+from usage import books, usage_pages
 from usage.buckets import start_of
 from usage.drain import drain, journal_folder
 from usage.journal.writer import Journal
@@ -310,20 +312,32 @@ def test_what_cannot_be_read_is_said_in_place(as_bob, monkeypatch):
     assert re.search(r"Reference [0-9a-f-]{8,}", html)
 
 
-def test_a_file_or_a_comparison_that_fails_leads_back_with_words(as_alice, monkeypatch):
+def test_a_file_that_fails_leads_back_with_words(as_alice, monkeypatch):
     def away(*_given, **_more):
         raise DatabaseError("secret detail of SQL")
 
     monkeypatch.setattr(usage_pages, "everybodys_csv", away)
-    monkeypatch.setattr(usage_pages.books, "check_now", away)
     file = as_alice.get(f"{PAGE}/csv?period=all", accept="text/html")
-    check = as_alice.client.post(f"{PAGE}/check")
     html = page_of(as_alice)
 
-    assert (file.status_code, check.status_code) == (302, 302)
+    assert file.status_code == 302
     assert "The file could not be made." in html
-    assert "The books could not be compared in time." in html
     assert "secret detail" not in html
+
+
+@pytest.mark.parametrize("path", [PAGE, "/app/system"])
+def test_r29_a_comparison_that_fails_leads_back_with_words(as_alice, monkeypatch, path):
+    for error, words in (
+        (DatabaseError("secret detail of SQL"), "The books could not be compared in time."),
+        (ConflictError("The books are being compared at this moment."), "are being compared at"),
+    ):
+        monkeypatch.setattr(books, "check_now", Mock(side_effect=error))
+        answer = as_alice.client.post(f"{path}/check")
+        html = page_of(as_alice, path)
+
+        assert (answer.status_code, answer["Location"]) == (302, f"{path}#accounting")
+        assert words in html
+        assert "secret detail" not in html
 
 
 def test_without_stats_the_page_says_so(as_bob, settings):
