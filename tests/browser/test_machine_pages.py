@@ -193,6 +193,6 @@ def test_r29_the_system_page_is_live_and_can_be_paused(admin_page):
 def test_the_books_are_compared_on_the_system_page(admin_page):
     admin_page.goto("/app/system")
     admin_page.get_by_role("button", name="Check now").click()
-    admin_page.get_by_text("The books balance").wait_for()
+    admin_page.locator("#accounting").get_by_text("The books balance").wait_for()
     assert_accessible(admin_page)
     shoot(admin_page, "machine-system-checked")

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import runtime
-from accounts.models import AuditRecord, Session, User
+from accounts.models import AuditRecord, User
 from accounts.tests.test_pages import form
 from tests.people import PASSWORD, Api, sign_in
 from usage.models import QuotaRule
@@ -101,20 +101,19 @@ def test_search_filters_and_order_are_the_servers(strict, alice, bob, make_user)
     assert "Nobody found" in text_of(strict.get(f"{LIST}?q=%25_%27"))
 
 
-def test_r29_last_seen_is_the_latest_use(strict, alice, bob, make_key):
-    now = timezone.now()
-    sign_in(bob)
-    Session.objects.filter(user=bob).update(last_used_at=now - timedelta(days=3))
-    User.objects.filter(pk=bob.pk).update(last_login=now - timedelta(days=4))
-    key, _ = make_key(bob)
-    key.last_used_at = now - timedelta(days=2)
-    key.save()
+def test_r29_last_seen_is_the_latest_use_or_sign_in(strict, alice, bob, make_user):
+    now, never = timezone.now(), make_user("never@example.org")
+    used, signed_in = now - timedelta(days=2), now - timedelta(days=4)
+    User.objects.filter(pk=bob.pk).update(last_login=signed_in, last_seen_at=used)
+    User.objects.filter(pk=alice.pk).update(last_login=now, last_seen_at=None)
 
     bob.refresh_from_db()
     (row,) = listing.rows([bob], self_id="")
-    assert row.last_seen == key.last_used_at
-    order = [user.pk for user in listing.found(listing.Choice(sort="-seen"))]
-    assert order.index(alice.pk) < order.index(bob.pk)
+    assert row.last_seen == used
+    for sort, wanted in (("-seen", [alice, bob, never]), ("seen", [never, bob, alice])):
+        assert [user.pk for user in listing.found(listing.Choice(sort=sort))] == [
+            user.pk for user in wanted
+        ]
 
 
 def test_r40_one_is_approved_from_their_row(strict, lin):
