@@ -278,3 +278,15 @@ def test_no_letter_is_longer_in_its_first_line_than_a_subject_may_be(posted, bob
             assert "\n" not in letter.subject
             assert "{" not in letter.body
             assert "https://ai.example/x" in letter.body or kind == "refused"
+
+
+def test_s32_who_signs_in_before_the_link_is_told_to_follow_it(posted):
+    """Not that an administrator has to approve them: nobody will."""
+    register()
+
+    form = {"email": "new@example.org", "password": PASSWORD}
+    browser = Api()
+    answer = browser.client.post("/login", form)
+
+    assert answer.headers["location"] == "/waiting?for=mail"
+    assert "Check your mail" in browser.client.get("/waiting?for=mail").content.decode()

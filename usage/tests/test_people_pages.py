@@ -14,6 +14,7 @@ from accounts.tests.test_pages import form
 from tests.people import PASSWORD, Api, sign_in
 from usage.models import QuotaRule
 from usage.people import listing
+from usage.quotas import service
 
 HOSTILE = '<img src=x onerror=alert(1)>"\u202e{{ 7 }}'
 LIST = "/app/users"
@@ -298,6 +299,21 @@ def test_e26_a_quota_that_is_no_number_changes_nothing(strict, bob, tokens):
     bob.refresh_from_db()
     assert bob.permissions == {}
     assert not QuotaRule.objects.exists()
+
+
+def test_what_is_refused_at_the_end_leaves_nothing_half_done(strict, bob, monkeypatch):
+    monkeypatch.setattr(service, "MAX_RULES_A_USER", 1)
+    rule = QuotaRule.objects.create(user=bob, window_s=3600, max_requests=1)
+    row = {"quota-0-id": str(rule.pk), "quota-0-window": "1d", "quota-0-requests": "1"}
+    new = {"quota-new-window": "7d", "quota-new-tokens": "5"}
+
+    answer = form(strict, f"{LIST}/{bob.pk}", **drawer(bob, role="admin", feature=[]), **row, **new)
+
+    assert answer.status_code == 422
+    bob.refresh_from_db()
+    assert (bob.role, bob.permissions) == ("user", {})
+    assert [each.window_s for each in QuotaRule.objects.filter(user=bob)] == [3600]
+    assert not AuditRecord.objects.filter(subject_id=str(bob.pk), action="role_changed").exists()
 
 
 @pytest.mark.parametrize(
