@@ -6,9 +6,12 @@ import re
 import pytest
 
 from accounts.models import AuditRecord
+from core.errors import InvalidRequestError
+from inference.gallery_pages import install_form
 from inference.models import Model, Operation, OperationState
 from inference.tests.model_pages import EVIL, HTMX, post, text_of, under_way
 from inference.tests.test_gallery_api import make_model
+from inference.wanted_models import wish_in
 
 
 def test_install_asks_as_the_api_does(as_alice, alice, own):
@@ -136,6 +139,33 @@ def test_a_wrong_field_says_so_and_nothing_is_lost(as_alice, home, given, field,
     for value in given.values():
         assert html.escape(value) in page
     assert not Operation.objects.exists()
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e999", "many"])
+def test_a_number_that_is_none_goes_into_no_database(as_alice, home, monkeypatch, number):
+    """JSON has no such number: PostgreSQL would refuse the row, and the page be an error."""
+    option = ("gpu_memory_utilization", "number", 0.9, "")
+    monkeypatch.setattr(install_form, "options_of", lambda _recipe: [option])
+    body = {
+        "id": "gatehouse@smollm2-135m-instruct",
+        "name": "mine",
+        "option-gpu_memory_utilization": number,
+    }
+
+    answer = post(as_alice, "/app/models/install", body)
+
+    assert answer.status_code == 422
+    assert "Enter a number." in text_of(answer)
+    options = {"gpu_memory_utilization": float("nan")}
+    with pytest.raises(InvalidRequestError):
+        wish_in(
+            {
+                "id": "gatehouse@smollm2-135m-instruct",
+                "name": "mine",
+                "overrides": {"options": options},
+            },
+            "mara",
+        )
 
 
 def test_an_unknown_entry_has_no_form(as_alice, own):
