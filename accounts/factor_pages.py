@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods
 from accounts.api.factors import SECRET
 from accounts.audit import actor_of
 from accounts.factors import authenticators, challenge
-from accounts.pages import HOME, context, current_user, page
+from accounts.pages import context, current_user, next_path, page
 from accounts.wording import plain_words
 from core.errors import GatehouseError, UnauthenticatedError
 
@@ -24,7 +24,7 @@ def code_page(request: HttpRequest) -> HttpResponse:
         shown["has_passkey"] = "passkey" in authenticators.methods_of(challenge.whose(request))
         if request.method == "POST":
             challenge.complete(request, code=request.POST.get("code", ""))
-            return HttpResponseRedirect(HOME)
+            return HttpResponseRedirect(next_path(request))
     except UnauthenticatedError:
         return HttpResponseRedirect("/login")
     except GatehouseError as exc:

@@ -29,7 +29,7 @@ DATE = "date"
 
 
 def expiries() -> list[tuple[str, str]]:
-    """The choices; the first leaves it to the server, whose default may be an end."""
+    """The choices that every form for a key has; the first leaves it to the server's default."""
     default = default_key_lifetime()
     first = _("Never")
     if default is not None:
@@ -42,7 +42,6 @@ def expiries() -> list[tuple[str, str]]:
         ("30d", _("In 30 days")),
         ("90d", _("In 90 days")),
         ("1y", _("In 1 year")),
-        (DATE, _("On a date…")),
     ]
 
 
@@ -98,7 +97,7 @@ def _shown(request: HttpRequest, user: User, *, status: int = 200, **extra: Any)
         ],
         "person": user,
         "most": MAX_KEYS,
-        "expiries": expiries(),
+        "expiries": [*expiries(), (DATE, _("On a date…"))],
         "tomorrow": (now + timedelta(days=1)).date().isoformat(),
         **extra,
     }

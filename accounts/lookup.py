@@ -10,6 +10,7 @@ from django.db import OperationalError
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from accounts import presence
 from accounts.credentials import Kind, is_legacy_key
 from accounts.factors import authenticators
 from accounts.features import features_of
@@ -137,12 +138,14 @@ def rehash(key: ApiKey, secret: str) -> None:
 
 
 def touch(principal: Principal) -> None:
-    """Write when a credential was last used; a busy database loses it, not the request."""
+    """Write when a credential and its owner were last seen; a busy database loses it, not the request."""
     now = timezone.now()
     try:
         if principal.session_key is not None:
             Session.objects.filter(pk=principal.session_key).update(last_used_at=now)
         elif principal.key_id is not None:
             ApiKey.objects.filter(pk=principal.key_id).update(last_used_at=now)
+        if principal.has_account:
+            presence.seen(principal.user_id, now, before=now - LAST_USED_GRAIN)
     except OperationalError:
         return

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -61,6 +61,11 @@ def next_path(request: HttpRequest) -> str:
     return wanted if safe and wanted.startswith("/") else HOME
 
 
+def with_next(address: str, wanted: str) -> str:
+    """`address` with where to go after it; home is where one goes anyway."""
+    return address if wanted == HOME else f"{address}?{urlencode({'next': wanted})}"
+
+
 def context(request: HttpRequest, **extra: Any) -> dict[str, Any]:
     """What the gate family of templates needs."""
     return {
@@ -97,10 +102,10 @@ def login(request: HttpRequest) -> HttpResponse:
             email, password = request.POST.get("email", ""), request.POST.get("password", "")
             _user, owed = sign_in(request, email, password)
             if owed:
-                return HttpResponseRedirect("/login/code")
+                return HttpResponseRedirect(with_next("/login/code", next_path(request)))
     except GatehouseError as exc:
         if isinstance(exc, AccountPendingError):
-            return _to_waiting(request.POST.get("email", ""))
+            return _to_waiting(request.POST.get("email", ""), mail=exc.by_mail)
         words = plain_words(exc)
         email = request.POST.get("email", "")
         shown = context(request, error=words, email=email, with_key=with_key)

@@ -1,29 +1,27 @@
-"""When people were here last (R-29)."""
+"""When people were here last (R-29): the last use of a session or key, or the last sign-in."""
 
-from collections.abc import Iterable
-from datetime import datetime
-from uuid import UUID
+from datetime import UTC, datetime
 
-from django.db.models import Max
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce, Greatest
 
-from accounts.models import ApiKey, Session, User
+from accounts.models import User
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def last_seen(users: Iterable[User], *, everybody: bool = False) -> dict[UUID, datetime]:
-    """When each last used a session or a key, or signed in: two queries.
+def last_seen(user: User) -> datetime | None:
+    """To the minute; None for somebody who never was."""
+    return max((at for at in (user.last_seen_at, user.last_login) if at), default=None)
 
-    Who never did is not in it. `everybody` spares the database a list of who is meant.
-    """
-    people = list(users)
-    seen = {user.pk: user.last_login for user in people if user.last_login}
-    sessions, keys = Session.objects.filter(user__isnull=False), ApiKey.objects.all()
-    if not everybody:
-        sessions, keys = sessions.filter(user__in=people), keys.filter(user__in=people)
-    used = (
-        *sessions.order_by().values_list("user").annotate(at=Max("last_used_at")),
-        *keys.order_by().values_list("user").annotate(at=Max("last_used_at")),
-    )
-    for user_id, at in used:
-        if at is not None and (user_id not in seen or at > seen[user_id]):
-            seen[user_id] = at
-    return seen
+
+def by_last_seen() -> Greatest:
+    """The same for an order; who never was comes before everybody."""
+    never = Value(_NEVER)
+    return Greatest(Coalesce(F("last_seen_at"), never), Coalesce(F("last_login"), never))
+
+
+def seen(user_id: str, at: datetime, *, before: datetime) -> None:
+    """Somebody is here at `at`: written where it was not since `before`, so that busy keys cost one row."""
+    was_not = Q(last_seen_at=None) | Q(last_seen_at__lt=before)
+    User.objects.filter(was_not, pk=user_id).update(last_seen_at=at)

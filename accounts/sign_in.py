@@ -27,8 +27,16 @@ class WrongPasswordError(GatehouseError):
     message = "invalid email or password"
 
 
+CONFIRM_FIRST = "confirm your email address first"
+
+
 class AccountPendingError(ForbiddenError):
     message = "account pending admin approval"
+
+    @property
+    def by_mail(self) -> bool:
+        """Whether its owner waits for nobody but has a letter to follow."""
+        return self.message == CONFIRM_FIRST
 
 
 class AccountDisabledError(ForbiddenError):
@@ -84,7 +92,7 @@ def enter(request: HttpRequest, user: User, *, method: str, second: bool = False
         if user.status != Status.PENDING:
             raise AccountDisabledError
         by_mail = registration_mode() == "open" and letters.is_configured()
-        raise AccountPendingError("confirm your email address first" if by_mail else "")
+        raise AccountPendingError(CONFIRM_FIRST if by_mail else "")
     owed = [] if second else authenticators.methods_of(user)
     if owed:
         challenge.begin(request, user, method=method)

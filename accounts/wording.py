@@ -33,6 +33,12 @@ _WORDS = {
         lazy("Your account waits for approval."),
         lazy("An administrator will let you in."),
     ),
+    "confirm your email address first": (
+        lazy("Confirm your email address first."),
+        lazy("Follow the link in the letter you were sent."),
+    ),
+    "the set-up token is required for the first account; `manage.py setuptoken` on the server "
+    "shows it": _SETUP_TOKEN,
     "invalid or expired invite code": _INVITE_USED,
     "an invite code is required to register": _INVITE_WANTED,
     "invalid token": (lazy("Wrong API key."), lazy("It may have been revoked or have expired.")),

@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from inference.model_folders import is_model_name
 from inference.model_sources import HubSource, LocalSource, WheelSource, read_source
@@ -67,7 +67,7 @@ class Overrides(Strict):
     """What the model's row is made of, besides its files."""
 
     capabilities: list[Capability] = []
-    options: Annotated[dict[Word, OptionText | int | float | bool], Field(max_length=50)] = {}
+    options: Annotated[dict[Word, OptionText | int | FiniteFloat | bool], Field(max_length=50)] = {}
     convert: Literal["", "gguf"] = ""
     architecture: Short = ""
 

@@ -12,6 +12,7 @@ from inference import operations
 from inference.api.operations import can_be_cancelled
 from inference.models import Operation, OperationState
 from inference.operations import OPEN
+from inference.said import said
 
 SHOWN = 3
 JUST_ENDED = timedelta(seconds=30)
@@ -52,7 +53,7 @@ def _shown(row: Operation) -> Shown:
         stage=stage,
         words=_WORDS[row.action, stage],
         progress=row.progress,
-        message=row.message,
+        message=said(row.message),
         can_cancel=can_be_cancelled(row),
         is_queued=row.state == OperationState.QUEUED,
     )

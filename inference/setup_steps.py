@@ -12,6 +12,7 @@ from accounts.runtime import env
 from inference.gallery import find
 from inference.models import Engine, EngineState, Model, Operation, OperationState
 from inference.recipes import recipes
+from inference.said import said
 
 StepState = Literal["done", "now", "waiting", "failed"]
 
@@ -67,10 +68,10 @@ def _installing(name: str, title: str, operation: Operation | None, ready: bool)
     if operation is None:
         return Step(name, title, "waiting", 0, _("waiting for the engine process"))
     if operation.state == OperationState.RUNNING:
-        return Step(name, title, "now", operation.progress, operation.message)
+        return Step(name, title, "now", operation.progress, said(operation.message))
     if operation.state in {OperationState.FAILED, OperationState.CANCELLED}:
-        return Step(name, title, "failed", operation.progress, operation.message)
-    return Step(name, title, "waiting", 0, operation.message)
+        return Step(name, title, "failed", operation.progress, said(operation.message))
+    return Step(name, title, "waiting", 0, said(operation.message))
 
 
 def _loading(name: str, engine: Engine | None) -> Step:
@@ -80,9 +81,9 @@ def _loading(name: str, engine: Engine | None) -> Step:
     if engine.state == EngineState.READY:
         return Step(f"{name}/engine", title, "done", 100)
     if engine.state == EngineState.FAILED:
-        return Step(f"{name}/engine", title, "failed", 0, engine.message)
+        return Step(f"{name}/engine", title, "failed", 0, said(engine.message))
     state: StepState = "waiting" if engine.state == EngineState.STOPPED else "now"
-    return Step(f"{name}/engine", title, state, 0, engine.message)
+    return Step(f"{name}/engine", title, state, 0, said(engine.message))
 
 
 def pending_steps() -> list[dict[str, Any]]:

@@ -19,14 +19,15 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.audit import Subject, actor_of, record
 from accounts.pages import page
-from accounts.wording import plain_words
 from core.errors import GatehouseError
 from core.memory_budget import budget_bytes
 from inference import engine_requests
 from inference.engine_limits import limits_in_force
 from inference.engine_listing import engines_now, resources_now
 from inference.engine_words import told
+from inference.gallery_pages.words import refusal
 from inference.models import EngineState
+from inference.said import said
 from usage.books_panel import books_panel
 
 PAGE = "/app/system"
@@ -82,7 +83,7 @@ def _ask(request: HttpRequest, action: Action, words: str, ask: Any) -> HttpResp
         record(action, actor_of(request), Subject("", name))
         messages.success(request, words % {"model": name})
     except GatehouseError as exc:
-        messages.error(request, " ".join(filter(None, plain_words(exc))))
+        messages.error(request, " ".join(filter(None, refusal(exc))))
     return HttpResponseRedirect(PAGE)
 
 
@@ -111,6 +112,7 @@ def _shown(row: Shape) -> Shape:
     memory = row["memory"]["total"] + row["memory"]["gpu"]
     return {
         **row,
+        "message": said(row["message"]),
         "label": label,
         "tone": tone,
         "icon": icon,

@@ -121,7 +121,8 @@ def _asked(given: dict[str, str], number: int) -> Page:
 
 
 def _page_number(given: str) -> int:
-    return min(MAX_PAGE, max(1, int(given))) if given.isascii() and given.isdigit() else 1
+    is_number = given.isascii() and given.isdigit() and len(given) < 10
+    return min(MAX_PAGE, max(1, int(given))) if is_number else 1
 
 
 def _status(context: Shape) -> int:

@@ -6,7 +6,6 @@ E-28), after the journal was brought in (S-13).
 
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -19,16 +18,15 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from accounts.models import ApiKey
 from accounts.pages import page
 from accounts.runtime import env
 from core import correlation
-from core.errors import ConflictError, InvalidRequestError
+from core.errors import InvalidRequestError
 from core.http import GatedRequest
 from core.principal import Principal
-from usage import books
 from usage.books_panel import books_panel
 from usage.chart import stacked
 from usage.labels import Key, head, nobody_words, source_words, span
@@ -249,18 +247,3 @@ def _csv_of(wanted: Asked, principal: Principal, now: datetime) -> Iterator[byte
         return everybodys_csv(rolling_window(wanted.period, now, "none"), env().currency)
     user_id = wanted.user_id or principal.user_id
     return own_csv(rolling_window(wanted.period, now), user_id, env().currency)
-
-
-@page
-@require_POST
-def usage_check(request: HttpRequest) -> HttpResponse:
-    """Compare the books now; where somebody does already, the page shows what comes of it."""
-    with suppress(ConflictError):
-        try:
-            done = books.check_now(datetime.now(UTC))
-        except DatabaseError:
-            messages.error(request, _("The books could not be compared in time. Try again."))
-        else:
-            if not done.difference:
-                messages.success(request, _("The books balance"))
-    return HttpResponseRedirect(f"{ADDRESS}#accounting")

@@ -125,6 +125,7 @@ class AllowedModels(TypedDict):
 class ProviderStart(TypedDict):
     invite_code: NotRequired[str]
     setup_token: NotRequired[str]
+    next: NotRequired[str]
 
 
 class ProviderAnswer(TypedDict):

@@ -3,16 +3,19 @@
 import logging
 from datetime import timedelta
 from smtplib import SMTPException
+from typing import Any
 
+from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
-from django.utils import timezone
+from django.utils import timezone, translation
 from django_tasks import task
 
 from accounts.mail import proofs
 from accounts.mail.letters import Kind
 from accounts.models import Role, Status, User
 from accounts.runtime import env
+from accounts.ui.preferences import is_language
 
 log = logging.getLogger("gatehouse.mail")
 MAX_TRIES = 8
@@ -50,17 +53,25 @@ def _send(kind: Kind, user: User) -> None:
         "refused": lambda: env().public_url,
     }[kind]()
     shown = {"user": user, "link": link, "host": env().public_url.partition("://")[2]}
+    for address, chosen in _readers(kind, user):
+        language = chosen if is_language(chosen) else settings.LANGUAGE_CODE
+        with translation.override(language):
+            _letter(kind, address, {**shown, "language": language}).send()
+
+
+def _letter(kind: Kind, address: str, shown: dict[str, Any]) -> EmailMultiAlternatives:
+    """In the language of this moment: the first line of the text is its subject."""
     text = render_to_string(f"mail/{kind}.txt", shown)
     subject, _, body = text.partition("\n")
     page = render_to_string("mail/letter.html", {**shown, "paragraphs": body.strip().split("\n\n")})
-    for address in _readers(kind, user):
-        letter = EmailMultiAlternatives(subject, body.strip() + "\n", to=[address])
-        letter.attach_alternative(page, "text/html")
-        letter.send()
+    letter = EmailMultiAlternatives(subject, body.strip() + "\n", to=[address])
+    letter.attach_alternative(page, "text/html")
+    return letter
 
 
-def _readers(kind: Kind, user: User) -> list[str]:
+def _readers(kind: Kind, user: User) -> list[tuple[str, str]]:
+    """Their addresses, and the language that each chose for the pages."""
     if kind != "approval_wanted":
-        return [user.email]
+        return [(user.email, user.language)]
     admins = User.objects.filter(role=Role.ADMIN, status=Status.ACTIVE).order_by("created_at")
-    return list(admins.values_list("email", flat=True)[:MAX_ADMINS])
+    return list(admins.values_list("email", "language")[:MAX_ADMINS])

@@ -73,6 +73,8 @@ class User(AbstractBaseUser):
     provider = models.CharField(max_length=8, choices=Provider, default=Provider.LOCAL)
     subject = models.CharField(max_length=255, null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # when a session or key of theirs was last used, to the minute (accounts.lookup.touch)
+    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
     email_verified_at = models.DateTimeField(null=True, blank=True, editable=False)
     # where the role comes from, and when a sign-in last showed the group (S-44)
     role_source = models.CharField(max_length=8, choices=RoleSource, default=RoleSource.HAND)

@@ -22,6 +22,7 @@ from accounts.runtime_settings.secret_keys import SecretKey
 
 Control = Literal["switch", "number", "share", "choice", "lines", "galleries", "secret", "text"]
 WAS, SHOWN = "was.", "shown"
+MAX_DIGITS = 18
 DISABLED = "LOCALAI_DISABLE_RUNTIME_SETTINGS"
 SPARE_GALLERIES = 1
 _CONTROLS: tuple[tuple[Any, Control], ...] = (
@@ -128,11 +129,16 @@ def is_changed(given: Field) -> bool:
     return _typed_text(given) != given.was
 
 
+def _is_number(text: str) -> bool:
+    """Whether `int` takes it, whatever somebody sends: neither `²` nor ten thousand digits."""
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+
+
 def value_of(given: Field) -> Any:
     """What was typed as `POST /api/settings` takes it; what cannot be one is left for the check."""
     typed = given.shown
     if given.control == "number":
-        return int(typed) if typed.isascii() and typed.isdigit() else typed
+        return int(typed) if _is_number(typed) else typed
     if given.control == "share":
         try:
             return float(typed)
@@ -170,7 +176,7 @@ def _given(key: SettingKey, form: Mapping[str, Any]) -> Any:
             return None
         names, urls = form.getlist(f"{key.name}.name"), form.getlist(f"{key.name}.url")
         rows = [{"name": n.strip(), "url": u.strip()} for n, u in zip(names, urls, strict=False)]
-        removed = {int(each) for each in form.getlist(f"{key.name}.remove") if each.isdigit()}
+        removed = {int(each) for each in form.getlist(f"{key.name}.remove") if _is_number(each)}
         return [row for i, row in enumerate(rows) if i not in removed]
     if key.name not in form:
         return None

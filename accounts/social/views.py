@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET
 from accounts import sign_in
 from accounts.api import bodies
 from accounts.audit import Subject, actor_of, record
-from accounts.pages import HOME, going_on, page
+from accounts.pages import HOME, going_on, next_path, page, with_next
 from accounts.registration import Terms
 from accounts.runtime import env
 from accounts.social import links, trial
@@ -75,11 +75,11 @@ def begin(request: HttpRequest, provider: str, purpose: Purpose, **more: str) ->
 @require_GET
 @declares("Sign in with a provider", query=bodies.ProviderStart, status=302, errors=(404,))
 def start(request: HttpRequest, provider: str) -> HttpResponse:
-    """E-33 and E-35. The invite code and the set-up token go into the server-side state (S-30)."""
+    """E-33 and E-35. Invite code, set-up token and where to go go into the server-side state (S-30)."""
     given = {
         name: request.GET.get(name, "")[:MAX_CODE_CHARS] for name in ("invite_code", "setup_token")
     }
-    return begin(request, provider, "sign-in", **given)
+    return begin(request, provider, "sign-in", next=next_path(request), **given)
 
 
 @page
@@ -129,7 +129,8 @@ def _finish(request: HttpRequest, identity: Identity, data: dict[str, str]) -> H
         raise SignInRefusedError("account_disabled") from exc
     if identity.raw_id_token:
         request.session[SESSION_ID_TOKEN] = identity.raw_id_token
-    return HttpResponseRedirect("/login/code" if owed else HOME)
+    wanted = data.get("next", HOME)
+    return HttpResponseRedirect(with_next("/login/code", wanted) if owed else wanted)
 
 
 def refused(

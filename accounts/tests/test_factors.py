@@ -185,6 +185,26 @@ def test_the_pages_of_a_second_factor(bob):
     assert fresh.get("/api/auth/me").status_code == 200
 
 
+def test_r24_who_owes_a_factor_comes_back_to_where_they_wanted_to_go(guarded, bob):
+    _, _, recovery = guarded
+    fresh = Api()
+    form = {"email": bob.email, "password": PASSWORD, "next": "/app/usage?period=day"}
+
+    asked = fresh.client.post("/login", form).headers["location"]
+    page = fresh.client.get(asked).content.decode()
+
+    assert asked == "/login/code?next=%2Fapp%2Fusage%3Fperiod%3Dday"
+    (wanted,) = re.findall(r'name="next" value="([^"]*)"', page)
+    assert wanted == form["next"]
+    refused = fresh.client.post("/login/code", {"code": "1", "next": wanted})
+    assert f'name="next" value="{wanted}"' in refused.content.decode()
+    for path, expected in (("//evil.example", "/app"), (wanted, wanted)):
+        again = Api()
+        again.client.post("/login", {**form, "next": path})
+        code = {"code": recovery.pop(), "next": path}
+        assert again.client.post("/login/code", code).headers["location"] == expected
+
+
 def test_wrong_codes_are_slowed(guarded, bob, limited):
     limited(auth_rate_limit="1000/m")
     api, _ = log_in(bob)

@@ -3,15 +3,18 @@
 import re
 import stat
 from datetime import timedelta
+from typing import get_args
 
 import pytest
 from django.core import mail
 from django.core.management import call_command
-from django.utils import timezone
+from django.utils import timezone, translation
 from django_tasks_db.models import DBTaskResult
 
 from accounts.mail import proofs
+from accounts.mail.letters import Kind, write
 from accounts.mail.queue import run_queue
+from accounts.mail.tasks import _letter
 from accounts.models import ApiKey, AuditRecord, User
 from tests.people import PASSWORD, Api, sign_in
 
@@ -238,3 +241,52 @@ def test_without_mail_open_mode_activates_at_once(alice, limited):
     limited(auth_rate_limit="0", registration_mode="open")
 
     assert register().status_code == 201
+
+
+def test_letters_are_in_the_language_that_each_reader_chose(posted, alice, make_user):
+    second = make_user("second@example.org", role="admin")
+    User.objects.filter(pk=second.pk).update(language="de")
+    register(email="new@example.org")
+    posted()
+    User.objects.filter(email="new@example.org").update(language="de")
+    Api().post("/api/auth/password/forgot", {"email": "new@example.org"})
+    User.objects.filter(email="new@example.org").update(status="active")
+    Api().post("/api/auth/password/forgot", {"email": "new@example.org"})
+    run_queue("tests")
+    reset = mail.outbox[-1]
+    assert reset.subject.startswith("Neues Passwort für ")
+    assert '<html lang="de">' in reset.alternatives[0].content
+    mail.outbox.clear()
+
+    write("approval_wanted", User.objects.get(email="new@example.org"))
+    run_queue("tests")
+
+    subjects = {letter.to[0]: letter.subject for letter in mail.outbox}
+    assert "waits for approval" in subjects[alice.email]
+    assert "wartet auf Freigabe" in subjects["second@example.org"]
+
+
+def test_no_letter_is_longer_in_its_first_line_than_a_subject_may_be(posted, bob):
+    """A subject is one line, in every language and with the longest address there may be."""
+    bob.email = "b" * 64 + "@" + "x" * 180 + ".org"
+    for kind in get_args(Kind):
+        for language in ("en", "de"):
+            with translation.override(language):
+                shown = {"user": bob, "host": "ai.example", "link": "https://ai.example/x"}
+                letter = _letter(kind, "a@example.org", {**shown, "language": language})
+            assert letter.subject
+            assert "\n" not in letter.subject
+            assert "{" not in letter.body
+            assert "https://ai.example/x" in letter.body or kind == "refused"
+
+
+def test_s32_who_signs_in_before_the_link_is_told_to_follow_it(posted):
+    """Not that an administrator has to approve them: nobody will."""
+    register()
+
+    form = {"email": "new@example.org", "password": PASSWORD}
+    browser = Api()
+    answer = browser.client.post("/login", form)
+
+    assert answer.headers["location"] == "/waiting?for=mail"
+    assert "Check your mail" in browser.client.get("/waiting?for=mail").content.decode()

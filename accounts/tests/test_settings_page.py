@@ -275,3 +275,16 @@ def test_the_page_costs_the_frames_queries_alone(as_alice, django_assert_num_que
     as_alice.get(PAGE)
     with django_assert_num_queries(4):
         as_alice.get(PAGE)
+
+
+@pytest.mark.parametrize(
+    "value", ["9" * 5000, "²", "nan", "inf", "-1", "1e999", "\x00", "١٢", "[]", HOSTILE]
+)
+def test_no_value_of_any_field_is_an_error_of_ours(as_alice, value):
+    fields = form_of(text(as_alice.get(PAGE)))
+    galleries = [name for name in registered() if name.endswith("galleries")]
+    removals = {f"{name}.remove": value for name in galleries}
+    for each in (name for name in fields if not name.startswith("was.")):
+        assert post(as_alice, **{each: value}).status_code in {302, 422}, each
+    shown = [*fields["shown"], *galleries]
+    assert post(as_alice, shown=shown, **removals).status_code in {302, 422}

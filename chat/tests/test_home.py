@@ -197,10 +197,23 @@ def test_a_new_key_stands_in_every_sample_this_once(as_bob):
 
 
 def test_a_key_without_a_name_is_asked_for_one_in_place(as_bob):
-    answer = form(as_bob, "/app/keys", "/app/api", name=" ", expires="", at="api")
+    answer = form(as_bob, "/app/keys", "/app/api", name=" ", expires="90d", at="api")
     assert answer.status_code == 422
+    assert b'<option value="90d" selected>' in answer.content
     assert b"Enter a name." in answer.content
     assert b'<details class="more" open>' in answer.content
+
+
+def test_the_form_for_a_key_says_when_it_ends_by_default(as_bob, settings):
+    """The same choices as on the account's page: not `Never` where the server gives keys an end."""
+    assert ">Never</option>" in shown(as_bob)
+    changed = {"default_api_key_expiry": "240h"}
+    settings.GATEHOUSE = settings.GATEHOUSE.model_copy(update=changed)
+
+    html = shown(as_bob)
+
+    assert "In 10 days (this server&#x27;s default)" in html
+    assert ">Never</option>" not in html
 
 
 def test_only_endpoints_that_one_may_use_are_listed(as_bob, bob):

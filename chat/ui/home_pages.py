@@ -11,12 +11,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts import api_keys
 from accounts.api.keys import create_key
 from accounts.audit import actor_of
+from accounts.key_pages import expiries
 from accounts.models import ApiKey
 from accounts.pages import HOME, page
 from accounts.runtime import env
@@ -32,12 +32,6 @@ from inference.setup_steps import setup_steps
 from usage.quotas.bars import bars
 from usage.quotas.service import statuses_of
 
-EXPIRIES = (
-    ("", lazy("Never")),
-    ("30d", lazy("In 30 days")),
-    ("90d", lazy("In 90 days")),
-    ("1y", lazy("In a year")),
-)
 MAX_KEYS_SHOWN, MAX_RECENT = 5, 5
 FAST_MS, SLOW_MS = 2000, 20000
 NO_MODEL = "your-model"
@@ -68,7 +62,7 @@ def _requests(request: HttpRequest, **extra: Any) -> dict[str, Any]:
         "keys": _keys(principal),
         "max_keys_shown": MAX_KEYS_SHOWN,
         "may_make_keys": principal.has_account and principal.key_id is None,
-        "expiries": EXPIRIES,
+        "expiries": expiries(),
         "talking": talking,
         "model": picker.chosen(talking) or NO_MODEL,
         "base_url": _address(request),
@@ -172,13 +166,16 @@ def _api(request: HttpRequest, status: int = 200, **extra: Any) -> HttpResponse:
 @require_POST
 def make_key(request: HttpRequest) -> HttpResponse:
     """Create a key and show it, this once; the page is the answer, so nothing stores the secret."""
-    name = request.POST.get("name", "")
+    given = {
+        "key_name": request.POST.get("name", ""),
+        "key_expires": request.POST.get("expires", ""),
+    }
     answer = _api if request.POST.get("at") == "api" else _home
-    data = {"name": name, "expiresIn": request.POST.get("expires") or None}
+    data = {"name": given["key_name"], "expiresIn": given["key_expires"] or None}
     try:
         key, secret = create_key(_caller(request).user_id, data, by=actor_of(request))
     except GatehouseError as exc:
-        return answer(request, status=422, key_error=plain_words(exc), key_name=name)
+        return answer(request, status=422, key_error=plain_words(exc), **given)
     return answer(request, new_key=key, secret=secret)
 
 

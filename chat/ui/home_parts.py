@@ -14,6 +14,7 @@ from core.principal import Principal
 from inference.engine_table import Target
 from inference.hardware import cpu_dtype, has_nvidia_gpu
 from inference.machine import disks, gpus, memory, processors
+from inference.said import said
 
 _ABILITIES: dict[str, str | Promise] = {
     "chat": lazy("Chat"),
@@ -58,14 +59,14 @@ def _shown(target: Target, *, with_reason: bool) -> ShownModel:
     word = words.get(target.state, _("On first use"))
     if target.state == "loading" and target.progress:
         word = numbers.percent(target.progress)
-    said = target.message if with_reason and target.state == "failed" else ""
+    reason = said(target.message) if with_reason and target.state == "failed" else ""
     return ShownModel(
         name=target.name,
         about=_about(target),
         state=target.state,
         dot=dots.get(target.state, "idle"),
         word=word,
-        message=said,
+        message=reason,
     )
 
 

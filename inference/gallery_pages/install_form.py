@@ -1,6 +1,7 @@
 """`/app/models/install`: an entry under a name of one's own, with other options or aliases."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from django.contrib import messages
@@ -77,7 +78,10 @@ def _value(name: str, kind: str, text: str) -> str | int | float | bool:
         if kind == "integer":
             return int(text)
         if kind == "number":
-            return float(text)
+            number = float(text)
+            if isfinite(number):
+                return number
+            raise ValueError
     except ValueError:
         wanted = _("Enter a whole number.") if kind == "integer" else _("Enter a number.")
         raise InvalidRequestError(wanted, param=f"{OPTION}{name}") from None

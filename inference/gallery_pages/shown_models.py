@@ -18,6 +18,7 @@ from inference.model_sources import HubSource, LocalSource, WheelSource, read_so
 from inference.models import EngineState, Model, Operation
 from inference.pictures import icon_here, pictures
 from inference.recipes import recipes
+from inference.said import said
 
 Text = str | Promise
 Fit = Literal["fits", "tight", "no", ""]
@@ -137,10 +138,10 @@ def _state(row: Model, *, has_backend: bool) -> State:
         return State(_("Stopped"), icon="circle")
     states = {
         EngineState.READY: State(_("Ready"), "ok", "check"),
-        EngineState.STARTING: State(_("Loading"), "info", "clock", engine.message),
-        EngineState.WAITING: State(_("Loading"), "warn", "clock", engine.message),
-        EngineState.DRAINING: State(_("Stopping"), "info", "clock", engine.message),
-        EngineState.FAILED: State(_("Failed"), "bad", "circle-alert", engine.message),
+        EngineState.STARTING: State(_("Loading"), "info", "clock", said(engine.message)),
+        EngineState.WAITING: State(_("Loading"), "warn", "clock", said(engine.message)),
+        EngineState.DRAINING: State(_("Stopping"), "info", "clock", said(engine.message)),
+        EngineState.FAILED: State(_("Failed"), "bad", "circle-alert", said(engine.message)),
     }
     return states[EngineState(engine.state)]
 

@@ -10,6 +10,7 @@ from inference.api.operations import can_be_cancelled, eta_in_s
 from inference.models import Operation, OperationState
 from inference.operation_panel import FAST_MS, SLOW_MS
 from inference.operations import OPEN
+from inference.said import said
 
 JUST_ENDED = timedelta(minutes=10)  # as long as a hidden tab's card may show an older state
 _MOST = 200
@@ -81,7 +82,7 @@ def shown(row: Operation, backends_here: set[str]) -> Shown:
         is_deletion=row.is_deletion,
         is_upgrade=is_backend and not row.is_deletion and row.target in backends_here,
         progress=row.progress,
-        message=row.message,
+        message=said(row.message),
         done=row.current_bytes,
         total=row.total_bytes,
         eta_s=eta_in_s(row),

@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.wording import plain_words
 from core.errors import ConflictError, GatehouseError, ModelNotFoundError, NotFoundError
+from inference.said import said
 
 ENGINE: dict[str, str | Promise] = {
     "unchanged": "",
@@ -20,11 +21,18 @@ def engine_words(news: str) -> str:
     return str(ENGINE.get(news, ""))
 
 
+def refusal(error: GatehouseError) -> tuple[str, str]:
+    """(what happened, what to do), also of what engines and operations refuse."""
+    if (told := said(error.message)) != error.message:
+        return told[:1].upper() + told[1:].rstrip(".") + ".", ""
+    return plain_words(error)
+
+
 def plain(error: GatehouseError) -> tuple[str, str]:
-    """(what happened, what to do)."""
+    """The same on pages of models and backends, where what is not there was there a moment ago."""
     if isinstance(error, ModelNotFoundError | NotFoundError):
         return _("There is nothing of that name here any more."), _("The page shows what is.")
-    what, more = plain_words(error)
+    what, more = refusal(error)
     if isinstance(error, ConflictError) and "by hand" in error.message:
         return what, _("“Read files again” on the page of its configuration does the first.")
     return what, more

@@ -115,3 +115,16 @@ def offer(home, settings, tmp_path, monkeypatch):
         settings.GATEHOUSE = env().model_copy(update=changed)
 
     return use
+
+
+@pytest.fixture
+def own(settings, tmp_path):
+    """The gallery of models is one of the test's own, named `own`."""
+    from inference.tests.test_gallery_api import GALLERY as MODELS
+
+    (tmp_path / "own.yaml").write_text(MODELS)
+    listed = [GalleryAt(name="own", url=f"file://{tmp_path}/own.yaml")]
+    settings.GATEHOUSE = env().model_copy(
+        update={"galleries": listed, "data_path": tmp_path / "data"}
+    )
+    return tmp_path

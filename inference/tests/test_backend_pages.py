@@ -10,9 +10,9 @@ from core.gallery_list import GalleryAt
 from inference import fetched_galleries, operations
 from inference.models import Engine, EngineState, Operation, OperationState
 from inference.operations import Action, Kind, Wish
+from inference.tests.model_pages import EVIL, HTMX, post, text_of
 from inference.tests.offered_backends import GALLERY, put, use
 from inference.tests.test_gallery_api import make_model
-from inference.tests.test_model_pages import EVIL, HTMX, post, text_of
 from tests.stub_backend import recipe
 
 PATH = "/app/backends"

@@ -6,7 +6,7 @@ import pytest
 
 from accounts.models import AuditRecord
 from inference.models import Model, Operation
-from inference.tests.test_model_pages import EVIL, post, text_of
+from inference.tests.model_pages import EVIL, post, text_of
 
 PATH = "/app/models/import"
 SHA = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"

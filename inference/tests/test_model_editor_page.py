@@ -9,7 +9,7 @@ from accounts.models import AuditRecord
 from inference.model_configuration import as_yaml, of_row
 from inference.models import Model, ModelAlias
 from inference.tests.configured import file_of, make, on_disk
-from inference.tests.test_model_pages import EVIL, post, text_of
+from inference.tests.model_pages import EVIL, post, text_of
 
 EDIT = "/app/models/little/edit"
 

@@ -55,6 +55,11 @@ def test_the_query_of_the_start_decides_nothing(house, somebody, provider):
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
+def test_r24_who_wanted_a_page_comes_back_to_it(house, somebody, provider):
+    assert where(somebody().sign_in(provider, "?next=/app/usage")) == "/app/usage"
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
 def test_s40_who_cancels_is_told_so_on_the_sign_in_page(house, somebody, provider):
     person = somebody()
 

@@ -1,6 +1,5 @@
 """Who am I, who is there, and who goes: E-06, E-17, E-21."""
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -52,16 +51,13 @@ class UsersView(AccountView):
             users = users[offset : offset + limit]
         found = list(users)
         quotas = statuses([str(user.pk) for user in found])
-        seen = last_seen(found, everybody=not paged)
-        return Response({"users": [_listed(each, seen.get(each.pk), quotas) for each in found]})
+        return Response({"users": [_listed(each, quotas) for each in found]})
 
 
-def _listed(
-    user: User, seen: datetime | None, quotas: dict[str, list[dict[str, Any]]]
-) -> dict[str, Any]:
+def _listed(user: User, quotas: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """An item of E-17: `quotas` only where there are any."""
     mine = quotas.get(str(user.pk))
-    return {**listed_user(user, seen), **({"quotas": mine} if mine else {})}
+    return {**listed_user(user, last_seen(user)), **({"quotas": mine} if mine else {})}
 
 
 class UserView(AccountView):

@@ -1,13 +1,14 @@
 """One person's role, features, models and quotas: a page of its own, and a drawer over the list.
 
-All changes are sent together. What differs goes through the same services as E-18, E-23 and E-24 to
-E-27, one after the other, so each is in the audit trail by itself.
+All changes are sent together, and all are made or none. What differs goes through the same services
+as E-18, E-23 and E-24 to E-27, one after the other, so each is in the audit trail by itself.
 """
 
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -37,7 +38,8 @@ def person(request: HttpRequest, user_id: UUID) -> HttpResponse:
     fault = ""
     if request.method == "POST":
         try:
-            n = _save(user, request.POST, is_self=is_self, by=actor_of(request))
+            with transaction.atomic():
+                n = _save(user, request.POST, is_self=is_self, by=actor_of(request))
         except GatehouseError as exc:
             fault, user = in_words(exc), get_object_or_404(User, pk=user_id)
         else:

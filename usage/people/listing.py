@@ -2,27 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.core.paginator import Page, Paginator
 from django.db.models import (
     Count,
-    DateTimeField,
-    Max,
-    OuterRef,
     Q,
     QuerySet,
-    Subquery,
     Value,
 )
-from django.db.models.functions import Coalesce, Greatest, Lower, NullIf
+from django.db.models.functions import Coalesce, Lower, NullIf
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.features import AGENT_FEATURES, features_of
-from accounts.models import ApiKey, Role, Session, Status, User
-from accounts.presence import last_seen
+from accounts.models import Role, Status, User
+from accounts.presence import by_last_seen, last_seen
 from usage.people.quota_words import percent_of
 from usage.quotas.service import statuses
 
@@ -30,7 +26,6 @@ PAGE_SIZE = 25
 MAX_WAITING = 25
 MAX_QUERY_CHARS = 100
 SORTS = ("name", "-name", "seen", "-seen", "created", "-created")
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +80,10 @@ def found(choice: Choice) -> QuerySet[User]:
     if key == "name":
         order: Any = Lower(Coalesce(NullIf("name", Value("")), "email"))
     elif key == "seen":
-        order = _seen()
+        order = by_last_seen()
     else:
         return users.order_by("-created_at" if down else "created_at", "pk")
     return users.order_by(order.desc() if down else order.asc(), "pk")
-
-
-def _seen() -> Greatest:
-    """The last use of a session or key, or the last sign-in: for the order alone."""
-    sessions = Session.objects.filter(user=OuterRef("pk")).order_by().values("user")
-    keys = ApiKey.objects.filter(user=OuterRef("pk")).order_by().values("user")
-    never = Value(_NEVER, output_field=DateTimeField())
-    return Greatest(
-        Coalesce(Subquery(sessions.annotate(at=Max("last_used_at")).values("at")), never),
-        Coalesce(Subquery(keys.annotate(at=Max("last_used_at")).values("at")), never),
-        Coalesce("last_login", never),
-    )
 
 
 def page_of(choice: Choice) -> Page[User]:
@@ -124,9 +107,8 @@ def counts() -> dict[str, int]:
 
 
 def rows(users: Iterable[User], *, self_id: str) -> list[Row]:
-    """What the list shows of these people: three queries, however many they are."""
+    """What the list shows of these people: one query, however many they are."""
     people = list(users)
-    seen = last_seen(people)
     quotas = statuses([str(user.pk) for user in people])
     return [
         Row(
@@ -134,7 +116,7 @@ def rows(users: Iterable[User], *, self_id: str) -> list[Row]:
             may_use=may_use(user),
             limited=user.role != Role.ADMIN,
             fullest=_fullest(quotas.get(str(user.pk), [])),
-            last_seen=seen.get(user.pk),
+            last_seen=last_seen(user),
             is_self=str(user.pk) == self_id,
         )
         for user in people

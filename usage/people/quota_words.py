@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.runtime import env
 from accounts.ui.numbers import grouped
 from usage.money import amount
+from usage.quotas.bars import LIMITS
 from usage.quotas.service import statuses_of
 
 WINDOWS = (
@@ -19,13 +20,6 @@ WINDOWS = (
     ("7d", gettext_lazy("7 days")),
     ("30d", gettext_lazy("30 days")),
 )
-# (what may be used at most, what is used) of a QuotaStatus
-_LIMITS = (
-    ("max_requests", "current_requests"),
-    ("max_total_tokens", "current_total_tokens"),
-    ("max_cost", "current_cost"),
-    ("max_concurrent", "current_concurrent"),
-)
 
 
 def window_label(name: str) -> str:
@@ -36,7 +30,7 @@ def window_label(name: str) -> str:
 def percent_of(status: dict[str, Any]) -> float | None:
     """How full the fullest limit of a rule is, 0 to 100; None where nobody counts now."""
     shares = []
-    for most, used in _LIMITS:
+    for _what, most, used, _over in LIMITS:
         if status[most] is None:
             continue
         if status[used] is None:
@@ -48,9 +42,7 @@ def percent_of(status: dict[str, Any]) -> float | None:
 
 def allowance(status: dict[str, Any]) -> str:
     """`1,000,000 tokens in 7 days (qwen3-8b)`: what a rule lets somebody have."""
-    parts = [
-        _allowed(limit, status[limit]) for limit, _used in _LIMITS if status[limit] is not None
-    ]
+    parts = [_allowed(what, status[most]) for what, most, *_ in LIMITS if status[most] is not None]
     text = _("%(what)s in %(window)s") % {
         "what": ", ".join(parts) or _("everything"),
         "window": window_label(status["window"]),
@@ -58,12 +50,12 @@ def allowance(status: dict[str, Any]) -> str:
     return f"{text} ({status['model']})" if status["model"] else text
 
 
-def _allowed(limit: str, most: int) -> str:
-    if limit == "max_requests":
+def _allowed(what: str, most: int) -> str:
+    if what == "requests":
         return ngettext("%(n)s request", "%(n)s requests", most) % {"n": grouped(most)}
-    if limit == "max_total_tokens":
+    if what == "tokens":
         return ngettext("%(n)s token", "%(n)s tokens", most) % {"n": grouped(most)}
-    if limit == "max_cost":
+    if what == "cost":
         return amount(most, env().currency)
     return ngettext("%(n)s request at once", "%(n)s requests at once", most) % {"n": grouped(most)}
 

@@ -13,7 +13,8 @@ from core.durations import parse_duration
 from usage.money import amount
 from usage.quotas.words import WINDOWS
 
-_LIMITS = (
+# Of a QuotaStatus (usage.quotas.service.statuses): (what, at most, used, when that is over).
+LIMITS: tuple[tuple[str, str, str, str | None], ...] = (
     ("requests", "max_requests", "current_requests", "requests_reset_at"),
     ("tokens", "max_total_tokens", "current_total_tokens", "tokens_reset_at"),
     ("cost", "max_cost", "current_cost", "tokens_reset_at"),
@@ -43,7 +44,7 @@ def bars(
     return [
         _bar(status, names, now, currency, key_names)
         for status in statuses
-        for names in _LIMITS
+        for names in LIMITS
         if status[names[1]] is not None
     ]
 

@@ -9,11 +9,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import runtime
-from accounts.models import AuditRecord, Session, User
+from accounts.models import AuditRecord, User
 from accounts.tests.test_pages import form
 from tests.people import PASSWORD, Api, sign_in
 from usage.models import QuotaRule
 from usage.people import listing
+from usage.quotas import service
 
 HOSTILE = '<img src=x onerror=alert(1)>"\u202e{{ 7 }}'
 LIST = "/app/users"
@@ -101,20 +102,19 @@ def test_search_filters_and_order_are_the_servers(strict, alice, bob, make_user)
     assert "Nobody found" in text_of(strict.get(f"{LIST}?q=%25_%27"))
 
 
-def test_r29_last_seen_is_the_latest_use(strict, alice, bob, make_key):
-    now = timezone.now()
-    sign_in(bob)
-    Session.objects.filter(user=bob).update(last_used_at=now - timedelta(days=3))
-    User.objects.filter(pk=bob.pk).update(last_login=now - timedelta(days=4))
-    key, _ = make_key(bob)
-    key.last_used_at = now - timedelta(days=2)
-    key.save()
+def test_r29_last_seen_is_the_latest_use_or_sign_in(strict, alice, bob, make_user):
+    now, never = timezone.now(), make_user("never@example.org")
+    used, signed_in = now - timedelta(days=2), now - timedelta(days=4)
+    User.objects.filter(pk=bob.pk).update(last_login=signed_in, last_seen_at=used)
+    User.objects.filter(pk=alice.pk).update(last_login=now, last_seen_at=None)
 
     bob.refresh_from_db()
     (row,) = listing.rows([bob], self_id="")
-    assert row.last_seen == key.last_used_at
-    order = [user.pk for user in listing.found(listing.Choice(sort="-seen"))]
-    assert order.index(alice.pk) < order.index(bob.pk)
+    assert row.last_seen == used
+    for sort, wanted in (("-seen", [alice, bob, never]), ("seen", [never, bob, alice])):
+        assert [user.pk for user in listing.found(listing.Choice(sort=sort))] == [
+            user.pk for user in wanted
+        ]
 
 
 def test_r40_one_is_approved_from_their_row(strict, lin):
@@ -299,6 +299,21 @@ def test_e26_a_quota_that_is_no_number_changes_nothing(strict, bob, tokens):
     bob.refresh_from_db()
     assert bob.permissions == {}
     assert not QuotaRule.objects.exists()
+
+
+def test_what_is_refused_at_the_end_leaves_nothing_half_done(strict, bob, monkeypatch):
+    monkeypatch.setattr(service, "MAX_RULES_A_USER", 1)
+    rule = QuotaRule.objects.create(user=bob, window_s=3600, max_requests=1)
+    row = {"quota-0-id": str(rule.pk), "quota-0-window": "1d", "quota-0-requests": "1"}
+    new = {"quota-new-window": "7d", "quota-new-tokens": "5"}
+
+    answer = form(strict, f"{LIST}/{bob.pk}", **drawer(bob, role="admin", feature=[]), **row, **new)
+
+    assert answer.status_code == 422
+    bob.refresh_from_db()
+    assert (bob.role, bob.permissions) == ("user", {})
+    assert [each.window_s for each in QuotaRule.objects.filter(user=bob)] == [3600]
+    assert not AuditRecord.objects.filter(subject_id=str(bob.pk), action="role_changed").exists()
 
 
 @pytest.mark.parametrize(

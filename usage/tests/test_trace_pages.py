@@ -201,3 +201,10 @@ def test_times_and_stages_are_in_words():
     assert shown["tone"] == "bad"
     assert len(shown["stages"]) == 5
     assert shown["bodies"][0][1]["text"] == "\ufffd"
+
+
+@pytest.mark.parametrize("page", ["9" * 5000, "²", "0", "-1", "1" * 12])
+def test_a_page_that_is_none_is_the_first_or_the_last(as_alice, page):
+    for path in ("/app/traces", "/app/traces/engines"):
+        assert as_alice.get(f"{path}?page={page}&status={page}").status_code in {200, 400}
+        assert as_alice.get(f"{path}?page={page}").status_code == 200
