@@ -3,9 +3,11 @@
 // past 200 KB come as plain pieces, which cost the same however long the whole has become.
 import { Cleaner } from "./clean.js";
 import { colour } from "./colour.js";
+import { deepest } from "./deepest.js";
 import { nextFrame } from "./frames.js";
 import { blocks, codeFigure, prepare, render } from "./markdown.js";
 import { whenReady } from "./maths.js";
+import { Paragraph } from "./paragraph.js";
 import { Pieces } from "./pieces.js";
 
 const PLAIN_FROM = 200 * 1024; // of all of it
@@ -36,6 +38,7 @@ export class Painter {
     this.length = 0; // of what was painted
     this.tail = ""; // what belongs to the last block
     this.last = []; // its nodes
+    this.paragraph = null; // where they are one
     this.loose = null; // text behind it that is not written as markdown yet
     this.wroteAt = 0;
     this.cost = 0;
@@ -162,6 +165,8 @@ export class Painter {
     const opened = end.fence && FENCE.exec(this.tail);
     if (opened && !closes(this.tail, opened)) {
       this.#openFence(opened);
+    } else if (!this.pieces && this.tail.length <= LONGEST_BLOCK && this.#grows(end)) {
+      this.last = [this.paragraph.node];
     } else if (this.tail.length > LONG_BLOCK) {
       this.looked = performance.now();
       this.#long(text);
@@ -174,10 +179,28 @@ export class Painter {
   }
 
   #settle(block) {
+    if (this.paragraph && this.#grows(block)) {
+      [this.paragraph, this.last] = [null, []];
+      return;
+    }
     this.#drop();
     if (this.list && block.items) for (const item of block.items) this.#item(item, true);
     else this.#append(render(block.tokens, this.env), true);
     this.list = null;
+  }
+
+  // A paragraph is added to. Whether it is one.
+  #grows(block) {
+    const paragraph = this.paragraph ?? new Paragraph();
+    if (!paragraph.write(block.tokens, this.env)) return false;
+    if (this.paragraph) this.#tighten();
+    else {
+      this.#drop();
+      this.list = null;
+      this.#put(paragraph.node);
+      this.paragraph = paragraph;
+    }
+    return true;
   }
 
   // A list grows item by item; only the last is written again. (What makes it loose may come too late.)
@@ -203,6 +226,11 @@ export class Painter {
   #drop() {
     for (const node of this.last) node.remove();
     this.last = [];
+    this.paragraph = null;
+    this.#tighten();
+  }
+
+  #tighten() {
     this.loose?.remove();
     this.loose = null;
   }
@@ -364,18 +392,6 @@ export class Painter {
   #moveCaret() {
     deepest(this.chunk.lastElementChild ?? this.chunk, this.mark).append(this.mark);
   }
-}
-
-// Where text behind a block would stand.
-function deepest(node, mark) {
-  let place = node === mark ? (node.previousElementSibling ?? node.parentElement) : node;
-  if (place.nodeType !== Node.ELEMENT_NODE) return place.parentElement;
-  while (!place.matches("p, h2, h3, h4, h5, h6, code, .piece, td, th")) {
-    const inner = [...place.children].findLast((each) => each !== mark && !each.matches("math, svg, button, header"));
-    if (!inner) break;
-    place = inner;
-  }
-  return place;
 }
 
 function closes(tail, opened) {
