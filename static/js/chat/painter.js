@@ -24,7 +24,7 @@ const FENCE = /^ {0,3}(`{3,}(?!.*`)|~{3,})[ \t]*([^\s`]*)[^\n]*\n/;
 const ready = prepare().then(() => true, () => false);
 
 export class Painter {
-  // `after` is called after each painting, for whoever holds the end in view.
+  // `after` is called when all of it is there, or there anew, for whoever holds the end in view.
   constructor(place, { after = () => {} } = {}) {
     this.place = place;
     this.after = after;
@@ -110,7 +110,6 @@ export class Painter {
     else this.#write(text);
     if (this.isOver && !this.pending) this.#finish(canMark);
     if (this.isMarked) this.#moveCaret();
-    this.after();
     this.#pace(performance.now() - began);
     if (this.pending) this.#soon();
   }
@@ -372,6 +371,7 @@ export class Painter {
       [this.place, this.real] = [this.real, null];
     }
     for (const figure of this.place.querySelectorAll(".codeblock:not([data-coloured])")) colour(figure);
+    this.after();
     this.resolve?.();
     whenReady(() => this.repaint());
   }
@@ -390,7 +390,8 @@ export class Painter {
   }
 
   #moveCaret() {
-    deepest(this.chunk.lastElementChild ?? this.chunk, this.mark).append(this.mark);
+    const place = deepest(this.chunk.lastElementChild ?? this.chunk, this.mark);
+    if (place !== this.mark.parentNode || this.mark.nextSibling) place.append(this.mark);
   }
 }
 

@@ -17,7 +17,9 @@ export class Paragraph {
     if (!made) return false;
     this.node ??= render([tokens[0], tokens[2]], env).firstElementChild;
     for (const old of this.#nodes.splice(same).flat()) old.remove();
-    this.node.append(...made.flat());
+    const kept = this.#nodes.flat().at(-1);
+    if (kept) kept.after(...made.flat());
+    else this.node.prepend(...made.flat()); // and a caret stays behind them
     this.#nodes.push(...made);
     this.#parts = parts;
     return true;
