@@ -343,6 +343,25 @@ def test_r39_hostile_output_is_kept_as_it_came_without_what_no_database_keeps(en
     assert "<script>" in answer["content"]
 
 
+def test_r39_a_request_that_is_sent_again_begins_nothing(engine, as_bob):
+    chat = Chat(as_bob)
+    body = {"content": told(tokens=3), "stream": True}
+    sent = [as_bob.post(f"{chat.path}/messages", body, Idempotency_Key="one") for _ in range(3)]
+
+    seen = [events_of(b"".join(each.streaming_content)) for each in sent]
+    ids = {events[0][1]["answer"]["id"] for events in seen}
+    assert len(ids) == 1
+    for events in seen:
+        assert events[0][1]["question"]["content"] == body["content"]
+        text = "".join(data["content"] for name, data, _ in events if name == "delta")
+        assert (text, events[-1][0]) == (" token" * 3, "end")
+    assert chat.shown()["chat"]["messageCount"] == 2
+    again = chat.do(*ids, "regenerate")
+    assert again.json()["answer"]["id"] not in ids
+    refused = as_bob.post(f"{chat.path}/messages", body, Idempotency_Key="x" * 65)
+    assert refused.status_code == 400
+
+
 def test_r39_no_name_or_count_of_an_engine_is_one_that_a_database_refuses():
     live = Live(new_id(), tokens_before=5)
 

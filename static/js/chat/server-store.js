@@ -12,6 +12,8 @@ async function call(address, method = "GET", body = undefined, signal = undefine
     options.body = JSON.stringify(body);
     options.headers = { "Content-Type": "application/json" };
   }
+  // Browsers send again what a reset connection took along: the server knows it by this.
+  if (body?.stream) options.headers["Idempotency-Key"] = fresh();
   let response;
   try {
     response = await ask(address, options);
@@ -23,6 +25,7 @@ async function call(address, method = "GET", body = undefined, signal = undefine
   return response;
 }
 
+const fresh = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 const json = async (...given) => (await call(...given)).json();
 
 // A stream. A line on which nothing comes any more is given up, as if it had broken. (What is sent up may
