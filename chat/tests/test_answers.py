@@ -4,10 +4,9 @@ import time
 
 import pytest
 
-from chat import messages
 from chat.live import Live
 from chat.models import Attachment, Conversation, Message, new_id
-from chat.tests.conftest import Chat, conversation, events_of, told
+from chat.tests.conftest import Chat, events_of, told
 from inference.models import Engine, Model
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -341,59 +340,6 @@ def test_r39_hostile_output_is_kept_as_it_came_without_what_no_database_keeps(en
     assert answer["status"] == "done"
     assert "\0" not in answer["content"]
     assert "<script>" in answer["content"]
-
-
-def test_r39_a_request_that_is_sent_again_begins_nothing(engine, as_bob):
-    chat = Chat(as_bob)
-    body = {"content": told(tokens=3), "stream": True}
-    sent = [as_bob.post(f"{chat.path}/messages", body, Idempotency_Key="one") for _ in range(3)]
-
-    seen = [events_of(b"".join(each.streaming_content)) for each in sent]
-    ids = {events[0][1]["answer"]["id"] for events in seen}
-    assert len(ids) == 1
-    for events in seen:
-        assert events[0][1]["question"]["content"] == body["content"]
-        text = "".join(data["content"] for name, data, _ in events if name == "delta")
-        assert (text, events[-1][0]) == (" token" * 3, "end")
-    assert chat.shown()["chat"]["messageCount"] == 2
-    again = chat.do(*ids, "regenerate")
-    assert again.json()["answer"]["id"] not in ids
-    refused = as_bob.post(f"{chat.path}/messages", body, Idempotency_Key="x" * 65)
-    assert refused.status_code == 400
-
-
-def test_r39_no_name_or_count_of_an_engine_is_one_that_a_database_refuses():
-    live = Live(new_id(), tokens_before=5)
-
-    live.take(
-        {
-            "model": "m\0",
-            "usage": {"completion_tokens": 2**31 - 1},
-            "choices": [{"delta": {"content": "\0a"}, "finish_reason": "st\0op"}],
-        }
-    )
-
-    assert (live.model, live.finish_reason, live.text().content) == ("m", "stop", "a")
-    assert live.completion_tokens == 2**31 - 1
-
-
-def test_r39_a_refused_message_that_was_asked_again_meanwhile_stays(as_bob, bob):
-    chat = conversation(bob, "first")
-    begun = messages.ask(chat, chat.leaf, "second", [])
-    again = messages.answer_again(chat, begun.question)
-
-    messages.take_back(begun)
-
-    kept = set(Message.objects.filter(conversation=chat).values_list("pk", flat=True))
-    assert begun.answer.pk not in kept
-    assert {begun.question.pk, again.answer.pk} <= kept
-    chat.refresh_from_db()
-    assert (chat.n_messages, chat.leaf_id) == (len(kept), again.answer.pk)
-
-    messages.take_back(again)
-
-    chat.refresh_from_db()
-    assert (chat.n_messages, chat.leaf_id) == (len(kept) - 1, begun.question.parent_id)
 
 
 def test_r39_an_engine_without_running_counts_is_counted_at_the_end(engine, as_bob):

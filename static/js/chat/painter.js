@@ -4,6 +4,7 @@
 import { Cleaner } from "./clean.js";
 import { colour } from "./colour.js";
 import { deepest } from "./deepest.js";
+import { closes, FENCE } from "./fence.js";
 import { nextFrame } from "./frames.js";
 import { blocks, codeFigure, prepare, render } from "./markdown.js";
 import { whenReady } from "./maths.js";
@@ -17,9 +18,9 @@ const WHOLE_UP_TO = 30 * 1024; // is made aside and put there at once
 const [LEAST, MOST] = [512, 4096]; // characters a frame
 const [FAST_MS, SLOW_MS] = [1.5, 3];
 const SHARE = 6; // of the time goes by before the last block is written again
+const [HEAVY_BLOCK, SELDOM_MS] = [1024, 45]; // a last block that is not painted for every frame: a browser does all of it anew
 const LOOK_AGAIN_MS = 500;
 const BLOCKS_A_CHUNK = 12;
-const FENCE = /^ {0,3}(`{3,}(?!.*`)|~{3,})[ \t]*([^\s`]*)[^\n]*\n/;
 
 const ready = prepare().then(() => true, () => false);
 
@@ -40,8 +41,7 @@ export class Painter {
     this.last = []; // its nodes
     this.paragraph = null; // where they are one
     this.loose = null; // text behind it that is not written as markdown yet
-    this.wroteAt = 0;
-    this.cost = 0;
+    this.wroteAt = this.paintedAt = this.cost = 0;
     this.env = {};
     this.fence = null;
     this.list = null; // that is being written
@@ -102,6 +102,11 @@ export class Painter {
 
   #paint(canMark) {
     const began = performance.now();
+    if (this.tail.length > HEAVY_BLOCK && !this.isOver && began - this.paintedAt < SELDOM_MS) {
+      this.#soon();
+      return;
+    }
+    this.paintedAt = began;
     const text = this.pending.slice(0, this.aFrame);
     this.pending = this.pending.slice(text.length);
     this.length += text.length;
@@ -230,8 +235,7 @@ export class Painter {
   }
 
   #tighten() {
-    this.loose?.remove();
-    this.loose = null;
+    this.loose = this.loose?.remove() ?? null;
   }
 
   // Blocks stand in chunks, so that a browser need not look at those that are out of sight.
@@ -393,9 +397,4 @@ export class Painter {
     const place = deepest(this.chunk.lastElementChild ?? this.chunk, this.mark);
     if (place !== this.mark.parentNode || this.mark.nextSibling) place.append(this.mark);
   }
-}
-
-function closes(tail, opened) {
-  const end = new RegExp(`\\n {0,3}${opened[1][0]}{${opened[1].length},}[ \\t]*(\\n|$)`);
-  return end.test(tail.slice(opened[0].length - 1));
 }
