@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 
 from accounts.middleware import raw_headers
@@ -20,6 +21,18 @@ from core.principal import Principal
 _TAKEN_ALONG = (b"user-agent", b"x-forwarded-for", b"prefer", b"x-correlation-id")
 
 
+class AskedTwice(Exception):  # noqa: N818  # no error: it is answered already
+    """Another request with the same key was quicker."""
+
+
+def known(conversation: Conversation, key: str) -> Message | None:
+    """The answer that a request with this key began; None without a key."""
+    if not key:
+        return None
+    rows = Message.objects.filter(conversation=conversation, request_key=key)
+    return rows.select_related("parent").first()
+
+
 def begin(
     request: HttpRequest,
     principal: Principal,
@@ -27,17 +40,20 @@ def begin(
     write_down: Callable[[], Begun],
     *,
     model: str = "",
+    key: str = "",
 ) -> tuple[Begun, Live]:
-    """Write down what `write_down` does, and have the answer written.
+    """Write down what `write_down` does, and have the answer written. `key` is the request's own.
 
-    Raises the GatehouseError that refused it: by the history that is off, by too many at once, by the
-    rights, quota or engine of the model. Nothing is left of it then.
+    Raises AskedTwice where another one with this key began it, and the GatehouseError that refused it:
+    by the history that is off, by too many at once, by the rights, quota or engine of the model. Nothing
+    is left of it then.
     """
     conversations.refuse_without_history(principal.user_id)
     messages.refuse_too_many(principal.user_id)
     begun = write_down()
     live = _live(begun)
     try:
+        _keep_key(begun.answer, key)
         order = _order(request, principal, conversation, begun, model)
         live.token = order.correlation_id.decode("latin-1")
         desk().begin(live, order)
@@ -45,6 +61,16 @@ def begin(
         messages.take_back(begun)
         raise
     return begun, live
+
+
+def _keep_key(answer: Message, key: str) -> None:
+    if not key:
+        return
+    try:
+        with transaction.atomic():
+            Message.objects.filter(pk=answer.pk).update(request_key=key)
+    except IntegrityError as exc:
+        raise AskedTwice from exc
 
 
 def _live(begun: Begun) -> Live:

@@ -15,6 +15,7 @@ MAX_IMAGE_BYTES = 4 * MIB
 MAX_IMAGES_BYTES = 6 * MIB  # of one message; as base64 it goes to the engine with others
 MAX_SEARCH_CHARS = 200
 MAX_SEED = 2**63 - 1
+MAX_KEY_CHARS = 64  # of what a client calls one request of its own
 MAX_MAX_TOKENS = 1_000_000
 
 # What goes to an engine: `inference.request_rules` takes no more messages and images.

@@ -14,6 +14,8 @@ import orjson
 from chat.bounds import FLUSH_CHARS, FLUSH_S, MAX_ANSWER_CHARS, MAX_FLUSH_S
 from core.call import Message
 
+MOST = 2**31 - 1  # that a database counts
+
 
 @dataclass(slots=True, frozen=True)
 class Text:
@@ -83,24 +85,24 @@ class Live:
 
     def take(self, chunk: dict[str, Any]) -> None:
         """One chunk of a chat completion, or a whole one."""
-        self.model = self.model or str(chunk.get("model") or "")[:255]
+        self.model = self.model or _kept(str(chunk.get("model") or ""))[:255]
         usage = chunk.get("usage")
         if isinstance(usage, dict):
             self.prompt_tokens = _count(usage.get("prompt_tokens"))
             if (count := _count(usage.get("completion_tokens"))) is not None:
-                self.completion_tokens = self.tokens_before + count
+                self.completion_tokens = min(self.tokens_before + count, MOST)
         choices = chunk.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else {}
         delta = choice.get("delta") or choice.get("message") or {}
         if isinstance(given := choice.get("finish_reason"), str):
-            self.finish_reason = given[:40]
+            self.finish_reason = _kept(given)[:40]
         self._add(self._reasoning, delta.get("reasoning") or delta.get("reasoning_content"))
         self._add(self._content, delta.get("content"))
 
     def _add(self, pieces: list[str], piece: object) -> None:
         if not isinstance(piece, str) or not piece:
             return
-        piece = piece.replace("\0", "")  # no database keeps it, and nobody can read it
+        piece = _kept(piece)
         if not self.first_at:
             self.first_at = time.perf_counter()
         if self.n_chars + len(piece) > MAX_ANSWER_CHARS:
@@ -164,5 +166,10 @@ class Live:
         return self.ms_before + round((time.perf_counter() - self.started) * 1000)
 
 
+def _kept(text: str) -> str:
+    """Without what no database keeps, and nobody can read."""
+    return text.replace("\0", "")
+
+
 def _count(value: object) -> int | None:
-    return value if type(value) is int and 0 <= value < 2**31 else None
+    return value if type(value) is int and 0 <= value <= MOST else None

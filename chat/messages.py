@@ -150,11 +150,18 @@ def take_back(begun: Begun) -> None:
     if begun.before:
         Message.objects.filter(pk=answer.pk).update(**begun.before, lease_until=None)
         return
-    gone = [answer] if begun.question is None else [answer, begun.question]
-    ids = [message.pk for message in gone]
     mine = Conversation.objects.filter(pk=conversation.pk)
-    mine.filter(leaf_id__in=ids).update(leaf_id=begun.leaf_before)
-    if begun.titled:
+    mine.select_for_update().first()  # nothing is put under them meanwhile
+    question = begun.question
+    if question is not None and question.children.exclude(pk=answer.pk).exists():
+        question = None  # it was asked again from another tab, so it stays
+    gone = [answer] if question is None else [answer, question]
+    ids = [message.pk for message in gone]
+    if mine.filter(leaf_id__in=ids).exists():
+        before = Message.objects.filter(pk=begun.leaf_before)
+        above = Message.objects.filter(pk=answer.parent_id).values_list("parent_id", flat=True)
+        mine.update(leaf_id=begun.leaf_before if before.exists() else above.first())
+    if begun.titled and question is not None:
         mine.update(title="")
     Attachment.objects.filter(message__in=ids).delete()
     Message.objects.filter(pk__in=ids).delete()

@@ -115,6 +115,8 @@ class Message(models.Model):
     duration_ms = models.PositiveIntegerField(null=True)
     left_out = models.PositiveIntegerField(default=0)
     correlation_id = models.CharField(max_length=128, blank=True)
+    # of the request that began it; one that comes again, as browsers send it after a reset, begins nothing
+    request_key = models.CharField(max_length=bounds.MAX_KEY_CHARS, blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     lease_until = models.DateTimeField(null=True)
     stop_asked = models.BooleanField(default=False)
@@ -144,6 +146,11 @@ class Message(models.Model):
                 condition=Q(status=Status.STREAMING, lease_until__isnull=False)
                 | (~Q(status=Status.STREAMING) & Q(lease_until__isnull=True)),
                 name="message_lease_while_streaming",
+            ),
+            models.UniqueConstraint(
+                fields=["conversation", "request_key"],
+                condition=~Q(request_key=""),
+                name="message_of_one_request",
             ),
         ]
         indexes: ClassVar = [

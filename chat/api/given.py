@@ -182,3 +182,13 @@ def wants_stream(data: dict[str, Any], request: HttpRequest) -> bool:
     if not isinstance(value, bool):
         raise InvalidRequestError("stream must be true or false", param="stream")
     return value
+
+
+def key_of(request: HttpRequest) -> str:
+    """The `Idempotency-Key` of a request; empty without one."""
+    key = request.headers.get("idempotency-key", "")
+    if len(key) > bounds.MAX_KEY_CHARS or not key.isprintable():
+        raise InvalidRequestError(
+            f"Idempotency-Key must have at most {bounds.MAX_KEY_CHARS} characters"
+        )
+    return key

@@ -13,11 +13,11 @@ from rest_framework.response import Response
 from chat import answering, following, messages, pages, shown
 from chat.api import shapes
 from chat.api.base import ChatView
-from chat.api.given import body_of, id_in, model_in, said, wants_stream
+from chat.api.given import body_of, id_in, key_of, model_in, said, wants_stream
 from chat.live import Live
 from chat.models import Attachment, Conversation, Message, Role, Status
 from core.declared import JSON, Content, declares
-from core.errors import InvalidRequestError, NotFoundError
+from core.errors import ConflictError, InvalidRequestError, NotFoundError
 from core.pictures import KINDS
 
 STOP_S, LOOK_S = 3.0, 0.05
@@ -33,6 +33,8 @@ ANSWER = {
 class AnswerView(ChatView):
     """What begins an answer: as JSON at once (202), or as a stream of it, which nobody has to stay for."""
 
+    adds_question = False
+
     def begin(
         self,
         request: Request,
@@ -42,15 +44,39 @@ class AnswerView(ChatView):
     ) -> HttpResponseBase:
         if streams := wants_stream(data, request._request):  # noqa: SLF001  # DRF's own name
             following.refuse_too_many()
-        begun, live = answering.begin(
-            request._request,  # noqa: SLF001
-            self.principal(request),
-            conversation,
-            write_down,
-            model=model_in(data),
-        )
+        key = key_of(request._request)  # noqa: SLF001
+        if (answer := answering.known(conversation, key)) is not None:
+            return self._again(request, conversation, answer, streams=streams)
+        try:
+            begun, live = answering.begin(
+                request._request,  # noqa: SLF001
+                self.principal(request),
+                conversation,
+                write_down,
+                model=model_in(data),
+                key=key,
+            )
+        except answering.AskedTwice:
+            answer = answering.known(conversation, key)
+            if answer is None:  # that one was refused
+                raise ConflictError("This request was sent twice; send it again.") from None
+            return self._again(request, conversation, answer, streams=streams)
         body = _begun(begun)
-        return _stream(request, body, begun.answer, live) if streams else Response(body, status=202)
+        if not streams:
+            return Response(body, status=202)
+        place = following.Place(len(begun.answer.content), len(begun.answer.reasoning))
+        return _stream(request, body, begun.answer, place, live)
+
+    def _again(
+        self, request: Request, conversation: Conversation, answer: Message, *, streams: bool
+    ) -> HttpResponseBase:
+        """The same request once more, as after a reset: what it began, from the beginning."""
+        question = answer.parent if self.adds_question else None
+        body = _begun(messages.Begun(conversation, answer, question=question))
+        if not streams:
+            return Response(body, status=202)
+        body["answer"] |= {"content": "", "reasoning": "", "status": Status.STREAMING}
+        return _stream(request, body, answer, following.Place())
 
 
 def _begun(begun: messages.Begun) -> dict[str, Any]:
@@ -62,9 +88,12 @@ def _begun(begun: messages.Begun) -> dict[str, Any]:
 
 
 def _stream(
-    request: Request, body: dict[str, Any], answer: Message, live: Live
+    request: Request,
+    body: dict[str, Any],
+    answer: Message,
+    place: following.Place,
+    live: Live | None = None,
 ) -> HttpResponseBase:
-    place = following.Place(len(answer.content), len(answer.reasoning))
     first = following.event("begin", body, place)
     events = following.behind(first, following.follow(answer.pk, place, live))
     return following.response(request._request, events)  # noqa: SLF001
@@ -72,6 +101,8 @@ def _stream(
 
 class MessagesView(AnswerView):
     """A person's message, and an answer to it."""
+
+    adds_question = True
 
     @declares(
         "Say something", body=shapes.NewMessage, body_example=shapes.EXAMPLE_MESSAGE, **ANSWER

@@ -6,7 +6,8 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from chat.models import Message
+from chat.live import Live
+from chat.models import Message, new_id
 from chat.tests.conftest import conversation
 
 pytestmark = pytest.mark.django_db
@@ -168,3 +169,18 @@ def test_r39_no_message_is_its_own_parent_and_a_ring_hangs_nobody(as_bob, bob):
     shown = as_bob("PATCH", f"/api/chats/{chat.pk}", {"show": str(chat.leaf_id)})
     assert shown.status_code == 200
     assert as_bob.delete(f"/api/chats/{chat.pk}").status_code == 200
+
+
+def test_r39_no_name_or_count_of_an_engine_is_one_that_a_database_refuses():
+    live = Live(new_id(), tokens_before=5)
+
+    live.take(
+        {
+            "model": "m\0",
+            "usage": {"completion_tokens": 2**31 - 1},
+            "choices": [{"delta": {"content": "\0a"}, "finish_reason": "st\0op"}],
+        }
+    )
+
+    assert (live.model, live.finish_reason, live.text().content) == ("m", "stop", "a")
+    assert live.completion_tokens == 2**31 - 1

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.browser.bad_line import BadLine
 from tests.browser.chat_page import ChatPage
 from tests.browser.pages import open_strict, problems_of
 from tests.servers import CHAT, PASSWORD, Server
@@ -81,15 +82,18 @@ def add_people(server: Server) -> None:
 
 @pytest.fixture(scope="package")
 def ui_server(tmp_path_factory: Any) -> Iterator[Server]:
-    """A real server whose one model, `m`, is the stub engine; with an admin and bob."""
+    """A real server whose one model, `m`, is the stub engine at the end of a line; with an admin and bob."""
     engine = StubEngine()
-    server = Server(tmp_path_factory.mktemp("ui"), web_only=True, LOCALAI_ENGINES=f"m={engine.url}")
+    line = BadLine(engine.port)
+    engines = f"m=http://127.0.0.1:{line.own_port}"
+    server = Server(tmp_path_factory.mktemp("ui"), web_only=True, LOCALAI_ENGINES=engines)
     try:
         add_people(server)
-        server.engine = engine  # type: ignore[attr-defined]
+        server.engine, server.engine_line = engine, line  # type: ignore[attr-defined]
         yield server
     finally:
         server.stop()
+        line.stop()
         engine.stop()
 
 

@@ -57,6 +57,37 @@ def test_hostile_output_is_harmless(chat):
     assert problems_of(chat.page) == []
 
 
+HOSTILE_NAME = "<img src=x onerror=\"document.title='owned'\">\u202etxt.exe {n} $& " + "w" * 120
+
+
+def test_hostile_titles_file_names_and_prompts_are_text(chat):
+    made = chat.page.context.request.post(
+        "/api/chats", data={"title": HOSTILE_NAME, "system": f"</textarea>{HOSTILE_NAME}"}
+    ).json()
+    chat.page.set_viewport_size({"width": 360, "height": 740})
+    chat.open(f"/app/chat/{made['id']}")
+    file = {"name": f"{HOSTILE_NAME}.txt", "mimeType": "text/plain", "buffer": b"a note"}
+    chat.page.locator("#chat-file").set_input_files(file)
+    chat.page.get_by_label("Attached files").locator("li").wait_for()
+    chat.ask(told(tokens=1))
+    for _ in range(2):
+        assert chat.page.locator("img[src=x]").count() == 0
+        assert "owned" not in chat.page.title()[: len("owned")]
+        assert chat.page.get_by_role("heading", level=1).inner_text().startswith("<img src=x")
+        assert chat.questions.last.get_by_role("link").inner_text().startswith("<img src=x")
+        assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        chat.page.get_by_role("button", name="Chat settings").click()
+        prompt = chat.page.get_by_label("System prompt")
+        assert prompt.input_value() == f"</textarea>{HOSTILE_NAME}"
+        chat.page.keyboard.press("Escape")
+        chat.page.reload()
+        chat.settled()
+    assert "\u202e" not in chat.questions.last.inner_text()
+    with chat.page.expect_download() as download:
+        chat.menu("Export as Markdown")
+    assert download.value.suggested_filename.startswith("img-src-x")
+
+
 MARKDOWN = """# Title
 
 Some **bold** and `code`, $e^{i\\pi}$ and $5 or $10.
@@ -122,10 +153,17 @@ def test_a_streamed_answer_takes_less_than_8_ms_a_frame(chat, answer):
 
 def test_200_kb_come_whole_and_the_end_is_held(chat):
     chat.ask(told(tokens=420, words=json.dumps(LONG)[1:-1]))
-    text = chat.answers.last.locator(":scope > .md").text_content()
-    assert text.count("plain words") == 420 * 38
+    md = chat.answers.last.locator(":scope > .md")
+    assert md.text_content().count("plain words") == 420 * 38
     chat.page.wait_for_timeout(300)
     assert chat.thread.evaluate("t => t.scrollHeight - t.scrollTop - t.clientHeight < 80")
+    chat.page.reload()
+    chat.settled()
+    chat.page.wait_for_function(
+        "n => document.querySelector('article:last-of-type > .md').textContent.split('plain words').length > n",
+        arg=420 * 38,
+    )
+    assert md.text_content().count("plain words") == 420 * 38
 
 
 def test_the_reader_is_not_pulled_to_the_end(chat):
@@ -178,7 +216,7 @@ def lengthen(server, chat_id, pairs):
         for role in ("user", "assistant"):
             parent, depth = row["id"], row["depth"] + 1
             row = {**row, "id": uuid.uuid4().hex, "parent_id": parent, "depth": depth}
-            row |= {"role": role, "content": f"**{role}** {i}", "status": "done"}
+            row |= {"request_key": "", "role": role, "content": f"**{role}** {i}", "status": "done"}
             rows.append(tuple(row.values()))
     marks = ",".join("?" * len(columns))
     base.executemany(f"INSERT INTO chat_message VALUES ({marks})", rows)

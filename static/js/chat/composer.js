@@ -4,8 +4,8 @@ import { forget } from "../drafts.js";
 export class Composer {
   constructor({ send, editLast, files }) {
     this.form = document.getElementById("composer");
+    this.text = this.form?.elements.content ?? document.createElement("textarea");
     if (!this.form) return; // there is no model
-    this.text = this.form.elements.content;
     this.model = this.form.elements.model;
     this.files = files;
     this.form.addEventListener("submit", (event) => {
@@ -57,15 +57,22 @@ export class Composer {
     });
   }
 
-  clear() {
-    forget(this.form);
-    this.text.value = "";
-    this.files.clear();
+  // That was said: what was written or attached since stays.
+  said({ content, files }) {
+    const { value } = this.text;
+    if (value.startsWith(content)) this.write(value.slice(content.length).trimStart());
+    this.files.drop(files);
+  }
+
+  // What stands there, and what is kept of it for a page that is loaded again.
+  write(words) {
+    this.text.value = words;
+    this.text.dispatchEvent(new Event("input", { bubbles: true }));
+    if (!words && this.form) forget(this.form);
   }
 
   fill(words) {
-    this.text.value = `${words} `;
+    this.write(`${words} `);
     this.text.focus();
-    this.text.dispatchEvent(new Event("input", { bubbles: true }));
   }
 }

@@ -1,10 +1,12 @@
 // One conversation on the page: says things, follows answers, stops them, shows other branches. What it
-// needs of the page comes by `page` (main.js): `busy`, `said`, `refused`, `titled`, `announce`, `changed`.
+// needs of the page comes by `page` (main.js): `busy`, `said`, `unsaid`, `begun`, `ended`, `refused`, `waits`, ….
 import { Refusal } from "./refusal.js";
 import { counted, fill, words } from "./words.js";
 
 const PAUSES_MS = [500, 1000, 2000, 4000, 8000];
 const FOOTER_MS = 250;
+const LOST = new Set(["offline", "unavailable"]); // who knows whether the server heard of it
+const AGAIN = new Set([408, 429]);
 const wait = (ms, signal) => new Promise((resolve, reject) => {
   const timer = setTimeout(resolve, ms);
   signal?.addEventListener("abort", () => {
@@ -18,7 +20,8 @@ export class Conversation {
     this.store = store;
     this.thread = thread;
     this.page = page;
-    this.run = null; // {control, made, after, tokens, firstAt, toldAt}
+    this.run = null; // {control, made, after, body, tokens, firstAt, toldAt}
+    this.isUnsure = false; // whether what was sent last did arrive
   }
 
   get isBusy() {
@@ -29,37 +32,68 @@ export class Conversation {
 
   // `first`: the fields of a conversation that does not exist yet.
   say(body, first) {
-    return this.#begin((signal) => this.store.say(body, signal), { first, parent: body.parent });
+    return this.#begin((signal) => this.store.say(body, signal), { first, body });
   }
 
   regenerate(id, model) {
-    return this.#begin((signal) => this.store.regenerate(id, model, signal), {});
+    return this.#begin((signal) => this.store.regenerate(id, model, signal));
   }
 
   goOn(id) {
-    return this.#begin((signal) => this.store.goOn(id, signal), {});
+    return this.#begin((signal) => this.store.goOn(id, signal));
   }
 
-  async #begin(start, { first = null }) {
-    if (this.run) return false;
+  async #begin(start, { first = null, body = null } = {}) {
+    if (this.run) return;
     const control = new AbortController();
-    this.run = { control, made: null, after: "" };
+    const run = { control, made: null, after: "", body };
+    this.run = run;
     this.page.busy(true);
     const isNew = !this.store.id;
+    let found = null;
     try {
       if (isNew) await this.store.create(first);
-      await this.#patiently(start, control.signal);
-      return true;
-    } catch (refusal) {
-      const wasBegun = this.run.made !== null;
-      if (isNew && !wasBegun && this.store.id) await this.store.takeBack();
-      if (refusal.name === "AbortError") await this.#aborted(isNew);
-      else this.page.refused(asRefusal(refusal));
-      return wasBegun;
+      if (this.isUnsure) found = await this.#arrived();
+      if (this.isUnsure) throw new Refusal("offline", "");
+      if (!found) await this.#patiently(start, control.signal);
+    } catch (error) {
+      run.error = error;
+      if (!run.made && !this.isUnsure && mayHaveArrived(error)) found = await this.#arrived();
+      if (!found) await this.#refused(error, isNew && !run.made && !this.isUnsure);
     } finally {
       this.run = null;
       this.page.busy(false);
     }
+    if (found) await this.#pickUpWhatArrived(found, run);
+    else this.pickUp();
+  }
+
+  async #refused(error, isToTakeBack) {
+    if (isToTakeBack && this.store.id) await this.store.takeBack();
+    if (error.name === "AbortError") this.page.waits(null);
+    else this.page.refused(asRefusal(error));
+  }
+
+  // Whether a request whose answer was lost, or was not waited for, did arrive: then what the server shows
+  // has an end that is not shown here. Asked again before the next one, where nobody can say.
+  async #arrived() {
+    if (!this.store.isKept || !this.store.id) return null;
+    const page = await this.store.page().catch(() => null);
+    this.isUnsure = page === null;
+    const last = page?.messages.at(-1);
+    return last && last.correlationId !== this.thread.find(last.id)?.message.correlationId ? page : null;
+  }
+
+  async #pickUpWhatArrived(page, { body, isStopped, error }) {
+    const question = page.messages.at(-2);
+    const isOurs = body && question?.content === body.content && !this.thread.find(question.id);
+    this.page.waits(null);
+    this.#shows(page);
+    if (isOurs) this.page.said();
+    else if (body && error) this.page.refused(asRefusal(error));
+    this.page.changed();
+    if (this.run) this.run.body = isOurs ? body : null;
+    if (isStopped) await this.stop();
   }
 
   // A model that loads is asked again when it says so; the person may stop that.
@@ -76,11 +110,6 @@ export class Conversation {
     }
   }
 
-  async #aborted(isNew) {
-    this.page.waits(null);
-    if (!isNew && this.store.isKept) await this.reload().catch(() => {});
-  }
-
   // --- an answer under way -------------------------------------------------------------------------
 
   // Shown already as far as it had come, and written elsewhere.
@@ -94,11 +123,12 @@ export class Conversation {
     try {
       await this.#follow(this.store.follow(id, after, control.signal), control.signal);
     } catch (refusal) {
-      if (refusal.name !== "AbortError") this.page.refused(asRefusal(refusal));
+      this.page.refused(asRefusal(refusal));
     } finally {
       this.run = null;
       this.page.busy(false);
     }
+    this.pickUp();
   }
 
   // Until its end, by however many connections that takes.
@@ -111,10 +141,14 @@ export class Conversation {
           if (await this.#take(event)) return;
         }
       } catch (refusal) {
-        if (refusal.name === "AbortError" || !this.run.made) throw refusal;
+        if (!this.run.made) throw refusal;
         if (refusal.status === 404) {
-          this.page.gone();
+          await this.#isAway();
           return;
+        }
+        if (refusal.status >= 400 && refusal.status < 500 && !AGAIN.has(refusal.status)) {
+          this.thread.leave(this.run.made);
+          throw refusal;
         }
       }
       if (!this.run.made) throw new Refusal("offline", "");
@@ -133,7 +167,7 @@ export class Conversation {
     else if (name === "delta") this.#delta(data);
     else if (name === "reset") this.thread.reset(run.made);
     else if (name === "gone") {
-      this.page.gone();
+      await this.#isAway();
       return true;
     } else if (name === "end") {
       await this.thread.finish(run.made, data);
@@ -141,6 +175,18 @@ export class Conversation {
       return true;
     }
     return false;
+  }
+
+  // The answer is not there any more: all of it was deleted, or what was said was refused after all.
+  async #isAway() {
+    const { body } = this.run;
+    try {
+      this.#shows(await this.store.page());
+      if (body) this.page.unsaid();
+    } catch (refusal) {
+      if (refusal.status !== 404) throw refusal;
+      this.page.gone();
+    }
   }
 
   #begun({ chat, question, answer }) {
@@ -154,7 +200,8 @@ export class Conversation {
       this.run.made = this.thread.add(answer);
     }
     this.thread.end.go();
-    this.page.begun(chat, answer, Boolean(question) && !continued);
+    if (question && !continued) this.page.said();
+    this.page.begun(chat, answer);
   }
 
   #continued(made, answer) {
@@ -212,11 +259,30 @@ export class Conversation {
   }
 
   async reload() {
-    const page = await this.store.page();
+    this.#shows(await this.store.page());
+  }
+
+  #shows(page) {
     this.thread.show(page.messages, page.before);
     this.before = page.before;
     this.page.shown(page.chat);
     this.pickUp();
+  }
+
+  // What other tabs did to it, unless `isBusy()` says that something goes on here that must not be disturbed.
+  async lookAgain(isBusy) {
+    if (!this.store.isKept || !this.store.id || isBusy()) return;
+    let page;
+    try {
+      page = await this.store.page();
+    } catch (refusal) {
+      if (refusal.status === 404) this.page.gone();
+      return;
+    }
+    if (isBusy()) return;
+    const [now, before] = [page.messages.at(-1), this.thread.last];
+    if (now?.id === before?.id && now?.correlationId === before?.correlationId && now?.status === before?.status) this.page.shown(page.chat);
+    else this.#shows(page);
   }
 
   // An answer at the end that is being written is followed.
@@ -229,7 +295,9 @@ export class Conversation {
     if (!this.before || this.isPaging) return;
     this.isPaging = true;
     try {
-      const page = await this.store.page(this.before);
+      const { before } = this;
+      const page = await this.store.page(before);
+      if (this.before !== before) return; // another branch is shown meanwhile
       this.before = page.before;
       this.thread.above(page.messages, page.before);
     } finally {
@@ -237,6 +305,8 @@ export class Conversation {
     }
   }
 }
+
+const mayHaveArrived = ({ name, reason }) => name === "AbortError" || LOST.has(reason);
 
 function asRefusal(error) {
   if (error instanceof Refusal) return error;

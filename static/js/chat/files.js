@@ -1,6 +1,8 @@
 // Files that go with the next message: picked, dropped or pasted; text as text, images where the model takes
 // them. What does not fit is said in plain words, and the rest is kept.
+import { ask } from "../requests.js";
 import { clean } from "./clean.js";
+import { refusalOf } from "./refusal.js";
 import { fill, number, part } from "./words.js";
 
 const IMAGES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
@@ -54,8 +56,8 @@ export class Files {
     return "";
   }
 
-  clear() {
-    this.list = [];
+  drop(sent) {
+    this.list = this.list.filter((file) => !sent.includes(file));
     this.#show();
   }
 
@@ -99,7 +101,9 @@ export function dataUrl(blob) {
 export async function again(list) {
   return Promise.all(list.map(async ({ name, kind, url, size, given }) => {
     if (given) return given;
-    const blob = await (await fetch(url)).blob();
+    const response = await ask(url);
+    if (!response.ok) throw await refusalOf(response);
+    const blob = await response.blob();
     if (kind === "text") return { name, size, text: await blob.text() };
     const whole = await dataUrl(blob);
     return { name, size, type: blob.type, data: whole.slice(whole.indexOf(",") + 1), url: whole };

@@ -1,5 +1,6 @@
 // The chat page: joins its parts. What the page holds of the conversation stands in #chat-state; the texts of
 // its messages in the articles that the server wrote.
+import { text } from "../texts.js";
 import { toast } from "../toasts.js";
 import { Composer } from "./composer.js";
 import { answeringWords, Conversation, finishedWords } from "./conversation.js";
@@ -30,7 +31,7 @@ const thread = new Thread(place, end, state.words.broken);
 const channel = "BroadcastChannel" in window ? new BroadcastChannel(`chat:${document.body.dataset.user}`) : null;
 const currentId = () => (store.isKept ? store.id : null);
 const model = () => composer.model?.value ?? "";
-const tell = (kind) => channel?.postMessage({ kind, chat: currentId() });
+const tell = (kind, more = {}) => channel?.postMessage({ kind, chat: currentId(), ...more });
 
 // --- what a conversation asks of the page -----------------------------------------------------------
 
@@ -41,18 +42,19 @@ const page = {
     stopButton.hidden = !is;
     sendButton.hidden = is;
   },
-  begun(chat, answer, isSaid) {
+  said() {
+    if (saying.edit) saying.edit.cancel(false);
+    else composer.said(saying);
+  },
+  // It was not, after all: it is there to be said again.
+  unsaid() {
+    if (!composer.text.value) composer.write(saying.content);
+  },
+  begun(chat, answer) {
     notes.clear();
-    if (isSaid && edited) edited.cancel(false);
-    else if (isSaid) composer.clear();
     composer.text.placeholder = words("next");
     status.textContent = answeringWords(answer.model || model());
     this.shown(chat);
-    if (store.isKept && !location.pathname.endsWith(chat.id)) {
-      history.replaceState(null, "", `${root.dataset.new}/${chat.id}`);
-      composer.form.action = location.pathname;
-    }
-    menu.enable();
     side.refresh(currentId());
     tell("changed");
   },
@@ -82,17 +84,36 @@ const page = {
   },
   shown(chat) {
     if (!chat) return;
+    settings.values = pick(chat);
     heading.textContent = clean(chat.title) || words("untitled");
-    document.title = document.title.replace(/^.*(?= · )/, heading.textContent);
+    document.title = document.title.replace(/^.*(?= · )/, () => heading.textContent);
+    if (store.isKept && !location.pathname.endsWith(chat.id)) at(chat.id);
+    menu.enable();
   },
+  // Deleted elsewhere. What is being written stays, for a new one.
   gone() {
-    toast(words("deleted"), "warn");
+    if (menu.isLeaving()) return;
+    if (edited && !composer.text.value) composer.text.value = edited.text();
+    edited?.cancel(false);
+    store.chat = null;
+    thread.show([], null);
+    conversation.before = null;
+    heading.textContent = words("untitled");
+    menu.enable(false);
+    at("");
+    composer.write(composer.text.value);
+    notes.say(words("deleted"), "", "warn");
     side.refresh(null);
-    location.assign(root.dataset.new);
   },
   changed: () => tell("changed"),
 };
 const conversation = new Conversation(store, thread, page);
+
+// The address of what is shown; drafts go by it.
+function at(id) {
+  history.replaceState(null, "", id ? `${root.dataset.new}/${id}` : root.dataset.new);
+  if (composer.form) composer.form.action = location.pathname;
+}
 
 // --- saying something -------------------------------------------------------------------------------
 
@@ -103,22 +124,28 @@ const files = new Files({
   complain: (text) => notes.say(text, "", "warn"),
 });
 const composer = new Composer({ send, editLast, files });
-const settings = new Settings({ chat: state.chat, root, save: async (fields) => { if (store.id) await store.change(fields); } });
+const settings = new Settings({ chat: state.chat, root, emptied: () => tell("emptied"), save: async (fields) => { if (store.id) await store.change(fields); } });
+
+let saying = null; // {content, files, edit}: what goes out, and where it stands
 
 function send() {
   const content = composer.text.value;
   if (conversation.isBusy || notes.isReached() || (!content.trim() && !files.list.length)) return;
   const last = thread.last;
   const parent = last?.role === "user" ? undefined : (last?.id ?? null); // under what is seen here
-  say({ content, files: store.isKept ? toSend(files.list) : files.list, parent });
+  say({ content, files: files.list, edit: null }, parent);
 }
 
-async function say(body) {
-  if (body.content.length > state.limits.textChars) {
+function say(what, parent) {
+  if (conversation.isBusy) return;
+  if (what.content.length > state.limits.textChars) {
     notes.say(fill("messageTooLong", { n: number(state.limits.textChars) }), "", "warn");
-    return false;
+    return;
   }
-  return conversation.say({ ...body, model: model() }, { model: model(), ...pick(settings.values) });
+  saying = what;
+  const given = store.isKept ? toSend(what.files) : what.files;
+  const body = { content: what.content, files: given, parent, model: model() };
+  conversation.say(body, { model: model(), ...pick(settings.values) });
 }
 
 // --- editing what was said ---------------------------------------------------------------------------
@@ -138,20 +165,27 @@ function edit(made) {
   const [body, footer] = [node.querySelector(".grow"), node.querySelector("footer")];
   body.hidden = footer.hidden = true;
   node.append(form);
-  edited = {
+  const mine = {
+    text: () => area.value,
     cancel(isFocused = true) {
       form.remove();
       body.hidden = footer.hidden = false;
-      edited = null;
-      if (isFocused) composer.text.focus();
+      if (edited === mine) edited = null;
+      if (!isFocused) return;
+      composer.text.focus();
+      lookAgain();
     },
   };
+  edited = mine;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const content = area.value;
-    if (!content.trim() && !message.files?.length) return;
-    const kept = await again(message.files ?? []);
-    await say({ content, files: store.isKept ? toSend(kept) : kept, parent: message.parent });
+    if (!area.value.trim() && !message.files?.length) return;
+    try {
+      const kept = await again(message.files ?? []);
+      say({ content: area.value, files: kept, edit: mine }, message.parent);
+    } catch (refusal) {
+      page.refused(refusal);
+    }
   });
   form.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
@@ -200,19 +234,20 @@ async function version(id, step, button) {
   thread.find(wanted)?.node.scrollIntoView({ block: "nearest" });
 }
 
-async function copy(text, button) {
+async function copy(source, button) {
   const label = button.querySelector("[data-label]");
-  const before = label?.textContent ?? button.title;
+  const before = button.dataset.before ?? label?.textContent ?? button.title;
+  button.dataset.before = before; // of one that is pressed again meanwhile
   const show = (said) => {
     if (label) label.textContent = said;
     else button.title = said;
   };
   try {
-    await navigator.clipboard.writeText(clean(text));
+    await navigator.clipboard.writeText(clean(source));
     show(words("copied"));
     status.textContent = words("copied");
   } catch {
-    toast(words("failed"), "bad");
+    toast(text("copyFailed"), "bad");
   }
   setTimeout(() => show(before), 1600);
 }
@@ -251,18 +286,16 @@ composer.model?.addEventListener("change", async () => {
   notes.quota(model());
   if (store.isKept && store.id) await store.change({ model: model() }).catch(() => {});
 });
-channel?.addEventListener("message", async ({ data }) => {
+// What other tabs did: not while an answer comes here, or something is being edited.
+const lookAgain = () => conversation.lookAgain(() => conversation.isBusy || edited !== null);
+channel?.addEventListener("message", ({ data }) => {
   side.refresh(currentId());
-  if (!currentId() || data.chat !== currentId() || conversation.isBusy) return;
-  await conversation.reload().catch(() => {});
+  if (data.chat !== currentId() && data.kind !== "emptied") return;
+  if (data.title && store.chat) page.shown(Object.assign(store.chat, { title: data.title }));
+  lookAgain();
 });
-document.addEventListener("visibilitychange", async () => {
-  if (document.hidden || !currentId() || conversation.isBusy || edited) return;
-  const seen = store.chat?.updatedAt;
-  const before = thread.last?.id;
-  const found = await store.page().catch(() => null);
-  if (!found || conversation.isBusy) return;
-  if (found.chat.updatedAt !== seen || found.messages.at(-1)?.id !== before) await conversation.reload().catch(() => {});
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) lookAgain();
 });
 
 // --- the beginning ---------------------------------------------------------------------------------------
@@ -275,7 +308,7 @@ side.start(currentId);
 menu.start({ root, conversation, titled: (chat) => {
   page.shown(chat);
   side.retitle(chat.id, chat.title);
-  tell("changed");
+  tell("changed", { title: chat.title });
 }, deleted: () => tell("changed") });
 notes.settle(model());
 composer.text?.dispatchEvent(new Event("input"));

@@ -16,6 +16,7 @@ const RULES = {
   ALLOW_ARIA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,
 };
+const TEXT = new Set(["text", "text_special", "softbreak", "hardbreak"]);
 let md = null;
 let purify = null;
 
@@ -96,6 +97,35 @@ export function render(tokens, env) {
   const fragment = purify.sanitize(md.renderer.render(tokens, md.options, env), RULES);
   decorate(fragment);
   return fragment;
+}
+
+// What a paragraph is made of: the markup of each stretch of text, emphasis, code, link, ... Those that are the
+// same from one writing to the next need not be written again. Null of any other block.
+export function partsOf(tokens, env) {
+  if (tokens.length !== 3 || tokens[0].type !== "paragraph_open") return null;
+  const parts = [];
+  let some = [];
+  const cut = () => {
+    if (some.length) parts.push(md.renderer.renderInline(some, md.options, env));
+    some = [];
+  };
+  let depth = 0;
+  for (const token of tokens[1].children) {
+    const isText = TEXT.has(token.type);
+    if (depth === 0 && !(isText && some.length && TEXT.has(some.at(-1).type))) cut();
+    some.push(token);
+    depth += token.nesting;
+  }
+  cut();
+  return parts;
+}
+
+// The nodes of each; null where they cannot be told apart.
+export function renderParts(parts) {
+  const fragment = purify.sanitize(parts.map((part) => `<span>${part}</span>`).join(""), RULES);
+  decorate(fragment);
+  const made = [...fragment.children].map((span) => [...span.childNodes]);
+  return made.length === parts.length ? made : null;
 }
 
 function decorate(fragment) {

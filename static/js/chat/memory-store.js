@@ -68,10 +68,6 @@ export class MemoryStore {
     throw new Refusal("offline", "");
   }
 
-  message(id) {
-    return this.#shown(this.all.get(id));
-  }
-
   stop(id) {
     const control = this.running.get(id);
     if (control) control.stopped = true;

@@ -1,10 +1,12 @@
 // What the menu of a conversation does: rename, export, delete.
 import { ask as confirm, close, open } from "../dialogs.js";
 import { toast } from "../toasts.js";
+import { plainly } from "./refusal.js";
 import { words } from "./words.js";
 
 const dialog = document.getElementById("chat-rename");
 const form = document.getElementById("chat-rename-form");
+let leaving = false;
 
 export function start({ root, conversation, titled, deleted }) {
   const { store } = conversation;
@@ -19,11 +21,12 @@ export function start({ root, conversation, titled, deleted }) {
     "export-json": () => save(store, "json", "json"),
     delete: async () => {
       if (!(await confirm(words("deleteAsk"), words("deleteMore"), words("delete")))) return;
-      await attempt(async () => {
-        await store.remove();
-        deleted();
-        location.assign(root.dataset.new);
-      });
+      leaving = true;
+      const isGone = await attempt(() => store.remove());
+      leaving = isGone;
+      if (!isGone) return;
+      deleted();
+      location.assign(root.dataset.new);
     },
   };
   for (const [name, run] of Object.entries(doing)) document.querySelector(`[data-do="${name}"]`).addEventListener("click", run);
@@ -40,11 +43,14 @@ export function start({ root, conversation, titled, deleted }) {
   });
 }
 
+// Resolves to whether it was done; what was wrong is said.
 async function attempt(work) {
   try {
     await work();
+    return true;
   } catch (refusal) {
-    toast(refusal.message || words("failed"), "bad");
+    toast(plainly(refusal), "bad");
+    return false;
   }
 }
 
@@ -61,6 +67,9 @@ function save(store, format, extension) {
   link.remove();
 }
 
-export function enable() {
-  for (const name of ["rename", "export-markdown", "export-json", "delete"]) document.querySelector(`[data-do="${name}"]`).disabled = false;
+// Whether the page goes because its conversation was deleted here.
+export const isLeaving = () => leaving;
+
+export function enable(is = true) {
+  for (const name of ["rename", "export-markdown", "export-json", "delete"]) document.querySelector(`[data-do="${name}"]`).disabled = !is;
 }

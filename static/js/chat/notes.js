@@ -1,5 +1,6 @@
 // Above the composer: why something was refused, and which limit is reached; below it, what is left.
 import { ask } from "../requests.js";
+import { plainly } from "./refusal.js";
 import { filled, part, time, words } from "./words.js";
 
 const root = document.getElementById("chat");
@@ -19,7 +20,7 @@ export function say(what, more = "", kind = "bad") {
 
 export function isFor(refusal, table, model) {
   const known = table[refusal.reason];
-  if (!known) return [refusal.message || words("failed"), ""];
+  if (!known) return [plainly(refusal), ""];
   const opens = refusal.quota?.resets_at ? new Date(refusal.quota.resets_at) : new Date(Date.now() + refusal.retryAfter * 1000);
   const values = { model: model || words("theModel"), seconds: refusal.retryAfter || 5, time: time(opens) };
   return known.map((line) => filled(line, values));

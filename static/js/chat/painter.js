@@ -3,9 +3,12 @@
 // past 200 KB come as plain pieces, which cost the same however long the whole has become.
 import { Cleaner } from "./clean.js";
 import { colour } from "./colour.js";
+import { deepest } from "./deepest.js";
+import { closes, FENCE } from "./fence.js";
 import { nextFrame } from "./frames.js";
 import { blocks, codeFigure, prepare, render } from "./markdown.js";
 import { whenReady } from "./maths.js";
+import { Paragraph } from "./paragraph.js";
 import { Pieces } from "./pieces.js";
 
 const PLAIN_FROM = 200 * 1024; // of all of it
@@ -15,14 +18,14 @@ const WHOLE_UP_TO = 30 * 1024; // is made aside and put there at once
 const [LEAST, MOST] = [512, 4096]; // characters a frame
 const [FAST_MS, SLOW_MS] = [1.5, 3];
 const SHARE = 6; // of the time goes by before the last block is written again
+const [HEAVY_BLOCK, SELDOM_MS] = [1024, 45]; // a last block that is not painted for every frame: a browser does all of it anew
 const LOOK_AGAIN_MS = 500;
 const BLOCKS_A_CHUNK = 12;
-const FENCE = /^ {0,3}(`{3,}(?!.*`)|~{3,})[ \t]*([^\s`]*)[^\n]*\n/;
 
 const ready = prepare().then(() => true, () => false);
 
 export class Painter {
-  // `after` is called after each painting, for whoever holds the end in view.
+  // `after` is called when all of it is there, or there anew, for whoever holds the end in view.
   constructor(place, { after = () => {} } = {}) {
     this.place = place;
     this.after = after;
@@ -36,9 +39,9 @@ export class Painter {
     this.length = 0; // of what was painted
     this.tail = ""; // what belongs to the last block
     this.last = []; // its nodes
+    this.paragraph = null; // where they are one
     this.loose = null; // text behind it that is not written as markdown yet
-    this.wroteAt = 0;
-    this.cost = 0;
+    this.wroteAt = this.paintedAt = this.cost = 0;
     this.env = {};
     this.fence = null;
     this.list = null; // that is being written
@@ -99,6 +102,11 @@ export class Painter {
 
   #paint(canMark) {
     const began = performance.now();
+    if (this.tail.length > HEAVY_BLOCK && !this.isOver && began - this.paintedAt < SELDOM_MS) {
+      this.#soon();
+      return;
+    }
+    this.paintedAt = began;
     const text = this.pending.slice(0, this.aFrame);
     this.pending = this.pending.slice(text.length);
     this.length += text.length;
@@ -107,7 +115,6 @@ export class Painter {
     else this.#write(text);
     if (this.isOver && !this.pending) this.#finish(canMark);
     if (this.isMarked) this.#moveCaret();
-    this.after();
     this.#pace(performance.now() - began);
     if (this.pending) this.#soon();
   }
@@ -162,6 +169,8 @@ export class Painter {
     const opened = end.fence && FENCE.exec(this.tail);
     if (opened && !closes(this.tail, opened)) {
       this.#openFence(opened);
+    } else if (!this.pieces && this.tail.length <= LONGEST_BLOCK && this.#grows(end)) {
+      this.last = [this.paragraph.node];
     } else if (this.tail.length > LONG_BLOCK) {
       this.looked = performance.now();
       this.#long(text);
@@ -174,10 +183,28 @@ export class Painter {
   }
 
   #settle(block) {
+    if (this.paragraph && this.#grows(block)) {
+      [this.paragraph, this.last] = [null, []];
+      return;
+    }
     this.#drop();
     if (this.list && block.items) for (const item of block.items) this.#item(item, true);
     else this.#append(render(block.tokens, this.env), true);
     this.list = null;
+  }
+
+  // A paragraph is added to. Whether it is one.
+  #grows(block) {
+    const paragraph = this.paragraph ?? new Paragraph();
+    if (!paragraph.write(block.tokens, this.env)) return false;
+    if (this.paragraph) this.#tighten();
+    else {
+      this.#drop();
+      this.list = null;
+      this.#put(paragraph.node);
+      this.paragraph = paragraph;
+    }
+    return true;
   }
 
   // A list grows item by item; only the last is written again. (What makes it loose may come too late.)
@@ -203,8 +230,12 @@ export class Painter {
   #drop() {
     for (const node of this.last) node.remove();
     this.last = [];
-    this.loose?.remove();
-    this.loose = null;
+    this.paragraph = null;
+    this.#tighten();
+  }
+
+  #tighten() {
+    this.loose = this.loose?.remove() ?? null;
   }
 
   // Blocks stand in chunks, so that a browser need not look at those that are out of sight.
@@ -344,6 +375,7 @@ export class Painter {
       [this.place, this.real] = [this.real, null];
     }
     for (const figure of this.place.querySelectorAll(".codeblock:not([data-coloured])")) colour(figure);
+    this.after();
     this.resolve?.();
     whenReady(() => this.repaint());
   }
@@ -362,23 +394,7 @@ export class Painter {
   }
 
   #moveCaret() {
-    deepest(this.chunk.lastElementChild ?? this.chunk, this.mark).append(this.mark);
+    const place = deepest(this.chunk.lastElementChild ?? this.chunk, this.mark);
+    if (place !== this.mark.parentNode || this.mark.nextSibling) place.append(this.mark);
   }
-}
-
-// Where text behind a block would stand.
-function deepest(node, mark) {
-  let place = node === mark ? (node.previousElementSibling ?? node.parentElement) : node;
-  if (place.nodeType !== Node.ELEMENT_NODE) return place.parentElement;
-  while (!place.matches("p, h2, h3, h4, h5, h6, code, .piece, td, th")) {
-    const inner = [...place.children].findLast((each) => each !== mark && !each.matches("math, svg, button, header"));
-    if (!inner) break;
-    place = inner;
-  }
-  return place;
-}
-
-function closes(tail, opened) {
-  const end = new RegExp(`\\n {0,3}${opened[1][0]}{${opened[1].length},}[ \\t]*(\\n|$)`);
-  return end.test(tail.slice(opened[0].length - 1));
 }

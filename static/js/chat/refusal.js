@@ -1,4 +1,6 @@
 // What a server said no to: `reason` of core/errors.py, the server's own words, when to come again.
+import { text } from "../texts.js";
+
 export class Refusal extends Error {
   constructor(reason, message, { retryAfter = 0, quota = null, status = 0 } = {}) {
     super(message);
@@ -8,6 +10,9 @@ export class Refusal extends Error {
     this.status = status;
   }
 }
+
+// In plain words, where nothing better is known: the server's own, or that it cannot be reached.
+export const plainly = ({ reason, message }) => message || text(reason === "offline" ? "offline" : "failed");
 
 export async function refusalOf(response) {
   const body = await response.json().catch(() => null);

@@ -4,6 +4,7 @@ import { refusalOf, Refusal } from "./refusal.js";
 import { eventsOf } from "./sse.js";
 
 const ALL = "/api/chats";
+const SILENT_MS = 40000; // the server says every 15 s that it is still there
 
 async function call(address, method = "GET", body = undefined, signal = undefined) {
   const options = { method, signal };
@@ -11,6 +12,8 @@ async function call(address, method = "GET", body = undefined, signal = undefine
     options.body = JSON.stringify(body);
     options.headers = { "Content-Type": "application/json" };
   }
+  // Browsers send again what a reset connection took along: the server knows it by this.
+  if (body?.stream) options.headers["Idempotency-Key"] = fresh();
   let response;
   try {
     response = await ask(address, options);
@@ -22,7 +25,28 @@ async function call(address, method = "GET", body = undefined, signal = undefine
   return response;
 }
 
+const fresh = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 const json = async (...given) => (await call(...given)).json();
+
+// A stream. A line on which nothing comes any more is given up, as if it had broken. (What is sent up may
+// take as long as it takes: nobody can hear that.)
+async function* events(address, method, body, signal) {
+  const line = new AbortController();
+  let timer = 0;
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => line.abort(), SILENT_MS);
+  };
+  if (method === "GET") heard();
+  try {
+    yield* eventsOf(await call(address, method, body, AbortSignal.any([line.signal, signal])), heard);
+  } catch (error) {
+    if (line.signal.aborted && !signal.aborted) throw new Refusal("offline", "");
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 export class ServerStore {
   isKept = true;
@@ -77,20 +101,14 @@ export class ServerStore {
   }
 
   async *#begin(path, body, signal) {
-    const response = await call(`${this.#own}/${path}`, "POST", { ...body, stream: true }, signal);
-    for await (const event of eventsOf(response)) {
+    for await (const event of events(`${this.#own}/${path}`, "POST", { ...body, stream: true }, signal)) {
       if (event.name === "begin") this.chat = event.data.chat;
       yield event;
     }
   }
 
-  async *follow(id, after, signal) {
-    const address = `${this.#own}/messages/${id}/stream?after=${encodeURIComponent(after)}`;
-    yield* eventsOf(await call(address, "GET", undefined, signal));
-  }
-
-  message(id) {
-    return json(`${this.#own}/messages/${id}`);
+  follow(id, after, signal) {
+    return events(`${this.#own}/messages/${id}/stream?after=${encodeURIComponent(after)}`, "GET", undefined, signal);
   }
 
   stop(id) {

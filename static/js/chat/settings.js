@@ -2,6 +2,7 @@
 // it to the engine.
 import { ask as confirm, open } from "../dialogs.js";
 import { toast } from "../toasts.js";
+import { plainly } from "./refusal.js";
 import { deleteAll, keepHistory } from "./server-store.js";
 import { speed, words } from "./words.js";
 
@@ -12,9 +13,10 @@ const error = document.getElementById("chat-settings-error");
 
 export class Settings {
   // `save(fields)` stores them; it raises where that failed.
-  constructor({ chat, save, root }) {
+  constructor({ chat, save, emptied, root }) {
     this.values = pick(chat ?? {});
     this.save = save;
+    this.emptied = emptied;
     this.root = root;
     document.querySelector("[data-settings]").addEventListener("click", (event) => this.open(event.currentTarget));
     document.querySelector('[data-do="settings-reset"]').addEventListener("click", () => this.#fill({}));
@@ -83,7 +85,7 @@ export class Settings {
     try {
       await this.save(read);
     } catch (refusal) {
-      this.#complain(refusal.message || words("failed"));
+      this.#complain(plainly(refusal));
       return;
     }
     this.values = read;
@@ -101,7 +103,7 @@ export class Settings {
       await keepHistory(box.checked);
     } catch (refusal) {
       box.checked = !box.checked;
-      toast(refusal.message || words("failed"), "bad");
+      toast(plainly(refusal), "bad");
       return;
     }
     dialog.close();
@@ -110,7 +112,13 @@ export class Settings {
 
   async #deleteAll() {
     if (!(await confirm(words("deleteAllAsk"), words("deleteMore"), words("deleteAll")))) return;
-    await deleteAll();
+    try {
+      await deleteAll();
+    } catch (refusal) {
+      this.#complain(plainly(refusal));
+      return;
+    }
+    this.emptied();
     location.assign(this.root.dataset.new);
   }
 }

@@ -1,11 +1,13 @@
-// Server-sent events of a response's body: yields {name, data, id}. Ends where the body does.
-export async function* eventsOf(response) {
+// Server-sent events of a response's body: yields {name, data, id}. Ends where the body does. `heard` is
+// called for every piece that comes, comments that keep the line open among them.
+export async function* eventsOf(response, heard = () => {}) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   try {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
+      heard();
       text += value;
       for (let at = text.indexOf("\n\n"); at !== -1; at = text.indexOf("\n\n")) {
         const found = read(text.slice(0, at));

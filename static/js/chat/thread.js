@@ -1,6 +1,6 @@
 // The messages that are shown, as articles: made, painted, added above and below, taken away.
 import { broken, answering, ended } from "./footers.js";
-import { clean } from "./clean.js";
+import { clean, Cleaner } from "./clean.js";
 import { Painter } from "./painter.js";
 import { Pieces } from "./pieces.js";
 import { fill, number, part, words } from "./words.js";
@@ -120,9 +120,8 @@ export class Thread {
   think(made, text) {
     const details = made.node.querySelector(".reasoning");
     details.hidden = false;
-    made.message.reasoning ||= text;
-    made.reasoning = (made.reasoning ?? "") + text;
-    details.querySelector(".md").textContent = clean(made.reasoning);
+    made.reasoning ??= { cleaner: new Cleaner(), pieces: new Pieces(details.querySelector(".md")) };
+    made.reasoning.pieces.add(made.reasoning.cleaner.push(text));
   }
 
   working(made, progress) {
@@ -147,6 +146,12 @@ export class Thread {
     this.#ended(made);
     this.#breaks();
     this.end.keep();
+  }
+
+  // It goes on elsewhere, and is not followed here any more.
+  leave(made) {
+    made.message.status = "";
+    this.#ended(made);
   }
 
   #ended(made) {
