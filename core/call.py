@@ -183,6 +183,9 @@ class Connection(Protocol):
     def reply(self, status: int, headers: Headers, body: bytes) -> bool:
         """Write a whole answer at once, with the headers of every answer; False where ASGI has to."""
 
+    def push(self, body: bytes) -> bool:
+        """Write a piece of a stream that began; False where ASGI has to, such as for a slow reader."""
+
 
 class Answer:
     """Writes one response, with the headers that every response has; knows whether it began.
@@ -217,6 +220,9 @@ class Answer:
         )
 
     async def write(self, body: bytes) -> None:
+        connection = self._connection
+        if connection is not None and connection.push(body):
+            return
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def end(self, body: bytes = b"") -> None:

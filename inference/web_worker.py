@@ -72,6 +72,15 @@ class Exchange:
         cycle.on_response()
         return True
 
+    def push(self, body: bytes) -> bool:
+        """A piece of a stream, as `send` would write it; False where `send` has to do it."""
+        cycle = self.cycle
+        if not cycle.chunked_encoding or cycle.response_complete or cycle.flow.write_paused:
+            return False
+        if not cycle.disconnected and body:
+            cycle.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+        return True
+
 
 class BoundedProtocol(HttpToolsProtocol):
     """Bounds what uvicorn does not: the size of a request's head, and the time of a first one.
