@@ -20,7 +20,8 @@ from bench.processes import LOAD, MEASURED, load, stub_engine
 from bench.product import Product
 from bench.streams import STREAMS, TICK_S
 
-CHAT, CONNECTIONS, RATE = "/v1/chat/completions", 32, 997
+CHAT, CONNECTIONS, RATE = "/v1/chat/completions", 32, 400
+IDLE = "_worker (concurrent/futures/thread.py"  # a thread of the pool that has nothing to do
 # (a part of the path, functions or none for all) -> step; the first that fits counts.
 STEPS: tuple[tuple[str, frozenset[str], str], ...] = tuple(
     (path, frozenset(functions.split()), step)
@@ -52,6 +53,7 @@ STEPS: tuple[tuple[str, frozenset[str], str], ...] = tuple(
         ("inference/handlers.py", "", "handler"),
         ("inference/lane.py", "", "lane"),
         ("core/response_headers.py", "", "lane"),
+        ("asyncio/runners.py", "", "loop: selector, reading sockets"),
         ("localai_project/asgi.py", "", "lane"),
         ("httptools_impl.py", "send", "answer: written"),
         ("httptools_impl.py", "", "accept: parser, cycle, task"),
@@ -65,16 +67,18 @@ def stacks(raw: str) -> Iterator[tuple[list[str], int]]:
     """Each stack of py-spy's `raw` format, the innermost function first, and how often it was seen."""
     for line in raw.splitlines():
         frames, _, count = line.rpartition(" ")
-        yield frames.split(";")[::-1], int(count)
+        if IDLE not in frames:
+            yield frames.split(";")[::-1], int(count)
 
 
 def step_of(frames: list[str]) -> str:
     for frame in frames:  # `function (path:line)`
-        function, _, where = frame.partition(" (")
+        named, _, where = frame.partition(" (")
+        function = named.rpartition(".")[2]
         for path, functions, step in STEPS:
             if path in where and (not functions or function in functions):
                 return step
-    return "loop, selector, the rest"
+    return "the rest"
 
 
 def sampled(product: Product, seconds: float, *, streams: bool) -> tuple[str, float, int]:
@@ -86,9 +90,10 @@ def sampled(product: Product, seconds: float, *, streams: bool) -> tuple[str, fl
         told = {"tokens": int(seconds / TICK_S), "tick": TICK_S, "counts": True}
         options += ["--stream", "--stub", json.dumps(told)]
     with tempfile.NamedTemporaryFile(suffix=".raw") as out:
-        command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", pid]
+        spy_program = str(Path(sys.executable).with_name("py-spy"))
+        command = ["taskset", "-c", str(LOAD), spy_program, "record", "--pid", pid]
         command += ["--format", "raw", "--rate", str(RATE), "--output", out.name]
-        command += ["--duration", str(int(seconds)), "--nonblocking"]
+        command += ["--duration", str(int(seconds))]
         spy = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         before = product.web.cpu_s()
         url, n = product.url + CHAT, STREAMS if streams else CONNECTIONS

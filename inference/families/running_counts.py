@@ -59,11 +59,12 @@ class RunningCounts:
     def _look(self, event: bytes) -> int:
         """Where the counts of a chunk begin that are not one token more than before; -1 if nowhere."""
         at = event.rfind(_USAGE, len(self._head))
-        found = _COUNTS.match(event, at) if at >= 0 else None
-        if found is None or found.end() != len(event):
+        found = _COUNTS.fullmatch(event, at) if at >= 0 else None
+        if found is None:
             return -1
         prompt, completion, rest, cached = found.groups()
-        self.prompt, self.completion, self.cached = int(prompt), int(completion), int(cached or 0)
+        self.prompt, self.completion = int(prompt), int(completion)
+        self.cached = min(int(cached or 0), self.prompt)
         self._expected = b'%b%d,"total_tokens":%%d,"completion_tokens":%%d%b' % (
             *(_USAGE, self.prompt, rest),
         )

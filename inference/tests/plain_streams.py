@@ -17,6 +17,7 @@ class Plain:
     tokens: tuple[int, int, int] = (0, 0, 0)
     text: str | None = None
     deltas: int = 0
+    counts: list[tuple[int, int, int]] = field(default_factory=list)  # after each event of chunks
 
 
 def plainly(path: str, asked: Asked, events: list[bytes]) -> Plain:
@@ -44,6 +45,7 @@ def _chunks(asked: Asked, events: list[bytes]) -> Plain:
         if usage is not None:
             prompt, completion = usage["prompt_tokens"], usage["completion_tokens"]
             of_cache = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+            of_cache = min(of_cache, prompt)
             if chunk["choices"]:
                 index = chunk["choices"][0]["index"]
                 by_choice[index], by_prompt[index // n] = completion, prompt
@@ -53,6 +55,7 @@ def _chunks(asked: Asked, events: list[bytes]) -> Plain:
                 found.tokens = tuple(sum(each.values()) for each in sums)
             else:
                 found.tokens = (prompt, completion, of_cache)
+            found.counts.append(found.tokens)
             keeps = asked.keep_running_usage if chunk["choices"] else asked.keep_usage
             if not keeps:
                 del chunk["usage"]

@@ -21,8 +21,9 @@ from inference import forwarding
 from inference.endpoints import ENDPOINTS
 from inference.engine_table import Target
 from inference.families import RULES
-from inference.families.base import Asked
+from inference.families.base import Asked, Tokens
 from inference.families.openai import ask_for_running_usage
+from inference.families.running_counts import running_counts
 from inference.tests.plain_streams import plainly
 from inference.tests.rig import PATHS
 from usage.metering import Event
@@ -215,7 +216,8 @@ def made_up(draw: Any) -> tuple[bytes, int]:
     for choice in draw(st.lists(CHOICES, min_size=1, max_size=8)):
         index = draw(st.integers(0, n - 1))
         counted[index] += draw(st.sampled_from([1, 1, 1, 0, 4]))
-        usage = {"prompt_tokens": 12, "total_tokens": 12 + counted[index]}
+        prompt = draw(st.sampled_from([12, 12, 12, 12, 1, 312]))
+        usage = {"prompt_tokens": prompt, "total_tokens": prompt + counted[index]}
         usage |= {"completion_tokens": counted[index], **draw(DETAILS)}
         parts = {"choices": [{"index": index, **choice}], "usage": usage}
         chunk = {**head, **parts, **draw(AFTER)}
@@ -239,7 +241,12 @@ def test_a_made_up_stream_cut_anywhere(made, options, places, called):
     raw, n = made
     pieces = events_in(raw) if places is None else cut_at(raw, places)
 
-    agree("/v1/chat/completions", {"n": n, "stream_options": options}, raw, pieces, called)
+    path, body = "/v1/chat/completions", {"n": n, "stream_options": options}
+    agree(path, body, raw, pieces, called)
+    asked = asked_for(path, body, called=called, served="m")
+    editor = RULES["chat"].editor(asked)
+    counts = [(editor.feed(event), editor.tokens)[1] for event in events_in(raw)]
+    assert counts[:-1] == plainly(path, asked, events_in(raw)).counts
 
 
 @settings(max_examples=200, deadline=None)
@@ -286,6 +293,35 @@ def test_most_of_the_real_engines_chunks_are_not_parsed(monkeypatch):
         parsed.clear()
         forwarded(path, asked_for(path, body, called="mine", served="m"), events_in(raw))
         assert len(parsed) <= most, name
+
+
+def test_a_stream_that_is_cut_at_its_quota_goes_on_from_the_chunk_before():
+    """The first chunk alone has what is said once; a response's events are numbered on."""
+    path, body, raw = STREAMS["chat, token ids"]
+    editor = RULES["chat"].editor(asked_for(path, body, called="mine", served="m"))
+    for event in events_in(raw)[:4]:
+        editor.feed(event)
+    end = said(events_in(editor.cut(Tokens(53, 3)))[0])[1]
+    before = said(events_in(raw)[3])[1]
+    assert end.keys() == before.keys() - {"usage"}
+    assert (end["id"], end["model"]) == (before["id"], "mine")
+
+    path, body, raw = STREAMS["responses"]
+    editor = RULES["responses"].editor(asked_for(path, body, called="mine", served="m"))
+    for event in events_in(raw)[:9]:
+        editor.feed(event)
+    number = said(events_in(raw)[8])[1]["sequence_number"]
+    assert said(events_in(editor.cut(Tokens(53, 3)))[0])[1]["sequence_number"] == number + 1
+
+
+def test_counts_that_are_there_twice_are_not_cut_by_position():
+    usage = b'"usage":{"prompt_tokens":1,"total_tokens":2,"completion_tokens":1}'
+    event = b'data: {%b,"model":"m","choices":[{"index":0,"delta":{}}],%b}\n\n' % (usage, usage)
+    assert running_counts(event, "m", keep=False) is None
+
+    path = "/v1/chat/completions"
+    editor = RULES["chat"].editor(asked_for(path, {}, called="m", served="m"))
+    assert b"usage" not in editor.feed(event) + editor.feed(event)
 
 
 @pytest.mark.parametrize(
