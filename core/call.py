@@ -193,12 +193,22 @@ class Answer:
     Through ASGI's `send`, and whole answers past it where `connection` is our own server's.
     """
 
-    __slots__ = ("_connection", "_headers", "_send", "ended", "reason", "started", "status")
+    __slots__ = (
+        "_connection",
+        "_headers",
+        "_push",
+        "_send",
+        "ended",
+        "reason",
+        "started",
+        "status",
+    )
 
     def __init__(self, send: Send, headers: Headers, connection: Connection | None = None) -> None:
         self._send = send
         self._headers = headers
         self._connection = connection
+        self._push = getattr(connection, "push", None)  # a stand-in may leave pieces to ASGI
         self.started = False
         self.ended = False
         self.status = 0
@@ -220,8 +230,7 @@ class Answer:
         )
 
     async def write(self, body: bytes) -> None:
-        connection = self._connection
-        if connection is not None and connection.push(body):
+        if self._push is not None and self._push(body):
             return
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
