@@ -17,21 +17,28 @@ PAIRS = 7
 
 def start_engine() -> tuple[Process, str]:
     """vLLM with the default model, by the recipe's own words, on a loopback port."""
-    from inference.recipes import built_in, command_line, engine_environment, recipe_for
+    from inference.recipes import (
+        built_in,
+        command_line,
+        engine_environment,
+        placeholders,
+        recipe_for,
+    )
 
     recipe = recipe_for("vllm", built_in())
-    port = free_port()
-    line = command_line(
+    port, options = free_port(), {"max_model_len": 2048}
+    values = placeholders(
         recipe,
         python=recipe.python(CACHE / "backends"),
         model=CACHE / "models" / CHAT,
         name=CHAT,
         socket=Path("unused"),
-        options={"max_model_len": 2048},
+        options=options,
     )
+    line = command_line(recipe, values, options)
     where = line.index("--uds")
     line[where : where + 2] = ["--host", "127.0.0.1", "--port", str(port)]
-    environment = engine_environment(recipe, {"PATH": "/usr/bin:/bin"}, Path("/tmp"))
+    environment = engine_environment(recipe, {"PATH": "/usr/bin:/bin"}, Path("/tmp"), values)
     environment["HOME"] = str(Path.home())
     process = Process(line, core=None, **environment)
     wait_for(f"http://127.0.0.1:{port}/health", 300)

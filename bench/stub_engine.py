@@ -10,6 +10,7 @@ message begin with `stub {…}`, as people write in a chat:
     error_event an error event after N chunks          die       end the whole process after N chunks
     silent      no running counts, as other engines        words     to say instead of `token`
     cached      prompt tokens said to be cached        no_usage  a plain answer that counts nothing
+    counts      running counts, asked for or not
 """
 
 import asyncio
@@ -109,8 +110,9 @@ def events(path: str, body: dict[str, Any], n: int) -> tuple[list[bytes], list[b
     piece: dict[str, Any] = {"delta": {"content": " token"}} if chat else {"text": " token"}
     choice = {"index": 0, **piece, "finish_reason": None}
     chunk = {**CHAT, "object": kind, "choices": [choice]}
+    told = body.get("stub") or told_in_words(body)
     running = (body.get("stream_options") or {}).get("continuous_usage_stats")
-    running = running and not (body.get("stub") or told_in_words(body)).get("silent")
+    running = told.get("counts") or (running and not told.get("silent"))
     each = [data({**chunk, "usage": usage(i + 1)} if running else chunk) for i in range(n)]
     last = [data({**CHAT, "object": kind, "choices": [], "usage": usage(n)}), b"data: [DONE]\n\n"]
     return [], each, last

@@ -183,6 +183,9 @@ class Connection(Protocol):
     def reply(self, status: int, headers: Headers, body: bytes) -> bool:
         """Write a whole answer at once, with the headers of every answer; False where ASGI has to."""
 
+    def push(self, body: bytes) -> bool:
+        """Write a piece of a stream that began; False where ASGI has to, such as for a slow reader."""
+
 
 class Answer:
     """Writes one response, with the headers that every response has; knows whether it began.
@@ -190,12 +193,22 @@ class Answer:
     Through ASGI's `send`, and whole answers past it where `connection` is our own server's.
     """
 
-    __slots__ = ("_connection", "_headers", "_send", "ended", "reason", "started", "status")
+    __slots__ = (
+        "_connection",
+        "_headers",
+        "_push",
+        "_send",
+        "ended",
+        "reason",
+        "started",
+        "status",
+    )
 
     def __init__(self, send: Send, headers: Headers, connection: Connection | None = None) -> None:
         self._send = send
         self._headers = headers
         self._connection = connection
+        self._push = getattr(connection, "push", None)  # a stand-in may leave pieces to ASGI
         self.started = False
         self.ended = False
         self.status = 0
@@ -217,6 +230,8 @@ class Answer:
         )
 
     async def write(self, body: bytes) -> None:
+        if self._push is not None and self._push(body):
+            return
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def end(self, body: bytes = b"") -> None:

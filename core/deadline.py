@@ -30,6 +30,10 @@ class Deadline:
             self._timer.cancel()
             self._timer = self._loop.call_later(seconds, self._look)
 
+    @property
+    def is_set(self) -> bool:
+        return self._at is not None
+
     def clear(self) -> None:
         """Nothing is due. The timer, where there is one, finds that out by itself."""
         self._at = None

@@ -260,8 +260,11 @@ async def stream(exchange: Exchange, response: EngineResponse, editor: StreamEdi
         piece = await response.chunk()
         if not piece:
             break
-        events, rest = _frame(rest + piece if rest else piece)
-        out = b"".join([editor.feed(each) for each in events])
+        if not rest and _is_one_event(piece):  # as engines write them
+            out = editor.feed(piece)
+        else:
+            events, rest = _frame(rest + piece if rest else piece)
+            out = b"".join([editor.feed(each) for each in events])
         _count(event, editor)
         if editor.done:
             break
@@ -294,6 +297,14 @@ def _count(event: Event, editor: StreamEditor) -> None:
         prompt, completion, cached = tokens.prompt, tokens.completion, tokens.cached
     event.estimated = not editor.done and editor.deltas > completion
     event.tokens(prompt, editor.deltas if event.estimated else completion, cached)
+
+
+def _is_one_event(data: bytes) -> bool:
+    """Whether it is a line or two and a blank one: what most reads from an engine are."""
+    if not data.endswith(b"\n\n"):
+        return False
+    lines = data.count(b"\n")
+    return lines == 2 or (lines == 3 and data.startswith(b"event:"))
 
 
 def _frame(data: bytes) -> tuple[list[bytes], bytes]:

@@ -1,6 +1,7 @@
 """The gunicorn worker: uvicorn with the loop, parser and limits that the lane was measured with."""
 
 import asyncio
+import re
 from typing import Any, ClassVar, cast
 
 import orjson
@@ -24,6 +25,9 @@ HEAD_TIMEOUT_S = 30.0
 STALL_TIMEOUT_S = 60.0
 MAX_PIPELINED = 8
 SOCKET_STALL_S, SOCKET_PING_S, MAX_SOCKET_MESSAGE = 10.0, 30.0, 16 * 1024
+
+
+_UNUSUAL = re.compile(rb"^[^/]|[%?#]")  # of a request's target: uvicorn takes it apart
 
 
 class _HeadTooLargeError(Exception):
@@ -72,6 +76,33 @@ class Exchange:
         cycle.on_response()
         return True
 
+    def push(self, body: bytes) -> bool:
+        """A piece of a stream, as `send` would write it; False where `send` has to do it."""
+        cycle = self.cycle
+        if not cycle.chunked_encoding or cycle.response_complete or cycle.flow.write_paused:
+            return False
+        if not cycle.disconnected and body:
+            cycle.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+        return True
+
+
+class Cycle(RequestResponseCycle):
+    """uvicorn's own, made with less: what most requests never change is the class's."""
+
+    access_log = disconnected = response_started = response_complete = False
+    more_body, chunked_encoding, expected_content_length = True, None, 0
+
+    def __init__(self, protocol: "BoundedProtocol", scope: Scope, *, keep_alive: bool) -> None:
+        self.scope = cast("Any", scope)
+        self.transport, self.flow = protocol.transport, protocol.flow
+        self.logger = protocol.logger
+        self.default_headers = protocol.server_state.default_headers
+        self.message_event = asyncio.Event()
+        self.on_response = protocol.on_response_complete
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = protocol.expect_100_continue
+        self.body = bytearray()
+
 
 class BoundedProtocol(HttpToolsProtocol):
     """Bounds what uvicorn does not: the size of a request's head, and the time of a first one.
@@ -86,6 +117,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_due = Deadline(self.loop, self._head_is_late)
         self._stalled = Deadline(self.loop, self._takes_nothing)
         self._exchanges: list[Exchange] = []
+        self._most = 0 if self.root_path or self.access_log else self.limit_concurrency or 1 << 30
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_block = b""
 
@@ -125,13 +157,20 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
+        """As uvicorn's, without a call of it for each header."""
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise _HeadTooLargeError
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._head_due.clear()
         before = self.cycle
-        super().on_headers_complete()
+        if not self._begun_as_usual():
+            super().on_headers_complete()
         if self.cycle is before:  # an upgrade, which we do not do here
             return
         exchanges = self._exchanges
@@ -142,6 +181,37 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.pipeline and len(self.pipeline) <= MAX_PIPELINED:
             self.flow.resume_reading()  # who does not read does not notice a hang-up
         cast("Scope", self.scope)[CONNECTION] = exchange
+
+    def _begun_as_usual(self) -> bool:
+        """What uvicorn does for a head, for the usual one; False, and nothing done, for any other."""
+        parser, url, before = self.parser, self.url, self.cycle
+        if (
+            _UNUSUAL.search(url) is not None
+            or (before is not None and not before.response_complete)
+            or parser.get_http_version() != "1.1"
+            or parser.should_upgrade()
+            or len(self.connections) >= self._most
+            or len(self.tasks) >= self._most
+        ):
+            return False
+        scope = cast("Scope", self.scope)
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["path"] = url.decode("ascii")
+        scope["raw_path"], scope["query_string"] = url, b""
+        self.cycle = Cycle(self, scope, keep_alive=parser.should_keep_alive())
+        self._start_asgi_task(self.cycle, self.app)
+        return True
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but that waiting for the next head is a deadline: it makes a timer each time."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self._head_due.is_set:  # else the next one has begun already
+            self._head_due.set(self.timeout_keep_alive)
 
     def handle_websocket_upgrade(self) -> None:
         self._head_due.close()

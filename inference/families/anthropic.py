@@ -1,14 +1,30 @@
 """Anthropic's messages and their token counter."""
 
+import re
 from typing import Any
 
 import orjson
 
 from core.errors import EngineFailedError, InvalidRequestError, NotSupportedError
-from inference.families.base import Asked, StreamEditor, Tokens, counted, loads, split_event
+from inference.families.base import (
+    JSON_TEXT,
+    Asked,
+    StreamEditor,
+    Tokens,
+    counted,
+    loads,
+    split_event,
+    text_in,
+)
 from inference.request_rules import check_common, check_messages, check_parts
 
 _DELTA_TEXTS = ("text", "partial_json", "thinking")
+# A delta as vLLM and Anthropic write it, which goes on unparsed.
+_DELTA = re.compile(
+    rb"event: content_block_delta\n"
+    rb'data: \{"type":"content_block_delta",(?:"index":(\d{1,9}),)?"delta":\{"type":"[a-z_]{1,32}",'
+    rb'"(?:text|partial_json|thinking)":%b\}(?:,"index":(\d{1,9}))?\}\n\n' % JSON_TEXT
+)
 
 
 class MessageEditor(StreamEditor):
@@ -22,6 +38,17 @@ class MessageEditor(StreamEditor):
         self._block: int | None = None
 
     def feed(self, event: bytes) -> bytes:
+        found = _DELTA.fullmatch(event)
+        if found is not None and (text := text_in(found[2])) is not None:
+            index = found[3] or found[1]
+            self._block = int(index) if index else None
+            self.deltas += 1
+            if text and self.text is not None:
+                self.text.append(text)
+            return event
+        return self._parsed(event)
+
+    def _parsed(self, event: bytes) -> bytes:
         name, data = split_event(event)
         if not data:
             return event if name or event.startswith(b":") else b""

@@ -12,6 +12,7 @@ import orjson
 from core.errors import EngineFailedError
 
 MAX_TOKENS = 2**31 - 1  # more than any engine counts; a column of the ledger holds it
+JSON_TEXT = rb'"((?:[^"\\\x00-\x1f]++|\\.)*+)"'  # for patterns; what is inside goes to `text_in`
 
 
 @dataclass(slots=True)
@@ -127,3 +128,14 @@ def split_event(event: bytes) -> tuple[bytes, bytes]:
         elif line.startswith(b"event:"):
             name = line[6:].strip()
     return name, b"\n".join(data)
+
+
+def text_in(quoted: bytes) -> str | None:
+    """What a JSON text says, without its quotes; None where no parser would take it."""
+    try:
+        if b"\\" not in quoted:
+            return quoted.decode()
+        text = orjson.loads(b'"%b"' % quoted)
+    except ValueError:  # of both: not UTF-8, or no such escape
+        return None
+    return text if isinstance(text, str) else None

@@ -6,9 +6,10 @@ import orjson
 
 from core.errors import EngineFailedError, InvalidRequestError, NotSupportedError
 from inference.families.base import Asked, StreamEditor, Tokens, counted, loads
+from inference.families.running_counts import RunningCounts, running_counts
 from inference.request_rules import check_common, check_messages, check_prompt
 
-_DONE = b"data: [DONE]"
+_DONE, _DONES = b"data: [DONE]", (b"data: [DONE]", b"data:[DONE]")
 _NOT_FOR_CALLERS = frozenset({"kv_transfer_params", "ec_transfer_params"})
 
 
@@ -35,43 +36,59 @@ def usage_of(tokens: Tokens) -> dict[str, int]:
 
 
 class ChunkEditor(StreamEditor):
-    """Chunks of chat completions and completions: usage is read, and shown only where asked for."""
+    """Chunks of chat completions and completions: usage is read, and shown only where asked for.
 
-    __slots__ = ("_cached", "_completions", "_last", "_n", "_prompts", "_rename")
+    One that looks as the one before it is cut by position (`running_counts`), any other is parsed.
+    """
+
+    __slots__ = ("_cached", "_completions", "_last", "_n", "_prompts", "_running")
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
-        self._rename = asked.model != asked.served_model
         self._n = asked.data.get("n") or 1
         self._completions: dict[int, int] = {}
         self._prompts: dict[int, int] = {}
         self._cached: dict[int, int] = {}
-        self._last: dict[str, Any] = {}
+        self._running: RunningCounts | None = None
+        self._last = b""
 
     def feed(self, event: bytes) -> bytes:
-        if event.startswith(_DONE):
+        running = self._running
+        if running is not None and (out := running.cut(event)) is not None:
+            self._last = event
+            counts = Tokens(running.prompt, running.completion, running.cached)
+            self.tokens = self._summed(0, counts)
+            return out
+        if event.startswith(_DONES):
             self.done = True
             return event
         if not event.startswith(b"data:"):
             return event if event.startswith(b":") else b""
+        return self._parsed(event)
+
+    def _parsed(self, event: bytes) -> bytes:
         chunk = loads(event[5:])
         if "error" in chunk:
             raise EngineFailedError
-        self._last = chunk
-        usage = chunk.get("usage")
+        self._last = event
+        usage, choices = chunk.get("usage"), chunk.get("choices")
         if usage is None:
             self._collect(chunk)
         else:
             self.text = None  # the engine counts
             tokens = counted(usage, "prompt_tokens", "completion_tokens")
             if tokens is not None:
-                self.tokens = self._summed(chunk, tokens)
+                index = choices[0].get("index") or 0 if choices else None
+                self.tokens = tokens if index is None else self._summed(index, tokens)
+                if index == 0:
+                    keep = self.asked.keep_running_usage
+                    self._running = running_counts(event, self.asked.model, keep=keep)
             if not self._shows(chunk):
-                if not chunk.get("choices"):
+                if not choices:
                     return b""
                 del chunk["usage"]
                 return self._written(chunk)
-        return self._written(chunk) if self._rename else event
+        return event if chunk.get("model") == self.asked.model else self._written(chunk)
 
     def _collect(self, chunk: dict[str, Any]) -> None:
         """What is streamed, for an engine that does not count as it goes: pieces, and the text."""
@@ -86,22 +103,21 @@ class ChunkEditor(StreamEditor):
                 self.deltas += 1
                 self.text += texts
 
-    def _summed(self, chunk: dict[str, Any], tokens: Tokens) -> Tokens:
+    def _summed(self, index: int, tokens: Tokens) -> Tokens:
         """Running counts are per choice (and per prompt of a list); only the last chunk sums them."""
-        choices = chunk.get("choices")
-        if not choices:
-            return tokens
-        index = choices[0].get("index") or 0
         self._completions[index] = tokens.completion
         self._prompts[index // self._n] = tokens.prompt
-        prompt, completion = sum(self._prompts.values()), sum(self._completions.values())
         if tokens.cached:
             self._cached[index // self._n] = tokens.cached
-        return Tokens(prompt, completion, sum(self._cached.values()) if self._cached else 0)
+        elif len(self._completions) == 1 and not self._cached:
+            return tokens
+        prompt, completion = sum(self._prompts.values()), sum(self._completions.values())
+        return Tokens(prompt, completion, sum(self._cached.values()))
 
     def cut(self, tokens: Tokens) -> bytes:
         """A last chunk for every choice that was under way, with the reason `length` (S-52)."""
-        head = {key: value for key, value in self._last.items() if key not in {"choices", "usage"}}
+        last = loads(self._last[5:]) if self._last else {}
+        head = {key: value for key, value in last.items() if key not in {"choices", "usage"}}
         head["model"] = self.asked.model
         piece: dict[str, Any] = (
             {"delta": {}} if head.get("object") == "chat.completion.chunk" else {"text": ""}
@@ -121,8 +137,7 @@ class ChunkEditor(StreamEditor):
         return self.asked.keep_usage
 
     def _written(self, chunk: dict[str, Any]) -> bytes:
-        if self._rename:
-            chunk["model"] = self.asked.model
+        chunk["model"] = self.asked.model
         return b"data: " + orjson.dumps(chunk) + b"\n\n"
 
 

@@ -1,11 +1,21 @@
 """OpenAI's responses. Storing them is the product's, not the engine's (design.md)."""
 
+import re
 from typing import Any
 
 import orjson
 
 from core.errors import EngineFailedError, InvalidRequestError, NotSupportedError
-from inference.families.base import Asked, StreamEditor, Tokens, counted, loads, split_event
+from inference.families.base import (
+    JSON_TEXT,
+    Asked,
+    StreamEditor,
+    Tokens,
+    counted,
+    loads,
+    split_event,
+    text_in,
+)
 from inference.request_rules import check_common, check_messages
 
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete"}
@@ -13,6 +23,13 @@ _DELTAS = (
     "response.output_text.delta",
     "response.function_call_arguments.delta",
     "response.reasoning_text.delta",
+)
+# One of them as vLLM writes it, which goes on unparsed.
+_DELTA = re.compile(
+    rb"event: (response\.(?:output_text|function_call_arguments|reasoning_text)\.delta)\n"
+    rb'data: \{(?:"content_index":\d+,)?"delta":%b,"item_id":%b,(?:"logprobs":\[\],)?'
+    rb'"output_index":\d+,"sequence_number":(0|[1-9]\d{0,8}),"type":"\1"\}\n\n'
+    % (JSON_TEXT, JSON_TEXT)
 )
 _ENGINE_KEYS = ("kv_transfer_params", "ec_transfer_params", "input_messages", "output_messages")
 _DEFAULTS: dict[str, Any] = {
@@ -58,6 +75,16 @@ class ResponseEditor(StreamEditor):
         self._number = 0
 
     def feed(self, event: bytes) -> bytes:
+        found = _DELTA.fullmatch(event)
+        if found is not None and (text := text_in(found[2])) is not None:
+            self._number = int(found[4])
+            self.deltas += 1
+            if self.text is not None:
+                self.text.append(text)
+            return event
+        return self._parsed(event)
+
+    def _parsed(self, event: bytes) -> bytes:
         name, data = split_event(event)
         if not data:
             return event if name or event.startswith(b":") else b""

@@ -5,13 +5,15 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from core.call import CONNECTION, Answer
 from inference import web_worker
-from inference.web_worker import MAX_HEAD_BYTES, BoundedProtocol, BoundedSocket, Worker
+from inference.web_worker import MAX_HEAD_BYTES, BoundedProtocol, BoundedSocket, Cycle, Worker
 
 BODY = b'{"answer": 42}'
 
@@ -19,7 +21,7 @@ BODY = b'{"answer": 42}'
 class App:
     """`/direct` answers past ASGI, `/plain` by it, `/slow` waits for its caller to hang up.
 
-    `/large` is more than the sockets between us hold.
+    `/large` is more than the sockets between us hold, `/pieces` is less; `…pushed` goes past ASGI.
     """
 
     def __init__(self) -> None:
@@ -30,8 +32,12 @@ class App:
         if scope["path"] == "/slow":
             await self._wait(connection, asyncio.sleep(20))
             return
-        if scope["path"] == "/large":
-            await self._wait(connection, self._write(Answer(send, []), 400))
+        if scope["path"] in {"/large", "/large-pushed"}:
+            past = connection if scope["path"] == "/large-pushed" else None
+            await self._wait(connection, self._write(Answer(send, [], past), 400))
+            return
+        if scope["path"] in {"/pieces", "/pushed"}:
+            await self._write(Answer(send, [], {"/pushed": connection}.get(scope["path"])), 3)
             return
         direct = connection if scope["path"] == "/direct" else None
         await Answer(send, [(b"x-correlation-id", b"1")], direct).json(200, BODY)
@@ -52,14 +58,18 @@ class App:
             task.uncancel()
 
 
-@pytest.fixture
-def serve():
-    """Start an app on the protocol; returns a function that opens a socket to it."""
+@pytest.fixture(params=[False, True], ids=["", "as uvicorn begins a request"])
+def serve(request):
+    """Start an app on the protocol; returns a function that opens a socket to it.
+
+    An access log is what we have not; with one every request begins in uvicorn's own way.
+    """
     servers = []
 
     def start(app, **more):
         listener = socket.create_server(("127.0.0.1", 0))
         given = {"ws": "none", "lifespan": "off", "server_header": False, **more}
+        given.setdefault("access_log", request.param)
         config = uvicorn.Config(app, http=BoundedProtocol, **given)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
@@ -198,12 +208,27 @@ def test_a_head_that_does_not_come_to_its_end_is_given_up(serve, monkeypatch, re
         assert 0.4 < time.monotonic() - began < 1.5
 
 
-def test_a_caller_who_takes_nothing_of_its_answer_is_hung_up_on(serve, monkeypatch):
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_stream_past_asgi_has_the_bytes_that_asgi_gives(serve, method, version):
+    connect = serve(App())
+    raw = []
+    for path in ("/pieces", "/pushed"):
+        with connect() as one:
+            ask(one, path, method=method, version=version, more="connection: close\r\n")
+            raw.append(read_until(one, b"never"))
+
+    assert undated(raw[0]) == undated(raw[1])
+    assert (b"\r\nlast\r\n" in raw[1]) == (method == "GET")
+
+
+@pytest.mark.parametrize("path", ["/large", "/large-pushed"])
+def test_a_caller_who_takes_nothing_of_its_answer_is_hung_up_on(serve, monkeypatch, path):
     monkeypatch.setattr(web_worker, "STALL_TIMEOUT_S", 0.5)
     app = App()
     with serve(app)() as one:
         began = time.monotonic()
-        ask(one, "/large")
+        ask(one, path)
         while not app.ends and time.monotonic() - began < 5:
             time.sleep(0.01)
 
@@ -211,11 +236,12 @@ def test_a_caller_who_takes_nothing_of_its_answer_is_hung_up_on(serve, monkeypat
         assert 0.4 < time.monotonic() - began < 2
 
 
-def test_a_caller_who_takes_its_answer_slowly_gets_all_of_it(serve, monkeypatch):
+@pytest.mark.parametrize("path", ["/large", "/large-pushed"])
+def test_a_caller_who_takes_its_answer_slowly_gets_all_of_it(serve, monkeypatch, path):
     monkeypatch.setattr(web_worker, "STALL_TIMEOUT_S", 0.5)
     app = App()
     with serve(app)() as one:
-        ask(one, "/large")
+        ask(one, path)
         found = 0
         began = time.monotonic()
         while piece := one.recv(1 << 20):
@@ -230,6 +256,97 @@ def test_a_caller_who_takes_its_answer_slowly_gets_all_of_it(serve, monkeypatch)
         time.sleep(0.7)  # nothing is late any more, and the connection is good for another
         ask(one, "/direct")
         assert read_until(one, BODY).endswith(BODY)
+
+
+def test_a_connection_that_is_idle_too_long_is_closed_and_no_earlier(serve):
+    with serve(App(), timeout_keep_alive=1)() as one:
+        for _ in range(3):
+            ask(one, "/direct")
+            read_until(one, BODY)
+            time.sleep(0.5)
+        began = time.monotonic()
+
+        assert one.recv(100) == b""
+        assert 0.2 < time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("path", ["/direct", "/plain"])
+def test_a_head_that_began_before_an_answer_ended_has_no_longer_for_it(serve, monkeypatch, path):
+    monkeypatch.setattr(web_worker, "HEAD_TIMEOUT_S", 0.5)
+    with serve(App(), timeout_keep_alive=30)() as one:
+        one.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\nGET /direct HTT".encode())
+        began = time.monotonic()
+        while one.recv(65536):
+            pass
+
+        assert 0.4 < time.monotonic() - began < 2
+
+
+TARGETS = (
+    "/a/b",
+    "/a?x=1&y",
+    "/a?",
+    "/a%20b",
+    "/a%2Fb?c",
+    "//a//b",
+    "/a#b",
+    "http://x/y?z",
+    "/",
+    "*",
+)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_request_is_to_the_application_what_uvicorn_makes_of_it(serve, method, version):
+    """One that begins in our own way is held against uvicorn's, which the access log brings."""
+    found: dict[bool, list[object]] = {}
+
+    def keeping(seen):
+        async def app(scope, receive, send) -> None:
+            scope.pop(CONNECTION)
+            hers = {key: scope[key] for key in scope.keys() - {"server", "client"}}
+            seen.append((hers, await receive()))
+            await Answer(send, []).json(200, BODY)
+
+        return app
+
+    for logs in (True, False):
+        connect = serve(keeping(found.setdefault(logs, [])), access_log=logs)
+        for target in TARGETS:
+            with connect() as one:
+                more = "expect: 100-continue\r\ncontent-length: 3\r\nX-Y: z\r\n"
+                ask(one, target, method=method, version=version, more=more)
+                one.sendall(b"abc")
+                read_until(one, BODY)
+
+    assert found[True] == found[False]
+    assert len(found[True]) > 5
+
+
+def test_our_cycle_has_all_that_uvicorns_has():
+    """uvicorn's own methods work on it; a new version may want more."""
+    protocol = SimpleNamespace(
+        transport=1,
+        flow=2,
+        logger=3,
+        server_state=SimpleNamespace(default_headers=4),
+        on_response_complete=5,
+        expect_100_continue=False,
+    )
+    event = asyncio.Event()
+    theirs = RequestResponseCycle(
+        *({}, 1, 2, 3, 6, False, 4, event),
+        expect_100_continue=False,
+        keep_alive=True,
+        on_response=5,
+    )
+    ours = Cycle(protocol, {}, keep_alive=True)
+    ours.message_event = event
+
+    differing = {"access_logger"}  # which writes nothing where there is no access log
+    wanted = {key: value for key, value in vars(theirs).items() if key not in differing}
+    assert {key: getattr(ours, key) for key in wanted} == wanted
 
 
 async def echo_nothing(_scope, receive, send) -> None:
