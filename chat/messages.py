@@ -143,6 +143,16 @@ def _answer(conversation: Conversation, question: Message) -> Begun:
     return Begun(conversation, answer, leaf_before=before)
 
 
+def _leaf_without(begun: Begun) -> UUID | None:
+    """Where the conversation ended before; where that is gone, above what was asked."""
+    before, answer = begun.leaf_before, begun.answer
+    if before is not None and Message.objects.filter(pk=before).exists():
+        return before
+    if answer.parent_id is None:
+        return None
+    return Message.objects.filter(pk=answer.parent_id).values_list("parent_id", flat=True).first()
+
+
 @transaction.atomic
 def take_back(begun: Begun) -> None:
     """Undo it: the answer was refused before it began, and the person still has what they typed."""
@@ -158,9 +168,7 @@ def take_back(begun: Begun) -> None:
     gone = [answer] if question is None else [answer, question]
     ids = [message.pk for message in gone]
     if mine.filter(leaf_id__in=ids).exists():
-        before = Message.objects.filter(pk=begun.leaf_before)
-        above = Message.objects.filter(pk=answer.parent_id).values_list("parent_id", flat=True)
-        mine.update(leaf_id=begun.leaf_before if before.exists() else above.first())
+        mine.update(leaf_id=_leaf_without(begun))
     if begun.titled and question is not None:
         mine.update(title="")
     Attachment.objects.filter(message__in=ids).delete()
