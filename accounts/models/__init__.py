@@ -3,7 +3,7 @@
 from accounts.models.audit import AuditRecord
 from accounts.models.credentials import ApiKey, Invite, Session
 from accounts.models.factors import TotpCounter
-from accounts.models.people import Provider, Role, RoleSource, SignUpLock, Status, User
+from accounts.models.people import Provider, Role, RoleSource, ShownName, SignUpLock, Status, User
 from accounts.models.providers import IdentityProvider
 from accounts.models.secrets import SecretVersion
 from accounts.models.settings import ServerSetting
@@ -19,6 +19,7 @@ __all__ = [
     "SecretVersion",
     "ServerSetting",
     "Session",
+    "ShownName",
     "SignUpLock",
     "Status",
     "TotpCounter",

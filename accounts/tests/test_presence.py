@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts import migrations
 from accounts.lookup import LAST_USED_GRAIN
-from accounts.models import ApiKey, Session, User
+from accounts.models import ApiKey, Session, ShownName, Status, User
 from accounts.presence import last_seen
 from tests.people import Api
 
@@ -79,3 +79,19 @@ def test_what_sessions_and_keys_know_is_carried_over(make_user, make_key, monkey
 
     found = [User.objects.get(pk=user.pk).last_seen_at for user in people]
     assert found == [None, now, at, now - timedelta(hours=2), now - timedelta(hours=3)]
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_page_of_people_by_name_is_read_from_an_index(make_user, down):
+    User.objects.bulk_create(
+        User(email=f"p{n:04}@example.org", name=f"Person {n}", status=Status.ACTIVE)
+        for n in range(3000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE accounts_user")
+    order = (ShownName().desc(), "-pk") if down else (ShownName().asc(), "pk")
+
+    plan = User.objects.exclude(status=Status.PENDING).order_by(*order)[:25].explain()
+
+    assert "user_by_shown_name" in plan, plan
+    assert not any(sorting in plan for sorting in ("TEMP B-TREE", "Sort")), plan

@@ -6,18 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import (
-    Count,
-    Q,
-    QuerySet,
-    Value,
-)
-from django.db.models.functions import Coalesce, Lower, NullIf
+from django.db.models import Count, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.features import AGENT_FEATURES, features_of
-from accounts.models import Role, Status, User
+from accounts.models import Role, ShownName, Status, User
 from accounts.presence import by_last_seen, last_seen
 from usage.people.quota_words import percent_of
 from usage.quotas.service import statuses
@@ -78,17 +72,20 @@ def found(choice: Choice) -> QuerySet[User]:
         users = users.filter(Q(name__icontains=choice.q) | Q(email__icontains=choice.q))
     key, down = choice.sort.lstrip("-"), choice.sort.startswith("-")
     if key == "name":
-        order: Any = Lower(Coalesce(NullIf("name", Value("")), "email"))
+        order: Any = ShownName()
     elif key == "seen":
         order = by_last_seen()
     else:
         return users.order_by("-created_at" if down else "created_at", "pk")
-    return users.order_by(order.desc() if down else order.asc(), "pk")
+    return users.order_by(*((order.desc(), "-pk") if down else (order.asc(), "pk")))
 
 
-def page_of(choice: Choice) -> Page[User]:
-    """One page of a choice: two queries."""
-    return Paginator(found(choice), PAGE_SIZE).get_page(choice.page)
+def page_of(choice: Choice, people: int) -> Page[User]:
+    """One page of a choice, out of so many `people` in all: a query, and one for a choice that is narrow."""
+    paginator = Paginator(found(choice), PAGE_SIZE)
+    if not choice.is_narrow:
+        paginator.count = people
+    return paginator.get_page(choice.page)
 
 
 def waiting() -> list[User]:

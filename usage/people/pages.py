@@ -35,7 +35,7 @@ def users(request: HttpRequest) -> HttpResponse:
     """Who waits for approval, and everybody else: a fixed number of queries."""
     principal = request.principal  # type: ignore[attr-defined]  # the gate put it there
     choice, counted = listing.choice_of(request.GET), listing.counts()
-    page_obj = listing.page_of(choice)
+    page_obj = listing.page_of(choice, counted["people"])
     shown = {
         "tabs": people_tabs("users-page", waiting=counted["waiting"]),
         "counted": counted,
