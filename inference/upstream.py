@@ -58,16 +58,16 @@ class EngineResponse:
 
     async def read(self) -> bytes:
         """The whole body of a plain answer. Raises EngineFailedError past 64 MiB."""
+        connection = self._connection
         first = await self.chunk()
-        if not first or not (piece := await self.chunk()):
+        if connection is None or (connection.complete and not connection.chunks):
             return first
         parts, size = [first], len(first)
-        while piece:
+        while piece := await self.chunk():
             parts.append(piece)
             size += len(piece)
             if size > MAX_PLAIN_BYTES:
                 raise EngineFailedError("The engine's answer is too large.")
-            piece = await self.chunk()
         return b"".join(parts)
 
     def close(self) -> None:

@@ -2,17 +2,19 @@
 
 HTTP/1.1 on asyncio.Protocol and httptools. What its flags say in each state:
 
-    (none) ──connect, 5 s──▶ SENDING ──all taken──▶ WAITING ──head, 600 s──▶ ANSWERING ──end──▶ COMPLETE
-                           is_unsent/is_full         no flag    has_head │  ▲      complete, keep?
-                                ▲                                 1xx: stays    │          │ close()
-                                │                                 in WAITING    │          ▼
-                                └───────────────next request──────────────────── IDLE, at most 4 s
-    CLOSED, transport None, from everywhere else: the answer breaks a rule, a time-out, the engine closes,
-    close() before COMPLETE or with nothing to keep. `error` says why, for whoever still waits.
+    (none) ──connect──▶ SENDING ──────▶ WAITING ──head──▶ ANSWERING ──end──▶ COMPLETE
+             5 s        is_unsent or     600 s            has_head            complete, and `keep`
+                        is_full            ▲ │            120 s for a         where it may be used
+                           ▲               └─┘ 1xx        byte of body        again
+                           │                                                     │ close()
+                           └──────────────── IDLE, at most 4 s ◀─────────────────┘
+
+    CLOSED (`transport` is None) from any of them: a broken rule, a time-out, the engine's own end, or
+    close() with nothing to keep. `error` is what whoever still waits is told.
 
 - SENDING: a large body goes in slices, as the engine takes them. What breaks here cannot have begun.
-- WAITING: a kept connection that breaks here within a second, before a byte of the answer, was closed
-  while idle: the request is sent once more, on a new one (decision 017).
+- WAITING: a kept connection that breaks here at once, before a byte of the answer, was closed while idle:
+  the request is sent once more, on a new one (decisions 004 and 017).
 - ANSWERING: a reader that falls behind makes the socket pause, so memory is bounded by HIGH_WATER and one
   read. A body without a length ends with the engine's closing; one with a length must be whole.
 - COMPLETE: a byte more, at once or while IDLE, is a second answer: an error, and CLOSED.
@@ -28,7 +30,7 @@ from core.deadline import Deadline
 from core.errors import EngineFailedError, EngineTimeoutError, GatehouseError
 
 BETWEEN_BYTES_S = 120.0
-STALE_S = 1.0  # one that breaks later than this was not idle
+STALE_S = 0.5  # a round trip and then some: what breaks later was not closed while idle
 MAX_HEAD_BYTES, MAX_HEADERS = 64 * 1024, 256
 HIGH_WATER = 64 * 1024
 PIECE_BYTES = 64  # what a piece of body costs besides its own bytes

@@ -13,6 +13,13 @@ def pytest_asyncio_loop_factories(config, item):
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
+@pytest.fixture(scope="module")
+def run():
+    """Runs a coroutine to its end; one loop for all the examples of a test."""
+    with asyncio.Runner() as runner:
+        yield runner.run
+
+
 @pytest.fixture
 async def scripted():
     """A server whose every connection is `server.talk(reader, writer)`."""
@@ -36,7 +43,7 @@ async def make_client():
         each.close()
         for connection in list(each._open):
             connection.transport.abort()
-        while each._open:
+        while each._open or each._connecting:
             await asyncio.sleep(0)
 
 

@@ -47,8 +47,10 @@ class Scripted:
         self._server.close()
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0.001)
+        while self._tasks:
+            await asyncio.sleep(0)
+        for _ in range(3):  # until the transports have said good-bye
+            await asyncio.sleep(0)
 
 
 async def read_request(reader):

@@ -63,10 +63,10 @@ places = st.lists(st.integers(0, 2000), max_size=12)
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(answers(), places), min_size=1, max_size=3))
 @example([((HELLO, 200, b"application/json", b"hello", "length"), list(range(200)))] * 2)
-def test_any_cutting_up_of_any_answers_gives_the_same(sent):
+def test_any_cutting_up_of_any_answers_gives_the_same(run, sent):
     """One after the other; on one connection as long as the framing lets it be kept."""
 
-    async def run():
+    async def play():
         client = Wired()
         n_ended = 0
         for (raw, status, kind, body, framing), at in sent:
@@ -78,13 +78,13 @@ def test_any_cutting_up_of_any_answers_gives_the_same(sent):
             assert len(client._idle) == (framing != "close")
         assert len(client.made) == n_ended + (sent[-1][0][4] != "close")
 
-    asyncio.run(run())
+    run(play())
 
 
 @settings(max_examples=150, deadline=None)
 @given(answers(), places)
-def test_what_is_read_as_it_comes_is_the_same_as_what_is_read_at_the_end(answer, at):
-    async def run():
+def test_what_is_read_as_it_comes_is_the_same_as_what_is_read_at_the_end(run, answer, at):
+    async def play():
         raw, status, _, body, framing = answer
         client, found, response = Wired(), b"", None
         task = await client.asks()
@@ -103,7 +103,7 @@ def test_what_is_read_as_it_comes_is_the_same_as_what_is_read_at_the_end(answer,
 
         assert (response.status, found) == (status, body)
 
-    asyncio.run(run())
+    run(play())
 
 
 @pytest.mark.parametrize("step", [1, 2, 7])

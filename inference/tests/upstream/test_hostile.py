@@ -89,6 +89,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.asyncio(loop_factories=["uvloop"])  # without a socket
 @pytest.mark.parametrize("raw", REFUSED.values(), ids=REFUSED.keys())
 async def test_an_answer_that_breaks_a_rule_is_refused_and_its_connection_not_used_again(raw):
     client = Wired()
@@ -104,10 +105,10 @@ async def test_an_answer_that_breaks_a_rule_is_refused_and_its_connection_not_us
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(REFUSED)), st.lists(st.integers(0, 300), max_size=6))
-def test_however_it_is_cut_up_no_more_comes_of_it_than_one_answer(name, at):
+def test_however_it_is_cut_up_no_more_comes_of_it_than_one_answer(run, name, at):
     """Excess that comes late may come after the answer was read; the connection is gone all the same."""
 
-    async def run():
+    async def play():
         client = Wired()
         task = await client.asks()
         client.feed(*cut(REFUSED[name], at))
@@ -120,9 +121,10 @@ def test_however_it_is_cut_up_no_more_comes_of_it_than_one_answer(name, at):
         assert not client._idle
         assert not client._open
 
-    asyncio.run(run())
+    run(play())
 
 
+@pytest.mark.asyncio(loop_factories=["uvloop"])  # without a socket
 @pytest.mark.parametrize("only_head", [b"hello", b"\r\n", HELLO])
 async def test_bytes_after_the_answer_to_head_are_refused(only_head):
     client = Wired()
@@ -175,8 +177,8 @@ async def test_a_server_that_speaks_first_is_not_listened_to(scripted, client):
 @given(
     st.lists(st.one_of(st.binary(max_size=50), st.sampled_from([OK, HELLO, CHUNKED, END, b"\r\n"])))
 )
-def test_whatever_comes_is_an_answer_or_an_error_of_ours(pieces):
-    async def run():
+def test_whatever_comes_is_an_answer_or_an_error_of_ours(run, pieces):
+    async def play():
         client = Wired()
         task = await client.asks()
         client.feed(*pieces, end=True)
@@ -188,7 +190,7 @@ def test_whatever_comes_is_an_answer_or_an_error_of_ours(pieces):
             assert 200 <= status <= 999
         assert not client._idle
 
-    asyncio.run(run())
+    run(play())
 
 
 @pytest.mark.parametrize("then", ["end", "reset"])
@@ -255,6 +257,7 @@ async def test_what_never_ends_is_ended(scripted, client, start, piece):
     assert not client._open or all(each.transport.is_closing() for each in client._open)
 
 
+@pytest.mark.asyncio(loop_factories=["uvloop"])  # without a socket
 @pytest.mark.parametrize(("n", "is_read"), [(256, True), (257, False)])
 @pytest.mark.parametrize("where", ["head", "trailers"])
 async def test_there_are_at_most_256_headers(n, is_read, where):
