@@ -118,8 +118,8 @@ class EngineClient:
         else EngineFailedError, EngineTimeoutError. A connection that the engine closed while it was
         idle is replaced once; an engine that then is gone may have been working on the request.
         """
-        head = (
-            b"%b %b%b HTTP/1.1\r\n%b%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        payload = (  # of a large body the first slice
+            b"%b %b%b HTTP/1.1\r\n%b%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
             % (
                 method,
                 self._prefix,
@@ -127,31 +127,30 @@ class EngineClient:
                 self._head,
                 more,
                 len(body),
+                body[:SLICE],
             )
         )
         only_head = method == b"HEAD"
         connection = (self._spare() if not self._line else None) or await self._another()
         try:
-            return await self._exchange(connection, head, body, only_head=only_head)
+            return await self._exchange(connection, payload, body, only_head=only_head)
         except EngineFailedError as exc:
             if not connection.is_stale:
                 raise
             never_began = isinstance(exc, NotReachableError)
         try:  # in its predecessor's place, so nobody is asked for room
-            return await self._exchange(await self._connect(), head, body, only_head=only_head)
+            return await self._exchange(await self._connect(), payload, body, only_head=only_head)
         except NotReachableError as exc:
             raise exc if never_began else EngineFailedError(exc.message) from exc
         except NoConnectionInTimeError as exc:
             raise exc if never_began else EngineTimeoutError(exc.message) from exc
 
     async def _exchange(
-        self, connection: Connection, head: bytes, body: bytes, *, only_head: bool
+        self, connection: Connection, payload: bytes, body: bytes, *, only_head: bool
     ) -> EngineResponse:
         try:
-            if len(body) <= SLICE:
-                connection.begin(head + body, only_head=only_head)
-            else:
-                connection.begin(head + body[:SLICE], only_head=only_head)
+            connection.begin(payload, only_head=only_head)
+            if len(body) > SLICE:
                 await connection.send_rest(body)
             if not connection.has_head:
                 connection.deadline.set(FIRST_BYTE_S)
@@ -170,7 +169,7 @@ class EngineClient:
         """An idle connection, the one used last."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.transport is not None and not connection.transport.is_closing():
+            if connection.keep:  # the engine may just have closed it
                 return connection
         return None
 
@@ -248,7 +247,7 @@ class EngineClient:
         connection.sent_at = 0.0
         if transport is None:
             return
-        if not connection.keep or transport.is_closing() or len(self._idle) >= MAX_IDLE:
+        if not connection.keep or len(self._idle) >= MAX_IDLE:
             transport.abort()
             return
         if connection.chunks:

@@ -73,6 +73,37 @@ class Pool(Protocol):
 class Connection(asyncio.Protocol):
     """One connection. Callbacks of the parser fill it; one response at a time empties it."""
 
+    __slots__ = (
+        "buffered",
+        "chunks",
+        "complete",
+        "content_type",
+        "deadline",
+        "error",
+        "framing",
+        "has_head",
+        "has_length",
+        "is_chunked",
+        "is_full",
+        "is_last",
+        "is_paused",
+        "is_stale",
+        "is_unsent",
+        "is_used",
+        "keep",
+        "loop",
+        "n_headers",
+        "only_head",
+        "parser",
+        "pool",
+        "retry_after",
+        "sent_at",
+        "status",
+        "transport",
+        "waiter",
+        "was_looked_at",
+    )
+
     def __init__(self, pool: Pool) -> None:
         self.loop = asyncio.get_running_loop()
         self.pool = pool
@@ -133,12 +164,16 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def data_received(self, data: bytes) -> None:
-        if self.parser is None or self.complete:
+        parser = self.parser
+        if parser is None or self.complete:
             self._fail(EngineFailedError("The engine answered out of turn."))
             return
         self.framing += len(data)
         try:
-            self.parser.feed_data(data)
+            if not self.has_head and b"\0" in data:
+                self._feed_head(parser, data)
+            else:
+                parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(EngineFailedError("The engine's answer could not be read."))
             return
@@ -147,12 +182,18 @@ class Connection(asyncio.Protocol):
         elif self.has_head:
             self._wake()
 
+    def _feed_head(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
+        """A NUL may be in a body, not in a head; the parser lets one in the reason through."""
+        n = 0
+        while n < len(data) and not self.has_head:
+            if not data[n]:
+                raise httptools.HttpParserError
+            parser.feed_data(data[n : n + 1])
+            n += 1
+        parser.feed_data(data[n:])
+
     def on_message_begin(self) -> None:
         if self.complete:  # within the bytes of the first
-            raise _RuleBrokenError
-
-    def on_status(self, reason: bytes) -> None:
-        if b"\0" in reason:  # all else is looked at by the parser
             raise _RuleBrokenError
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -211,6 +252,7 @@ class Connection(asyncio.Protocol):
         self.keep = is_through and self.parser.should_keep_alive()
 
     def eof_received(self) -> None:
+        self.keep = False
         if self.has_head and not self.has_length and not self.is_chunked:
             self.complete = True
 

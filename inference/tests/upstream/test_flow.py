@@ -13,6 +13,7 @@ from inference.tests.upstream.scripted import (
     CHUNKED,
     HELLO,
     OK,
+    Wired,
     ask,
     read_request,
     says,
@@ -74,6 +75,21 @@ async def test_a_reader_that_does_not_read_stops_the_engine(scripted, client, pi
 
     assert flood.sent == taken < 16 * MIB  # what the kernel's buffers hold
     assert held < bound
+    response.close()
+
+
+async def test_a_small_piece_counts_for_what_it_costs():
+    client, n = Wired(), 0
+    task = await client.asks()
+    client.feed(CHUNKED)
+    while not client.made[0].transport.paused:
+        client.feed(b"1\r\nx\r\n")
+        n += 1
+
+    assert n < 1100
+    response = await task
+    assert await response.chunk() == b"x" * n
+    assert not client.made[0].transport.paused
     response.close()
 
 
