@@ -59,9 +59,9 @@ class EngineResponse:
     async def read(self) -> bytes:
         """The whole body of a plain answer. Raises EngineFailedError past 64 MiB."""
         connection = self._connection
+        if connection is not None and connection.complete and connection.chunks:
+            return connection.take()  # the usual case: it all came at once
         first = await self.chunk()
-        if connection is None or (connection.complete and not connection.chunks):
-            return first
         parts, size = [first], len(first)
         while piece := await self.chunk():
             parts.append(piece)
@@ -131,7 +131,10 @@ class EngineClient:
             )
         )
         only_head = method == b"HEAD"
-        connection = (self._spare() if not self._line else None) or await self._another()
+        if self._idle and not self._line and self._idle[-1].keep:
+            connection = self._idle.pop()
+        else:
+            connection = await self._another()
         try:
             return await self._exchange(connection, payload, body, only_head=only_head)
         except EngineFailedError as exc:
@@ -175,6 +178,8 @@ class EngineClient:
 
     async def _another(self) -> Connection:
         """A new connection; where there are too many, whichever is free first."""
+        if not self._line and (spare := self._spare()) is not None:
+            return spare
         is_full = bool(self._line) or self._is_full()
         while is_full:
             await self._stand_in_line()

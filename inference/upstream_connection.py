@@ -35,13 +35,6 @@ MAX_HEAD_BYTES, MAX_HEADERS = 64 * 1024, 256
 HIGH_WATER = 64 * 1024
 PIECE_BYTES = 64  # what a piece of body costs besides its own bytes
 SLICE = 64 * 1024
-HEADERS = {
-    b"content-type",
-    b"content-length",
-    b"transfer-encoding",
-    b"content-encoding",
-    b"retry-after",
-}
 
 
 class NotReachableError(EngineFailedError):
@@ -124,8 +117,8 @@ class Connection(asyncio.Protocol):
         self.status = self.n_headers = 0
         self.framing = 0  # bytes since the last one of body: head, sizes of chunks, trailers
         self.content_type = self.retry_after = b""
-        self.has_head = self.complete = self.keep = False
-        self.has_length = self.is_chunked = self.is_last = False
+        self.has_head = self.complete = self.keep = self.has_length = False
+        self.is_chunked = self.is_last = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
@@ -198,20 +191,20 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.n_headers += 1
-        lower = name.lower()
-        if lower not in HEADERS or self.has_head:  # trailers say nothing
+        if self.has_head:  # trailers say nothing
             return
-        if lower == b"content-type":
-            self.content_type = self.content_type or value
-        elif lower == b"content-length":
+        lower = name.lower()
+        if lower == b"content-length":
             self.has_length = True
-        elif lower == b"retry-after":
-            self.retry_after = value
+        elif lower == b"content-type":
+            self.content_type = self.content_type or value
         elif lower == b"transfer-encoding":
             if self.is_chunked or value.strip().lower() != b"chunked":
                 raise _RuleBrokenError
             self.is_chunked = True
-        elif value.strip().lower() not in {b"identity", b""}:
+        elif lower == b"retry-after":
+            self.retry_after = value
+        elif lower == b"content-encoding" and value.strip().lower() not in {b"identity", b""}:
             raise _RuleBrokenError
 
     def on_headers_complete(self) -> None:
