@@ -7,7 +7,7 @@ import os
 
 import orjson
 
-from inference.engine_client import EngineClient
+from inference.upstream import EngineClient
 
 _client: EngineClient | None = None
 

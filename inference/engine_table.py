@@ -20,8 +20,8 @@ from core.errors import (
     ModelNotFoundError,
     UnavailableError,
 )
-from inference.engine_client import EngineClient
 from inference.fair_queue import FairQueue
+from inference.upstream import EngineClient
 
 State = Literal["ready", "loading", "failed", "stopped"]
 MAX_WAITING = 256

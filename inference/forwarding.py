@@ -20,15 +20,15 @@ from core.errors import (
 )
 from core.response_headers import Headers
 from inference.endpoints import Endpoint
-from inference.engine_client import (
+from inference.engine_table import Desk, EngineTable, Target, all_of
+from inference.fair_queue import FairQueue
+from inference.families.base import Asked, Rules, StreamEditor, loads
+from inference.upstream import (
     EngineClient,
     EngineResponse,
     NoConnectionInTimeError,
     NotReachableError,
 )
-from inference.engine_table import Desk, EngineTable, Target, all_of
-from inference.fair_queue import FairQueue
-from inference.families.base import Asked, Rules, StreamEditor, loads
 from usage.metering import Event, Meter
 
 STREAM_HEADERS: Headers = [

@@ -20,13 +20,13 @@ from core.errors import (
 from core.principal import Principal
 from inference import forwarding, token_limits
 from inference.endpoints import Endpoint
-from inference.engine_client import EngineResponse
 from inference.engine_table import MAX_MODEL_NAME, EngineTable, Target
 from inference.families import RULES
 from inference.families.base import Asked, StreamEditor, Tokens
 from inference.families.responses import as_input
 from inference.forwarding import Exchange
 from inference.runtime import Runtime
+from inference.upstream import EngineResponse
 from usage.metering import Event, JournalFullError
 from usage.traces.content import BodyKeeper
 

@@ -6,9 +6,9 @@ from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from core.errors import EngineFailedError, GatehouseError
-from inference.engine_client import EngineClient
 from inference.engine_table import Target
 from inference.families.base import loads
+from inference.upstream import EngineClient
 
 log = logging.getLogger("gatehouse.engines")
 ASK_EVERY_S = 5.0

@@ -15,12 +15,12 @@ from core.errors import (
     RateLimitedError,
 )
 from inference.endpoints import ENDPOINTS
-from inference.engine_client import NotReachableError
 from inference.engine_rows import local_targets
 from inference.engine_table import EngineTable, Target
 from inference.handlers import infer
 from inference.models import Model
 from inference.tests.rig import BOB, Rig
+from inference.upstream import NotReachableError
 from tests.stub import StubEngine
 
 HI = [{"role": "user", "content": "hi"}]

@@ -17,7 +17,7 @@ from core.errors import (
     QueueFullError,
     UnavailableError,
 )
-from inference import engine_client
+from inference import upstream
 from inference.endpoints import ENDPOINTS
 from inference.handlers import infer
 from inference.tests.rig import BOB, Rig
@@ -192,7 +192,7 @@ async def test_a_hang_up_before_any_output_is_no_request(rig, stub):
 
 
 async def test_an_engine_that_never_answers_is_504(rig, monkeypatch):
-    monkeypatch.setattr(engine_client, "FIRST_BYTE_S", 0.2)
+    monkeypatch.setattr(upstream, "FIRST_BYTE_S", 0.2)
 
     with pytest.raises(GatehouseError) as caught:
         await rig.ask("chat-completions", body("chat-completions", hang=True))
@@ -201,7 +201,7 @@ async def test_an_engine_that_never_answers_is_504(rig, monkeypatch):
 
 
 async def test_a_stream_that_falls_silent_is_cut_off(rig, monkeypatch):
-    monkeypatch.setattr(engine_client, "BETWEEN_BYTES_S", 0.2)
+    monkeypatch.setattr(upstream, "BETWEEN_BYTES_S", 0.2)
 
     with pytest.raises(GatehouseError) as caught:
         await rig.ask(

@@ -9,9 +9,9 @@ from collections import Counter
 import pytest
 
 from core.errors import EngineFailedError, GatehouseError
-from inference.engine_client import EngineClient, NotReachableError
 from inference.engine_table import EngineTable, Target
 from inference.tests.rig import CHAT, Rig
+from inference.upstream import EngineClient, NotReachableError
 from tests.stub import StubEngine
 
 SLOW = {**CHAT, "stub": {"tokens": 5, "tick": 0.05}}
