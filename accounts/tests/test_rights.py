@@ -151,7 +151,7 @@ def test_e24_what_is_refused(as_alice, bob, body):
 
 
 def test_w26_a_get_writes_nothing(as_alice, bob, django_assert_num_queries):
-    with django_assert_num_queries(6) as queries:
+    with django_assert_num_queries(4) as queries:
         as_alice.get("/api/auth/admin/users")
 
     assert all(q["sql"].startswith("SELECT") for q in queries.captured_queries)
