@@ -122,6 +122,17 @@ def expire_group_admins(now: datetime) -> int:
     return taken
 
 
+def locked(user_id: UUID) -> User:
+    """The account, for a form that compares before it changes: nobody else does until the running
+    transaction ends. The locks are those of a change, in its order. Raises NotFoundError.
+    """
+    SignUpLock.objects.select_for_update().get_or_create(id=1)
+    user = User.objects.select_for_update().filter(pk=user_id).first()
+    if user is None:
+        raise NotFoundError("user not found")
+    return user
+
+
 def subject(user: User) -> Subject:
     return Subject(user.pk, user.email)
 

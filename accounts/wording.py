@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
 from django.utils.translation import ngettext
 
+from accounts.meanwhile import MESSAGE as MEANWHILE
 from accounts.passwords import PasswordError
 from core.errors import GatehouseError
 
@@ -98,6 +99,10 @@ _WORDS = {
         lazy("Use letters, digits, dots and dashes, and one slash at most."),
     ),
     "The request body is too large.": (lazy("This is too large."), lazy("Send less at once.")),
+    MEANWHILE: (
+        lazy("Somebody else changed this meanwhile, so nothing was saved."),
+        lazy("What you changed is still here: compare it with what there is now, then save again."),
+    ),
     # people's pages
     "password reset is only available for local accounts": (
         lazy("This account signs in elsewhere."),
@@ -144,6 +149,15 @@ _WORDS = {
     ),
     "invite not found": (lazy("This invite is not there any more."), ""),
 }
+
+# The words of ours that a message begins with, as far as no model, host or key may be called so: the
+# first letter of anything else is not ours to change.
+_OURS = (
+    "a access account an at cannot choose could every failed give invalid it its line longer more"
+    " nested no not one only others previous single some somebody start that the there these this"
+    " too two unknown wants write your"
+)
+_BEGINNINGS = frozenset(_OURS.split())
 
 _PASSWORDS = {
     "password_empty": lazy("Enter a password."),
@@ -214,7 +228,14 @@ def plain_words(error: GatehouseError) -> Words:
     known = _WORDS.get(error.message)
     if known is not None:
         return _told(known)
-    return error.message[:1].upper() + error.message[1:].rstrip(".") + ".", ""
+    return sentence(error.message), ""
+
+
+def sentence(message: str) -> str:
+    """A message as a sentence: with a full stop, and a capital letter where its first word is ours."""
+    if message.partition(" ")[0] in _BEGINNINGS:
+        message = message[0].upper() + message[1:]
+    return message.rstrip(".") + "."
 
 
 def in_words(error: GatehouseError) -> str:

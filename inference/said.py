@@ -169,6 +169,17 @@ def said(message: str) -> str:
     return gettext(sentence) % told
 
 
+def as_sentence(message: str) -> str:
+    """`said`, with a full stop, and a capital letter unless a name stands first; "" if none of ours."""
+    pattern, _parts = _recognised(message) if len(message) <= _MAX_CHARS else ("", ())
+    if not pattern:
+        return ""
+    told = said(message)
+    if not gettext(pattern).startswith("%("):
+        told = told[:1].upper() + told[1:]
+    return told.rstrip(".") + "."
+
+
 @lru_cache(maxsize=256)
 def _recognised(message: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """(the sentence, what stands in its places); an empty one where it is none of ours."""

@@ -19,6 +19,7 @@ from accounts.runtime_settings.catalogue import Entry
 from accounts.runtime_settings.in_force import kept
 from accounts.runtime_settings.registry import SettingKey
 from accounts.runtime_settings.secret_keys import SecretKey
+from accounts.wording import sentence
 
 Control = Literal["switch", "number", "share", "choice", "lines", "galleries", "secret", "text"]
 WAS, SHOWN = "was.", "shown"
@@ -162,7 +163,7 @@ def in_words(key: SettingKey, message: str) -> str | Promise:
     for kind, words in _WRONG if is_of_form else ():
         if key.kind is kind:
             return words
-    return said[:1].upper() + said[1:].rstrip(".") + "."
+    return sentence(said)
 
 
 def _given(key: SettingKey, form: Mapping[str, Any]) -> Any:

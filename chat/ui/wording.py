@@ -6,6 +6,7 @@
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from accounts.wording import sentence
 from core.errors import GatehouseError
 
 Words = tuple[str | Promise, str | Promise]
@@ -59,7 +60,7 @@ def plain_words(error: GatehouseError, model: str) -> tuple[str, str]:
     """(what happened, what to do) of a refusal, for the page without script."""
     found = REFUSED.get(error.reason)
     if found is None:
-        return error.message[:1].upper() + error.message[1:].rstrip(".") + ".", ""
+        return sentence(error.message), ""
     seconds = str(int(error.retry_after_s or 5))
     if error.reason == "model_loading":
         found = found[0], _("About {seconds} s left; send it again then.")

@@ -1,4 +1,7 @@
-"""`/app/models/<name>/edit`: a model's configuration as YAML, and its other names (R-19)."""
+"""`/app/models/<name>/edit`: a model's configuration as YAML, and its other names (R-19).
+
+Neither is saved over what somebody else changed after the page was shown (accounts/meanwhile.py).
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,13 +15,21 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.audit import actor_of
+from accounts.meanwhile import FIELD, ChangedMeanwhileError, digest
 from accounts.pages import page
+from accounts.wording import sentence
 from core.errors import ConflictError, GatehouseError, NotFoundError
 from inference import configuring
-from inference.configuring import Changed
+from inference.configuring import Build, Changed
 from inference.gallery_pages.shown_models import is_backend_here, options_of
 from inference.gallery_pages.words import engine_words, plain
-from inference.model_configuration import ConfigurationFaultError, as_yaml, document_of, of_row
+from inference.model_configuration import (
+    Configuration,
+    ConfigurationFaultError,
+    as_yaml,
+    document_of,
+    of_row,
+)
 from inference.models import Model
 
 GONE = "models-page"
@@ -34,7 +45,7 @@ def edit(request: HttpRequest, model: str) -> HttpResponse:
 
     def save() -> Changed:
         document = document_of(text)
-        build = configuring.whole(document.data, document)
+        build = _where_as_shown(request, "text", configuring.whole(document.data, document))
         return configuring.change(model, build, by=actor_of(request))
 
     return _changed(request, model, save, part="text")
@@ -47,11 +58,11 @@ def set_aliases(request: HttpRequest, model: str) -> HttpResponse:
     aliases = request.POST.get("aliases", "").replace(",", " ").split()
 
     def save() -> Changed:
-        return configuring.change(
-            model,
-            lambda before: configuring.merged(before, {"aliases": aliases}),
-            by=actor_of(request),
-        )
+        def build(before: Configuration) -> Configuration:
+            return configuring.merged(before, {"aliases": aliases})
+
+        checked = _where_as_shown(request, "aliases", build)
+        return configuring.change(model, checked, by=actor_of(request))
 
     return _changed(request, model, save, part="aliases")
 
@@ -69,6 +80,25 @@ def read_files(request: HttpRequest) -> HttpResponse:
         words = ngettext("%(n)s configuration changed.", "%(n)s configurations changed.", n)
         messages.success(request, words % {"n": n})
     return HttpResponseRedirect(reverse("models-page"))
+
+
+def _texts(configuration: Configuration) -> dict[str, str]:
+    """What the two forms of the page hold."""
+    return {"text": as_yaml(configuration), "aliases": "\n".join(configuration.aliases)}
+
+
+def _where_as_shown(request: HttpRequest, part: str, build: Build) -> Build:
+    """`build`, which runs under the row's lock, where the form showed what there is now.
+
+    It raises ChangedMeanwhileError.
+    """
+
+    def checked(before: Configuration) -> Configuration:
+        if request.POST.get(FIELD, "") != digest(_texts(before)[part]):
+            raise ChangedMeanwhileError
+        return build(before)
+
+    return checked
 
 
 def _changed(
@@ -98,10 +128,11 @@ def _faulty(
     """The page with what was typed, and beside it what is wrong, its line and key."""
     extra: dict[str, Any] = {part: request.POST.get(part, ""), "wrong": part}
     if isinstance(fault, ConfigurationFaultError):
-        extra |= {"line": fault.line, "param": fault.param, "words": fault.message}
+        extra |= {"line": fault.line, "param": fault.param, "words": sentence(fault.message)}
     else:
         extra |= {"words": " ".join(plain(fault)).strip(), "param": fault.param, "line": None}
-        extra["is_conflict"] = isinstance(fault, ConflictError)
+        extra["is_behind"] = isinstance(fault, ChangedMeanwhileError)
+        extra["is_conflict"] = isinstance(fault, ConflictError) and not extra["is_behind"]
     try:
         return _shown(request, configuring.find(model), **extra)
     except NotFoundError as exc:
@@ -110,11 +141,15 @@ def _faulty(
 
 
 def _shown(request: HttpRequest, row: Model, **extra: Any) -> HttpResponse:
-    now = of_row(row)
+    now = _texts(of_row(row))
+    stamps = {part: digest(text) for part, text in now.items()}
+    if (wrong := extra.get("wrong")) and not extra.get("is_behind"):
+        stamps[wrong] = request.POST.get(FIELD, "")  # nothing newer was looked at
     shown = {
         "model": row,
-        "text": as_yaml(now),
-        "aliases": "\n".join(now.aliases),
+        **now,
+        "now": now,
+        "stamps": stamps,
         "options": options_of(row.backend),
         "has_backend": is_backend_here(row.backend),
         **extra,

@@ -13,6 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts.runtime import env
+from accounts.wording import sentence
 from core.errors import InvalidRequestError
 from inference.api.gallery_requests import query_in
 from inference.backends_here import installed_backends
@@ -178,9 +179,9 @@ def faults_of(read: Sequence[Shelf[Any]]) -> list[Fault]:
     found = []
     for each in read:
         name = each.gallery.name
-        words = each.fault.removeprefix(f"gallery {name}").lstrip(":, ").rstrip(".")
+        words = each.fault.removeprefix(f"gallery {name}").lstrip(":, ")
         if each.fault:
-            found.append(Fault(name, f"{words[:1].upper()}{words[1:]}.", bool(each.entries)))
+            found.append(Fault(name, sentence(words), bool(each.entries)))
     return found
 
 

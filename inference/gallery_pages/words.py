@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.wording import plain_words
 from core.errors import ConflictError, GatehouseError, ModelNotFoundError, NotFoundError
-from inference.said import said
+from inference.said import as_sentence
 
 ENGINE: dict[str, str | Promise] = {
     "unchanged": "",
@@ -23,8 +23,8 @@ def engine_words(news: str) -> str:
 
 def refusal(error: GatehouseError) -> tuple[str, str]:
     """(what happened, what to do), also of what engines and operations refuse."""
-    if (told := said(error.message)) != error.message:
-        return told[:1].upper() + told[1:].rstrip(".") + ".", ""
+    if told := as_sentence(error.message):
+        return told, ""
     return plain_words(error)
 
 

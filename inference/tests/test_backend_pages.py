@@ -76,7 +76,7 @@ def test_r33_an_upgrade_is_offered_and_shown_as_one(as_alice, settings, own_back
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("stub", "Stub is up to date."), ("none", "There is nothing")]
+    ("name", "words"), [("stub", "stub is up to date."), ("none", "There is nothing")]
 )
 def test_an_upgrade_that_makes_no_sense_is_refused_in_words(as_alice, name, words):
     put()

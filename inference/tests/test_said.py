@@ -5,6 +5,8 @@ import re
 import pytest
 from django.utils import translation
 
+from core.errors import ConflictError, InvalidRequestError
+from inference.gallery_pages.words import refusal
 from inference.said import SENTENCES, said
 from tests.servers import ROOT
 
@@ -62,3 +64,21 @@ def test_what_is_within_another_sentence_is_translated_too():
 def test_the_words_of_others_stay_as_they_are(words):
     with translation.override("de"):
         assert said(words) == words
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_a_refusal_begins_with_a_capital_unless_with_a_name(sentence, language):
+    names = dict.fromkeys(re.findall(r"%\((\w+)\)s", sentence), "model")
+    with translation.override(language):
+        shown = translation.gettext(sentence)
+        told, _more = refusal(ConflictError(sentence % names))
+
+    wanted = shown % names
+    if not shown.startswith("%("):
+        wanted = wanted[0].upper() + wanted[1:]
+    assert told == wanted.rstrip(".") + "."
+
+
+def test_a_refusal_of_others_words_keeps_its_first_letter():
+    assert refusal(InvalidRequestError("little: wants a number"))[0] == "little: wants a number."

@@ -6,7 +6,9 @@ const user = document.body.dataset.user ?? "";
 const LEFT_OUT = new Set(["password", "file", "hidden", "submit", "button"]);
 
 const keyOf = (form) => `${PREFIX}${user}:${location.pathname}:${form.dataset.draft}`;
-const fields = (form) => [...form.elements].filter((each) => each.name && !LEFT_OUT.has(each.type) && each.autocomplete !== "off");
+// `data-kept`: a hidden field that says what the text was typed over (accounts/meanwhile.py)
+const isKept = (each) => "kept" in each.dataset || (!LEFT_OUT.has(each.type) && each.autocomplete !== "off");
+const fields = (form) => [...form.elements].filter((each) => each.name && isKept(each));
 
 export function keep(form) {
   const kept = fields(form).map((each) => {

@@ -165,6 +165,32 @@ def test_filters_work_as_one_types_and_stand_in_the_address(page):
     expect(page.get_by_role("heading", name="quick", exact=True)).to_have_count(0)
 
 
+def save_over_another_admin(page):
+    """What was typed, and outlived the page, is not saved over what came after it was begun."""
+    editor = page.get_by_label("Configuration", exact=True)
+    text = editor.input_value()
+    editor.fill(text.replace("Deep indeed.", "Typed here."))
+    other = page.context.new_page()
+    other.goto(page.url)
+    theirs = text.replace("Deep indeed.", "Another admin's.")
+    other.get_by_label("Configuration", exact=True).fill(theirs)
+    other.get_by_role("button", name="Save changes").click()
+    expect(other.get_by_text("owner/deep is saved.")).to_be_visible()
+    other.close()
+    page.goto("/app/models")
+    page.goto("/app/models/owner/deep/edit")
+    expect(editor).to_have_value(text.replace("Deep indeed.", "Typed here."))
+    page.get_by_role("button", name="Save changes").click()
+    expect(page.locator("#text-d")).to_contain_text("Somebody else changed this meanwhile")
+    expect(editor).to_have_value(text.replace("Deep indeed.", "Typed here."))
+    expect(page.locator("#text-now")).to_contain_text("Another admin's.")
+    assert_accessible(page)
+    shoot(page, "model-edit-behind")
+    editor.fill(text)
+    page.get_by_role("button", name="Save changes").click()
+    expect(page.get_by_text("owner/deep is saved.")).to_be_visible()
+
+
 def test_a_name_with_a_slash_is_installed_configured_loaded_and_deleted(page):
     page.goto("/app/models?term=deep")
     deep = card(page, "owner/deep")
@@ -185,6 +211,7 @@ def test_a_name_with_a_slash_is_installed_configured_loaded_and_deleted(page):
     shoot(page, "model-edit")
     page.get_by_role("button", name="Save changes").click()
     expect(page.get_by_text("owner/deep is saved.")).to_be_visible()
+    save_over_another_admin(page)
     page.get_by_label("Other names, one a line").fill("deep\nway-down")
     page.get_by_role("button", name="Save aliases").click()
     expect(page.get_by_label("Configuration", exact=True)).to_have_value(

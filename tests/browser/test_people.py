@@ -136,6 +136,29 @@ def test_the_drawer_counts_changes_and_saves_them(admin):
     assert admin.locator(":focus").get_attribute("aria-label") == "Actions for Tomás Herrera"
 
 
+def test_the_drawer_says_what_another_admin_changed_and_keeps_what_was_typed(admin, server):
+    admin.goto("/app/users?q=aiko")
+    admin.get_by_role("button", name="Actions for Aiko Tanaka").click()
+    admin.get_by_role("link", name="Permissions and quotas").click()
+    drawer = admin.get_by_role("dialog", name="Aiko Tanaka")
+    drawer.get_by_label("Speech").uncheck()
+    with server.client() as other:
+        listed = other.get("/api/auth/admin/users").json()["users"]
+        (aiko,) = [each["id"] for each in listed if each["name"] == "Aiko Tanaka"]
+        quota = {"window": "1d", "max_requests": 40}
+        path = f"/api/auth/admin/users/{aiko}/quotas"
+        assert other.put(path, json=quota).status_code == 200
+    drawer.get_by_role("button", name="Save changes").click()
+    told = drawer.get_by_role("alert")
+    told.get_by_text("Somebody else changed this meanwhile, so nothing was saved.").wait_for()
+    assert "Quotas added: 40 requests in 1 day" in told.inner_text()
+    assert not drawer.get_by_label("Speech").is_checked()
+    assert_accessible(admin)
+    shoot(admin, "users-drawer-behind", full=False)
+    drawer.get_by_role("button", name="Save changes").click()
+    admin.get_by_text("Saved.").wait_for()
+
+
 def test_a_person_is_deleted_after_a_question(admin):
     admin.goto("/app/users?q=jonas")
     admin.get_by_role("button", name="Actions for Jonas Weber").click()

@@ -2,6 +2,7 @@
 
 All changes are sent together, and all are made or none. What differs goes through the same services
 as E-18, E-23 and E-24 to E-27, one after the other, so each is in the audit trail by itself.
+Nothing is saved over what somebody else changed after the form was shown: then it comes again.
 """
 
 from typing import Any
@@ -20,12 +21,14 @@ from accounts.api.admin import MAX_MODEL_CHARS, MAX_MODELS
 from accounts.audit import Actor, actor_of
 from accounts.feature_words import GROUPS, label
 from accounts.features import ALL_FEATURES, features_of
+from accounts.meanwhile import FIELD, ChangedMeanwhileError
 from accounts.models import Role, User
 from accounts.page_sources import model_names
 from accounts.pages import page
 from accounts.wording import in_words
 from core.errors import GatehouseError, InvalidRequestError
-from usage.people import quota_form
+from usage.people import held, quota_form
+from usage.quotas.service import statuses_of
 
 
 @page
@@ -35,26 +38,31 @@ def person(request: HttpRequest, user_id: UUID) -> HttpResponse:
     user = get_object_or_404(User, pk=user_id)
     principal = request.principal  # type: ignore[attr-defined]  # the gate put it there
     is_self = str(user.pk) == principal.user_id
-    fault = ""
+    fault: GatehouseError | None = None
     if request.method == "POST":
         try:
             with transaction.atomic():
-                n = _save(user, request.POST, is_self=is_self, by=actor_of(request))
+                n = _save(user_id, request.POST, is_self=is_self, by=actor_of(request))
         except GatehouseError as exc:
-            fault, user = in_words(exc), get_object_or_404(User, pk=user_id)
+            fault, user = exc, get_object_or_404(User, pk=user_id)
         else:
             words = _("Saved.") if n else _("Nothing was changed.")
             messages.success(request, words)
             return over.done(request, reverse("users-page"))
-    shown = _context(user, request.POST if fault else None)
-    shown.update(is_self=is_self, fault=fault, in_djangos_admin=principal.has_account)
-    shown["back_label"] = _("Users")
+    shown = _context(user, request.POST if fault else None, fault)
+    shown.update(is_self=is_self, in_djangos_admin=principal.has_account, back_label=_("Users"))
     status, back = 422 if fault else 200, reverse("users-page")
     return over.show(request, "usage/people/person.html", shown, back=back, status=status)
 
 
-def _context(user: User, given: Any) -> dict[str, Any]:
+def _context(user: User, given: Any, fault: GatehouseError | None) -> dict[str, Any]:
     """The form as the account stands, or as it was sent where it was refused."""
+    statuses = statuses_of(str(user.pk))
+    now = held.of(user, quota_form.held(statuses))
+    stamp, news = given.get(FIELD, "") if given else held.stamp(now), []
+    if isinstance(fault, ChangedMeanwhileError):
+        before = held.shown(stamp, user.pk) or now
+        stamp, news, given = held.stamp(now), held.news(before, now), held.kept(before, now, given)
     has = set(given.getlist("feature")) if given else features_of("user", user.permissions)
     allowed = set(given.getlist("model")) if given else set(user.allowed_models)
     known = dict(model_names())
@@ -62,6 +70,9 @@ def _context(user: User, given: Any) -> dict[str, Any]:
     names = [*known.items(), *((name, _("Not installed")) for name in gone)]
     return {
         "person": user,
+        "fault": in_words(fault) if fault else "",
+        "stamp": stamp,
+        "news": news,
         "role": given.get("role", user.role) if given else user.role,
         "roles": [("user", _("User")), ("admin", _("Administrator"))],
         "groups": [
@@ -76,15 +87,19 @@ def _context(user: User, given: Any) -> dict[str, Any]:
         ],
         "restricted": "restricted" in given if given else user.models_restricted,
         "models": [{"name": n, "words": words, "on": n in allowed} for n, words in names],
-        **quota_form.context(user, given, [name for name, _words in names]),
+        **quota_form.context(user, statuses, given, [name for name, _words in names]),
     }
 
 
-def _save(user: User, post: Any, *, is_self: bool, by: Actor) -> int:
+def _save(user_id: UUID, post: Any, *, is_self: bool, by: Actor) -> int:
     """Everything that differs, checked before anything is written. How many changes there were.
 
-    Raises GatehouseError.
+    Within a transaction. Raises GatehouseError; ChangedMeanwhileError where the form is behind.
     """
+    user = people.locked(user_id)
+    now = held.of(user, quota_form.locked(user))
+    if held.shown(post.get(FIELD, ""), user_id) != now:
+        raise ChangedMeanwhileError
     role = post.get("role", user.role)
     if role not in Role.values:
         raise InvalidRequestError("role must be 'admin' or 'user'", param="role")

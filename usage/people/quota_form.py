@@ -20,6 +20,8 @@ from usage.quotas.bars import bars
 from usage.quotas.words import WINDOWS as SECONDS
 from usage.quotas.words import window_name
 
+Quotas = dict[str, list[Any]]  # by id: the values of HELD
+HELD = ("model", "window", *service.MAXIMA)
 MAX_ROWS = 120  # 100 rules are the most an account has
 MAX_DIGITS = 16
 _GROUPED = re.compile(r"[0-9]{1,3}(?:[ ,.'\u00a0\u202f\u2019_][0-9]{3})+")  # `1.5` is no 15
@@ -36,9 +38,68 @@ class Change:
     maxima: dict[str, int | None] | None = None
 
 
-def context(user: User, given: Any, models: list[str]) -> dict[str, Any]:
+def held(statuses: list[dict[str, Any]]) -> Quotas:
+    """What the form shows of these, as JSON has it."""
+    return {status["id"]: [status[name] for name in HELD] for status in statuses}
+
+
+def locked(user: User) -> Quotas:
+    """The same of what is in the database, held until the running transaction ends."""
+    rules = QuotaRule.objects.select_for_update().filter(user=user)
+    return {
+        str(rule.pk): [rule.model, window_name(rule.window_s)]
+        + [getattr(rule, name) for name in service.MAXIMA]
+        for rule in rules
+    }
+
+
+def named(values: list[Any]) -> dict[str, Any]:
+    """What is held of one rule, by its names."""
+    return dict(zip(HELD, values, strict=True))
+
+
+def kept(before: Quotas, now: Quotas, post: Any) -> dict[str, str]:
+    """The rows to send to `context` where rules moved: of what was sent, what was changed by hand.
+
+    `now` is in the order of the form. What was typed into a rule that is gone stays as a new one.
+    """
+    given: dict[str, str] = {}
+    new: list[dict[str, Any]] = []
+    places = {pk: n for n, pk in enumerate(now)}
+    for n in [*map(str, range(min(_count(post), MAX_ROWS))), "new"]:
+        pk, row = post.get(f"quota-{n}-id", ""), _sent(n, post)
+        is_removed = row.pop("remove")
+        is_typed = f"quota-{n}-window" in post and _is_typed(row, before.get(pk))
+        if pk in places and (is_typed or is_removed):
+            row = row if is_typed else _as_typed(now[pk])
+            row |= {"id": pk} | ({"remove": "on"} if is_removed else {})
+            given |= {f"quota-{places[pk]}-{name}": row[name] for name in row if name != "n"}
+        elif pk not in places and is_typed and not is_removed:
+            new.append(row)
+    for at, row in enumerate(new, len(now)):
+        given |= {f"quota-{at}-{name}": row[name] for name in row if name != "n"}
+    return given
+
+
+def _is_typed(row: dict[str, Any], before: list[Any] | None) -> bool:
+    """Whether a row that was sent is other than it was shown; a new one: whether it holds a limit."""
+    if before is None:
+        return bool(row["requests"].strip() or row["tokens"].strip())
+    return any(row[name] != text for name, text in _as_typed(before).items())
+
+
+def _as_typed(values: list[Any]) -> dict[str, str]:
+    """A rule as its row sends it where nobody touched it."""
+    rule = named(values)
+    limits = {"requests": rule["max_requests"], "tokens": rule["max_total_tokens"]}
+    texts = {name: "" if most is None else str(most) for name, most in limits.items()}
+    return {"model": rule["model"], "window": rule["window"], **texts}
+
+
+def context(
+    user: User, statuses: list[dict[str, Any]], given: Any, models: list[str]
+) -> dict[str, Any]:
     """The rows of the form: one for each rule, and where it was refused those that were new."""
-    statuses = service.statuses_of(str(user.pk))
     keys = dict(ApiKey.objects.filter(user=user).values_list("pk", "name"))
     rows = [_row(n, status, given, keys) for n, status in enumerate(statuses)]
     if given:
@@ -74,9 +135,9 @@ def _row(n: int, status: dict[str, Any], given: Any, keys: dict[UUID, str]) -> d
     )
 
 
-def _sent(n: int, given: Any) -> dict[str, Any]:
+def _sent(n: int | str, given: Any) -> dict[str, Any]:
     """A row as it was sent."""
-    names = ("model", "window", "requests", "tokens")
+    names = ("model", "window", "requests", "tokens", "remove")
     return {"n": n, **{name: given.get(f"quota-{n}-{name}", "") for name in names}}
 
 

@@ -14,7 +14,6 @@ from accounts.tests.test_pages import form
 from tests.people import PASSWORD, Api, sign_in
 from usage.models import QuotaRule
 from usage.people import listing
-from usage.quotas import service
 
 HOSTILE = '<img src=x onerror=alert(1)>"\u202e{{ 7 }}'
 LIST = "/app/users"
@@ -234,116 +233,6 @@ def test_over_the_list_a_form_is_a_dialog_and_answers_where_to_go(strict, bob):
 
     assert (answer.status_code, answer.headers["x-go"]) == (204, LIST)
     assert "The account is deleted." in text_of(strict.get(LIST))
-
-
-def drawer(user, **changed):
-    """What the drawer sends for `user` as they are, but for `changed`."""
-    from accounts.features import features_of
-
-    given = {
-        "role": user.role,
-        "feature": sorted(features_of("user", user.permissions)),
-        "model": user.allowed_models,
-        **({"restricted": "on"} if user.models_restricted else {}),
-    }
-    return {**given, **changed}
-
-
-def test_e22_to_e24_the_drawer_saves_what_differs(strict, bob):
-    path = f"{LIST}/{bob.pk}"
-    assert "Chat completions" in text_of(strict.get(path))
-
-    form(strict, path, **drawer(bob))
-    assert not AuditRecord.objects.filter(action__in=["permissions_changed", "models_changed"])
-
-    form(strict, path, **drawer(bob, feature=["chat", "agents"], restricted="on", model=["m", "m"]))
-
-    bob.refresh_from_db()
-    assert {name for name, has in bob.permissions.items() if has} == {"chat", "agents"}
-    assert (bob.models_restricted, bob.allowed_models) == (True, ["m"])
-    assert AuditRecord.objects.filter(action="permissions_changed").count() == 1
-    assert "Not installed" in text_of(strict.get(path))
-
-
-def test_e25_to_e27_quotas_are_added_changed_and_removed(strict, bob):
-    path = f"{LIST}/{bob.pk}"
-    new = {"quota-new-model": "", "quota-new-window": "7d", "quota-new-tokens": "1,000,000"}
-    form(strict, path, **drawer(bob), **new)
-    rule = QuotaRule.objects.get(user=bob)
-    assert (rule.window_s, rule.max_total_tokens, rule.max_requests) == (604800, 1_000_000, None)
-    assert "0 of 1,000,000 tokens" in text_of(strict.get(path))
-
-    QuotaRule.objects.filter(pk=rule.pk).update(max_concurrent=4)
-    row = {"quota-0-id": str(rule.pk), "quota-0-model": "", "quota-0-window": "7d"}
-    form(strict, path, **drawer(bob), **row, **{"quota-0-requests": "0", "quota-0-tokens": ""})
-    rule.refresh_from_db()
-    assert (rule.max_requests, rule.max_total_tokens, rule.max_concurrent) == (0, None, 4)
-    assert "100" in text_of(strict.get(LIST))  # 0 allows nothing: it is full (S-16)
-
-    form(strict, path, **drawer(bob), **{**row, "quota-0-window": "1h", "quota-0-requests": "5"})
-    moved = QuotaRule.objects.get(user=bob)
-    assert (moved.window_s, moved.max_requests, moved.max_concurrent) == (3600, 5, 4)
-
-    form(strict, path, **drawer(bob), **{"quota-0-id": str(moved.pk), "quota-0-remove": "on"})
-    assert not QuotaRule.objects.filter(user=bob).exists()
-
-
-@pytest.mark.parametrize("tokens", ["-1", "1.5", "1,00", "1e9", "many", "9" * 30, "\uff11"])
-def test_e26_a_quota_that_is_no_number_changes_nothing(strict, bob, tokens):
-    new = {"quota-new-model": "", "quota-new-window": "7d", "quota-new-tokens": tokens}
-
-    answer = form(strict, f"{LIST}/{bob.pk}", **drawer(bob, feature=["chat"]), **new)
-
-    assert answer.status_code == 422
-    assert "Quotas are whole numbers from 0 on." in text_of(answer)
-    bob.refresh_from_db()
-    assert bob.permissions == {}
-    assert not QuotaRule.objects.exists()
-
-
-def test_what_is_refused_at_the_end_leaves_nothing_half_done(strict, bob, monkeypatch):
-    monkeypatch.setattr(service, "MAX_RULES_A_USER", 1)
-    rule = QuotaRule.objects.create(user=bob, window_s=3600, max_requests=1)
-    row = {"quota-0-id": str(rule.pk), "quota-0-window": "1d", "quota-0-requests": "1"}
-    new = {"quota-new-window": "7d", "quota-new-tokens": "5"}
-
-    answer = form(strict, f"{LIST}/{bob.pk}", **drawer(bob, role="admin", feature=[]), **row, **new)
-
-    assert answer.status_code == 422
-    bob.refresh_from_db()
-    assert (bob.role, bob.permissions) == ("user", {})
-    assert [each.window_s for each in QuotaRule.objects.filter(user=bob)] == [3600]
-    assert not AuditRecord.objects.filter(subject_id=str(bob.pk), action="role_changed").exists()
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"role": "owner"},
-        {"model": ["x" * 256]},
-        {"model": ["a\0b"]},
-        {"quota-new-window": "1s0", "quota-new-tokens": "1"},
-        {"quota-0-id": "x", "quota-0-window": "7d", "quota-0-tokens": "x"},
-    ],
-)
-def test_a_forged_drawer_is_refused_in_words(strict, bob, given):
-    answer = form(strict, f"{LIST}/{bob.pk}", **{**drawer(bob), **given})
-
-    assert answer.status_code == 422
-    assert 'role="alert"' in text_of(answer)
-
-
-def test_e27_another_persons_rule_is_not_touched(strict, bob, mallory):
-    rule = QuotaRule.objects.create(user=mallory, window_s=3600, max_requests=1)
-
-    form(
-        strict,
-        f"{LIST}/{bob.pk}",
-        **drawer(bob),
-        **{"quota-0-id": str(rule.pk), "quota-0-remove": "on"},
-    )
-
-    assert QuotaRule.objects.filter(pk=rule.pk).exists()
 
 
 def test_10000_people_cost_no_more_queries_than_three(strict, bob, lin):
