@@ -3,8 +3,6 @@
 import re
 import time
 
-import pytest
-
 from tests.browser.chat_page import ChatPage, told
 from tests.browser.pages import assert_accessible, shoot
 
@@ -229,18 +227,3 @@ def test_an_empty_chat_is_accessible_and_fits_a_phone(chat):
     chat.page.get_by_role("button", name="Conversations").click()
     chat.page.get_by_role("link", name="New chat").wait_for()
     assert_accessible(chat.page)
-
-
-@pytest.mark.timeout(900)
-def test_the_real_model_answers(real_server, open_page):
-    page = open_page(real_server, email="bob@example.org")
-    chat = ChatPage(page).open()
-    answer = chat.ask("What is the capital of France? Answer in one short sentence.")
-    assert len(chat.words) > 2
-    said = answer.locator(".said").inner_text()
-    assert re.search(r"\d+ tokens · [\d.,]+ tokens/s · first token after [\d.]+ s", said)
-    chat.say("Tell me a very long story about the sea.")
-    page.get_by_text(re.compile(r"Answering, \d+ tokens")).wait_for()
-    page.keyboard.press("Escape")
-    page.get_by_text(re.compile(r"Stopped after \d+ token")).wait_for()
-    shoot(page, "chat-real", full=False)

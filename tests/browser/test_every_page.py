@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(300)
 SCRIPT_BYTES, STYLE_BYTES = 60 * 1024, 30 * 1024
 WIDTHS = (320, 360, 768, 1280, 2560)
 NARROW_ENOUGH = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-BEFORE_SIGN_IN = ("/login", "/login?key", "/register", "/forgot", "/invite/abcdef")
+BEFORE_SIGN_IN = ("/login", "/login?key", "/register", "/forgot", "/invite/abcdef", "/waiting")
 # Fragments, moved addresses and what is no page of its own; each with why.
 NOT_PAGES = {
     "home-setup": "a fragment",

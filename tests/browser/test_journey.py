@@ -7,7 +7,9 @@ import time
 import httpx
 import pytest
 
+from tests.browser.chat_page import ChatPage
 from tests.browser.conftest import ADMIN
+from tests.browser.pages import shoot
 from tests.servers import CHAT, PASSWORD
 
 pytestmark = pytest.mark.timeout(300)
@@ -116,3 +118,18 @@ def test_a_person_finds_their_way_without_documentation(real_server, open_page):
     key = make_key(page)
     first_curl(page, key)
     usage(page, real_server, key)
+
+
+@pytest.mark.timeout(900)
+def test_the_real_model_answers(real_server, open_page):
+    page = open_page(real_server, email="bob@example.org")
+    chat = ChatPage(page).open()
+    answer = chat.ask("What is the capital of France? Answer in one short sentence.")
+    assert len(chat.words) > 2
+    said = answer.locator(".said").inner_text()
+    assert re.search(r"\d+ tokens · [\d.,]+ tokens/s · first token after [\d.]+ s", said)
+    chat.say("Tell me a very long story about the sea.")
+    page.get_by_text(re.compile(r"Answering, \d+ tokens")).wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_text(re.compile(r"Stopped after \d+ token")).wait_for()
+    shoot(page, "chat-real", full=False)
