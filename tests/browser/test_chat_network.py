@@ -251,7 +251,8 @@ def test_renamed_in_one_tab_while_the_other_is_answered(chat, other):
 
 
 def test_deleted_in_one_tab_while_the_other_is_answered(chat, other):
-    other.page.expected.append("status of 404")  # it may ask for what is gone before it hears of it
+    for each in (chat, other):  # which may ask for what is gone before they hear of it
+        each.page.expected.append("status of 404")
     other.page.once("dialog", lambda dialog: dialog.accept())
     other.say(told(tokens=400, tick=0.03))
     other.page.get_by_text(ANSWERING).wait_for()
