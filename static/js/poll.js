@@ -5,6 +5,11 @@ const SLOWEST_MS = 30000;
 const running = new Set();
 const timers = new Map();
 
+// Somebody is at it: their menu, or what has their focus, would be gone.
+function isHeld(place) {
+  return "hold" in place.dataset || place.contains(document.activeElement) || place.querySelector(":popover-open") !== null;
+}
+
 async function poll(id, failures = 0) {
   const place = document.getElementById(id);
   if (!place?.dataset.poll) {
@@ -12,12 +17,12 @@ async function poll(id, failures = 0) {
     return;
   }
   let wrong = failures;
-  if (!document.hidden && !("hold" in place.dataset) && !place.contains(document.activeElement)) {
+  if (!document.hidden && !isHeld(place)) {
     const before = place;
     const how = { target: place, source: place, swap: "outerHTML", poll: true };
     await htmx.ajax("GET", place.dataset.poll, how).catch(() => {});
     const now = document.getElementById(id);
-    wrong = now === before ? failures + 1 : 0;
+    wrong = now === before && !isHeld(before) ? failures + 1 : 0;
     if (before.dataset.then === "reload" && now && !now.dataset.poll) location.reload();
     document.dispatchEvent(new CustomEvent("polled", { detail: id }));
   }
@@ -45,4 +50,8 @@ export function start() {
   };
   begin();
   document.addEventListener("htmx:after:swap", begin);
+  document.addEventListener("htmx:before:swap", (event) => {  // who came while the answer was on its way
+    const { ctx } = event.detail;
+    if (ctx.poll && ctx.target?.dataset?.poll && isHeld(ctx.target)) event.preventDefault();
+  });
 }

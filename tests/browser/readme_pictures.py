@@ -56,7 +56,7 @@ def chat(page: Page) -> None:
     page.goto("/app/chat", wait_until="networkidle")
     page.get_by_label("Message", exact=True).fill(QUESTION)
     page.get_by_role("button", name="Send").click()
-    page.get_by_role("article", name=CHAT).get_by_text("tokens/s").wait_for(timeout=60_000)
+    page.get_by_role("article", name=CHAT).get_by_text("first token after").wait_for(timeout=60_000)
     save(page, "chat")
 
 

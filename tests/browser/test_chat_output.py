@@ -125,6 +125,21 @@ def test_markdown_code_and_formulas(chat):
     shoot(chat.page, "chat", full=False)
 
 
+def test_formulas_before_katex_came_are_written_anew(chat):
+    held = []
+    chat.page.route("**/katex*.js", lambda route: held.append(route))  # noqa: PLW0108  # it sets a mark on what it calls
+    words = json.dumps("so $a^2$ it is\n\n")[1:-1]
+    chat.say(told(tokens=100, tick=0.03, words=words))
+    md = chat.answers.last.locator(":scope > .md")
+    md.locator("code.math").nth(3).wait_for()
+    held.pop().continue_()
+    md.locator("math").nth(3).wait_for()  # while the answer goes on
+    chat.settled()
+
+    md.locator("math").nth(99).wait_for()
+    assert md.locator("code.math").count() == 0
+
+
 LONG = "plain words, " * 38 + "\n\n"
 
 

@@ -6,6 +6,7 @@ import time
 
 import httpx
 import pytest
+from playwright.sync_api import TimeoutError as NotInTimeError
 
 from tests.browser.chat_page import ChatPage
 from tests.browser.conftest import ADMIN
@@ -15,6 +16,7 @@ from tests.servers import CHAT, PASSWORD
 pytestmark = pytest.mark.timeout(300)
 EMAIL, SECRET = "nora@example.org", "three green boats at noon"
 ANSWER_MS = 60_000  # of a small model on a busy processor
+LONG_MS = 20_000
 
 
 def register(page):
@@ -55,6 +57,12 @@ def chat(page):
     page.get_by_role("button", name="Send").click()
     answer = page.get_by_role("article", name=CHAT)
     answer.get_by_text("tokens/s").wait_for(timeout=ANSWER_MS)
+    stop = page.get_by_role("button", name="Stop", exact=True)
+    try:
+        stop.wait_for(state="hidden", timeout=LONG_MS)
+    except NotInTimeError:  # so small a model sometimes does not come to an end
+        stop.click()
+        stop.wait_for(state="hidden")
     assert len(answer.inner_text()) > 10
 
 

@@ -57,6 +57,24 @@ def state(server):
     return engines[0]["state"] if engines else ""
 
 
+def test_r29_a_menu_stays_open_when_the_page_is_told_something_meanwhile(engine_server, open_page):
+    page = open_page(engine_server, email="admin@example.org")
+    held = []
+    page.goto("/app/system")
+    row = page.get_by_role("row", name="org/small")
+    row.get_by_text("Ready").wait_for()
+    page.route("**/app/system/live*", lambda route: held.append(route))  # noqa: PLW0108  # it sets a mark on what it calls
+    with page.expect_request("**/app/system/live*"):
+        pass  # it is on its way
+    row.get_by_role("button", name="Actions for org/small").click()
+    with page.expect_response("**/app/system/live*"):
+        held.pop().continue_()
+    page.wait_for_timeout(200)
+
+    assert page.get_by_role("button", name="Unload").is_visible()
+    page.unroute_all(behavior="ignoreErrors")
+
+
 def test_r13_r29_an_engine_is_unloaded_and_loaded_and_its_words_come_live(engine_server, open_page):
     page = open_page(engine_server, email="admin@example.org")
     page.goto("/app/system")

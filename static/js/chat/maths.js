@@ -9,6 +9,10 @@ const waiting = new Set();
 let katex = null;
 let asked = false;
 
+export function isReady() {
+  return katex !== null;
+}
+
 // Calls `then` once when KaTeX has come, if a formula was met before.
 export function whenReady(then) {
   if (asked && !katex) waiting.add(then);

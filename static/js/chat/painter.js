@@ -7,7 +7,7 @@ import { deepest } from "./deepest.js";
 import { closes, FENCE } from "./fence.js";
 import { nextFrame } from "./frames.js";
 import { blocks, codeFigure, prepare, render } from "./markdown.js";
-import { whenReady } from "./maths.js";
+import { isReady, whenReady } from "./maths.js";
 import { Paragraph } from "./paragraph.js";
 import { Pieces } from "./pieces.js";
 
@@ -49,6 +49,7 @@ export class Painter {
     this.rest = null; // what comes plain to the end
     this.looked = 0;
     this.isOver = false;
+    this.knewMaths = isReady();
     this.place.classList.remove("plain");
     this.place.replaceChildren();
     this.#newChunk();
@@ -377,7 +378,9 @@ export class Painter {
     for (const figure of this.place.querySelectorAll(".codeblock:not([data-coloured])")) colour(figure);
     this.after();
     this.resolve?.();
-    whenReady(() => this.repaint());
+    const cameOnTheWay = !this.knewMaths && isReady() && this.place.querySelector("code.math");
+    if (cameOnTheWay) setTimeout(() => this.repaint()); // once whoever waited for the end has taken the mark away
+    else whenReady(() => this.repaint());
   }
 
   // All of it anew, as after KaTeX came.
