@@ -33,6 +33,7 @@ from core.fetch_addresses import (
     may_connect,
     read_url,
 )
+from core.whole_numbers import whole_number
 
 MAX_REDIRECTS, TRIES, PIECE = 5, 3, 64 * 1024
 HEAD_S, SLOW_LOOK_S, SLOWEST_PER_S = 60.0, 30.0, 1024
@@ -367,8 +368,7 @@ def _expect(response: HTTPResponse, wanted: set[int]) -> None:
 
 
 def _announced(response: HTTPResponse) -> int | None:
-    text = response.headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+    return whole_number(response.headers.get("content-length", ""), 19)
 
 
 def _begins_at(response: HTTPResponse, offset: int) -> bool:

@@ -13,6 +13,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from accounts.runtime import env
 from core.errors import GatehouseError, InvalidRequestError, UnavailableError
+from core.whole_numbers import whole_number
 from inference.log_files import MAX_LINES, Cursor, FellBehindError, log_folder
 from inference.socket_door import GATE
 
@@ -110,8 +111,9 @@ def read_query(query: bytes) -> tuple[int | None, bool]:
     """`after` and `batch` of a query. Raises InvalidRequestError."""
     given = parse_qs(query.decode("latin-1"))
     after, batch = given.get("after", [""])[-1], given.get("batch", ["0"])[-1]
-    if after and not (after.isascii() and after.isdigit() and len(after) <= 9):
+    line = whole_number(after, 9)
+    if after and line is None:
         raise InvalidRequestError("after must be the number of a line", param="after")
     if batch not in {"0", "1"}:
         raise InvalidRequestError("batch must be 0 or 1", param="batch")
-    return (int(after) if after else None), batch == "1"
+    return line, batch == "1"

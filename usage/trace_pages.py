@@ -19,6 +19,7 @@ from accounts.audit import actor_of
 from accounts.pages import page
 from accounts.wording import plain_words
 from core.errors import InvalidRequestError
+from core.whole_numbers import whole_number
 from usage import trace_shown as shown
 from usage.api.trace_queries import page_in
 from usage.reports.freshness import bring_in
@@ -121,8 +122,7 @@ def _asked(given: dict[str, str], number: int) -> Page:
 
 
 def _page_number(given: str) -> int:
-    is_number = given.isascii() and given.isdigit() and len(given) < 10
-    return min(MAX_PAGE, max(1, int(given))) if is_number else 1
+    return min(MAX_PAGE, max(1, whole_number(given, 9) or 1))
 
 
 def _status(context: Shape) -> int:

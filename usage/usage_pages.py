@@ -27,6 +27,7 @@ from core import correlation
 from core.errors import InvalidRequestError
 from core.http import GatedRequest
 from core.principal import Principal
+from core.whole_numbers import whole_number
 from usage.books_panel import books_panel
 from usage.chart import stacked
 from usage.labels import Key, head, nobody_words, source_words, span
@@ -74,13 +75,12 @@ def asked(request: HttpRequest, principal: Principal) -> Asked:
     period = given.get("period", "")
     everybody = principal.is_admin and given.get("of") != "me"
     user_id = given.get("user", "") if everybody else ""
-    number = given.get("page", "")
     return Asked(
         period=period if period in PERIODS else DEFAULT_PERIOD,
         everybody=everybody,
         user_id=user_id if len(user_id) <= 36 else "",
         search=given.get("q", "").strip()[:MAX_SEARCH].replace("\0", "") if everybody else "",
-        number=int(number) if number.isascii() and number.isdecimal() and len(number) < 8 else 1,
+        number=1 if (number := whole_number(given.get("page", ""), 7)) is None else number,
     )
 
 

@@ -19,6 +19,7 @@ from accounts.models import AuditRecord
 from core.declared import JSON, Content, declares, shape
 from core.errors import InvalidRequestError
 from core.moments import in_utc
+from core.whole_numbers import whole_number
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 MAX_OFFSET = 1_000_000
@@ -88,14 +89,10 @@ def page_number(given: str, name: str, default: int, least: int, most: int) -> i
     """A whole number of the query. Raises InvalidRequestError outside `least` to `most`."""
     if not given:
         return default
-    if (
-        not given.isascii()
-        or not given.isdigit()
-        or len(given) > 9
-        or not least <= int(given) <= most
-    ):
+    number = whole_number(given, 9)
+    if number is None or not least <= number <= most:
         raise InvalidRequestError(f"{name} must be between {least} and {most}", param=name)
-    return int(given)
+    return number
 
 
 def _moment(given: str, name: str) -> datetime | None:

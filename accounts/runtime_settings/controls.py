@@ -20,6 +20,7 @@ from accounts.runtime_settings.in_force import kept
 from accounts.runtime_settings.registry import SettingKey
 from accounts.runtime_settings.secret_keys import SecretKey
 from accounts.wording import sentence
+from core.whole_numbers import whole_number
 
 Control = Literal["switch", "number", "share", "choice", "lines", "galleries", "secret", "text"]
 WAS, SHOWN = "was.", "shown"
@@ -130,16 +131,12 @@ def is_changed(given: Field) -> bool:
     return _typed_text(given) != given.was
 
 
-def _is_number(text: str) -> bool:
-    """Whether `int` takes it, whatever somebody sends: neither `²` nor ten thousand digits."""
-    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
-
-
 def value_of(given: Field) -> Any:
     """What was typed as `POST /api/settings` takes it; what cannot be one is left for the check."""
     typed = given.shown
     if given.control == "number":
-        return int(typed) if _is_number(typed) else typed
+        number = whole_number(typed, MAX_DIGITS)
+        return typed if number is None else number
     if given.control == "share":
         try:
             return float(typed)
@@ -177,7 +174,7 @@ def _given(key: SettingKey, form: Mapping[str, Any]) -> Any:
             return None
         names, urls = form.getlist(f"{key.name}.name"), form.getlist(f"{key.name}.url")
         rows = [{"name": n.strip(), "url": u.strip()} for n, u in zip(names, urls, strict=False)]
-        removed = {int(each) for each in form.getlist(f"{key.name}.remove") if _is_number(each)}
+        removed = {whole_number(each, MAX_DIGITS) for each in form.getlist(f"{key.name}.remove")}
         return [row for i, row in enumerate(rows) if i not in removed]
     if key.name not in form:
         return None

@@ -12,6 +12,7 @@ from accounts.audit import Actor
 from accounts.models import ApiKey, User
 from accounts.runtime import env
 from core.errors import InvalidRequestError
+from core.whole_numbers import whole_number
 from usage.api.quotas import MAX_COUNT, MAX_WINDOW_S
 from usage.models import QuotaRule
 from usage.people.quota_words import WINDOWS
@@ -196,9 +197,10 @@ def _number(given: str) -> int | None:
         text = re.sub(r"\D", "", text)
     if not text:
         return None
-    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS or int(text) > MAX_COUNT:
+    number = whole_number(text, MAX_DIGITS)
+    if number is None or number > MAX_COUNT:
         raise InvalidRequestError("quotas are whole numbers from 0 on", param="requests")
-    return int(text)
+    return number
 
 
 def save(user: User, wanted: list[Change], *, by: Actor) -> int:
