@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from accounts.audit import Action, Actor, Subject, record
 from accounts.changes import change_of_rights, credentials_added
 from accounts.features import ALL_FEATURES
@@ -126,11 +128,8 @@ def locked(user_id: UUID) -> User:
     """The account, for a form that compares before it changes: nobody else does until the running
     transaction ends. The locks are those of a change, in its order. Raises NotFoundError.
     """
-    SignUpLock.objects.select_for_update().get_or_create(id=1)
-    user = User.objects.select_for_update().filter(pk=user_id).first()
-    if user is None:
-        raise NotFoundError("user not found")
-    return user
+    SignUpLock.take()
+    return _found(user_id, User.objects.select_for_update())
 
 
 def subject(user: User) -> Subject:
@@ -141,7 +140,7 @@ def subject(user: User) -> Subject:
 def _change(user_id: UUID) -> Iterator[User]:
     """The account, in a transaction that changes its rights, under the lock admins are counted under."""
     with change_of_rights(user_id):
-        SignUpLock.objects.select_for_update().get_or_create(id=1)
+        SignUpLock.take()
         yield _found(user_id)
 
 
@@ -153,8 +152,8 @@ def _set(user: User, action: Action, by: Actor, **fields: Any) -> None:
         setattr(user, name, value)
 
 
-def _found(user_id: UUID) -> User:
-    user = User.objects.filter(pk=user_id).first()
+def _found(user_id: UUID, among: QuerySet[User] | None = None) -> User:
+    user = (User.objects.all() if among is None else among).filter(pk=user_id).first()
     if user is None:
         raise NotFoundError("user not found")
     return user

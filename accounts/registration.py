@@ -135,7 +135,7 @@ def admit_newcomer(draft: User, terms: Terms, *, now: datetime, by: Actor) -> Ou
     InviteRequiredError, InviteError, SetupTokenError; IntegrityError where another was faster. An
     address that is taken leaves everything as it was, the invite included.
     """
-    SignUpLock.objects.select_for_update().get_or_create(id=1)
+    SignUpLock.take()
     invite = None
     if not has_admin():
         check_setup_token(terms.setup_token)

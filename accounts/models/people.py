@@ -184,3 +184,8 @@ class SignUpLock(models.Model):
 
     def __str__(self) -> str:
         return "sign-up lock"
+
+    @classmethod
+    def take(cls) -> None:
+        """Until the running transaction ends."""
+        cls.objects.select_for_update().get_or_create(id=1)
