@@ -208,7 +208,7 @@ class Answer:
         self._send = send
         self._headers = headers
         self._connection = connection
-        self._push = getattr(connection, "push", None)  # a stand-in may leave pieces to ASGI
+        self._push = connection.push if connection is not None else None
         self.started = False
         self.ended = False
         self.status = 0

@@ -60,10 +60,8 @@ class Server:
         accounts: bool = True,
         port: int = 0,
         make_admin: bool = True,
-        migrated: bool = True,
         **settings: str,
     ) -> None:
-        """`migrated=False` where the first start is what is tested: its database is made by it."""
         self.folder = folder
         self.web_only = web_only
         self.port = port or free_port()
@@ -81,7 +79,7 @@ class Server:
             **settings,
         }
         self.key = ""
-        if migrated and accounts and "LOCALAI_AUTH_DATABASE_URL" not in settings:
+        if accounts and "LOCALAI_AUTH_DATABASE_URL" not in settings:
             (folder / "data").mkdir(exist_ok=True)
             shutil.copy(migrated_database(), folder / "data" / "database.db")
         self.start()

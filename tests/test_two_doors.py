@@ -87,7 +87,10 @@ class LaneClient:
             "query_string": b"",
             "headers": [*self.headers, (b"content-type", b"application/json")],
             CONNECTION: SimpleNamespace(
-                loop=asyncio.get_running_loop(), gone=False, task=None, reply=lambda *_: False
+                loop=asyncio.get_running_loop(),
+                gone=False,
+                task=None,
+                **dict.fromkeys(("reply", "push"), lambda *_: False),
             ),
             "client": ("127.0.0.1", 1),
         }

@@ -13,9 +13,12 @@ export function isReady() {
   return katex !== null;
 }
 
-// Calls `then` once when KaTeX has come, if a formula was met before.
-export function whenReady(then) {
-  if (asked && !katex) waiting.add(then);
+// Calls `then` once when KaTeX has come, for what has formulas that were written without it. `knew`: it was
+// there from the beginning, so what is left of formulas cannot be written.
+export function whenReady(then, knew) {
+  if (knew) return;
+  if (katex) setTimeout(then); // once whoever waited for the end has taken the mark away
+  else waiting.add(then);
 }
 
 function ask() {

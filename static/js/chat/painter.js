@@ -41,13 +41,12 @@ export class Painter {
     this.last = []; // its nodes
     this.paragraph = null; // where they are one
     this.loose = null; // text behind it that is not written as markdown yet
-    this.wroteAt = this.paintedAt = this.cost = 0;
+    this.wroteAt = this.paintedAt = this.looked = this.cost = 0;
     this.env = {};
     this.fence = null;
     this.list = null; // that is being written
     this.pieces = null;
     this.rest = null; // what comes plain to the end
-    this.looked = 0;
     this.isOver = false;
     this.knewMaths = isReady();
     this.place.classList.remove("plain");
@@ -378,9 +377,7 @@ export class Painter {
     for (const figure of this.place.querySelectorAll(".codeblock:not([data-coloured])")) colour(figure);
     this.after();
     this.resolve?.();
-    const cameOnTheWay = !this.knewMaths && isReady() && this.place.querySelector("code.math");
-    if (cameOnTheWay) setTimeout(() => this.repaint()); // once whoever waited for the end has taken the mark away
-    else whenReady(() => this.repaint());
+    if (this.place.querySelector("code.math")) whenReady(() => this.repaint(), this.knewMaths);
   }
 
   // All of it anew, as after KaTeX came.
