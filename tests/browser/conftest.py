@@ -56,7 +56,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         return page
 
     yield opened
-    found = [problem for page in pages for problem in problems_of(page)]
+    found = [problem for page in pages for problem in problems_of(page.context)]
     for page in pages:
         page.context.close()
     assert found == []

@@ -19,23 +19,34 @@ _WATCH = """document.addEventListener("securitypolicyviolation", (e) =>
 
 
 def open_strict(browser: Any, url: str, **context: Any) -> Any:
-    """A page that notes in `problems` what no page of ours may do."""
+    """A page that notes in `problems` what no page of ours may do, as every further tab of its context."""
     size = {"width": 1280, "height": 900}
     # without motion, so that no colour is measured half-way to another
     wanted = {"viewport": size, "locale": "en-GB", "reduced_motion": "reduce", **context}
     made = browser.new_context(base_url=url, **wanted)
     made.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
-    page = made.new_page()
+    made.tabs = []
+    made.add_init_script(_WATCH)
+    made.on("page", lambda page: _watch(page, url))
+    return made.new_page()
+
+
+def _watch(page: Any, url: str) -> None:
+    page.context.tabs.append(page)
     page.problems, page.expected, page.ours = [], list(EXPECTED), url
-    page.add_init_script(_WATCH)
     page.on("console", lambda message: _note_console(page, message))
     page.on("pageerror", lambda error: page.problems.append(f"page error: {error}"))
     page.on("request", lambda request: _note_request(page, request))
-    return page
 
 
-def problems_of(page: Any) -> list[str]:
-    return [p for p in page.problems if not any(known in p for known in page.expected)]
+def problems_of(context: Any) -> list[str]:
+    """What the tabs of a browser's context did, but for what their tests expect."""
+    return [
+        problem
+        for page in context.tabs
+        for problem in page.problems
+        if not any(known in problem for known in page.expected)
+    ]
 
 
 def _is_ours(page: Any, url: str) -> bool:

@@ -220,9 +220,7 @@ def test_an_engine_that_goes_away_in_the_middle_is_continued_when_it_is_back(cha
 def other(chat):
     """A second tab at the same conversation."""
     chat.ask(told(tokens=2))
-    page = chat.page.context.new_page()
-    yield ChatPage(page).open(chat.page.url)
-    page.close()
+    return ChatPage(chat.page.context.new_page()).open(chat.page.url)
 
 
 def test_an_answer_of_one_tab_is_stopped_in_the_other(chat, other):
@@ -267,6 +265,7 @@ def test_deleted_in_one_tab_while_the_other_is_answered(chat, other):
 
 
 def test_deleted_in_one_tab_while_the_other_is_idle(chat, other):
+    other.page.expected.append("status of 404")
     other.composer.fill("half a thought")
     chat.menu("Delete")
     chat.page.get_by_role("dialog").get_by_role("button", name="Delete").click()

@@ -54,7 +54,7 @@ def test_hostile_output_is_harmless(chat):
     chat.settled()
     chat.page.wait_for_timeout(500)
     assert md.locator("script, img, svg:not(.i), [style]").count() == 0
-    assert problems_of(chat.page) == []
+    assert problems_of(chat.page.context) == []
 
 
 HOSTILE_NAME = "<img src=x onerror=\"document.title='owned'\">\u202etxt.exe {n} $& " + "w" * 120

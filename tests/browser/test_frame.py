@@ -2,6 +2,8 @@
 
 import re
 
+from playwright.sync_api import expect
+
 from tests.browser.conftest import sign_in
 
 PAGES = ["/app", "/app/components", "/app/system", "/app/account", "/app/providers"]
@@ -77,14 +79,14 @@ def test_menus_take_arrow_keys_and_give_focus_back(admin_page):
     opener = admin_page.get_by_role("button", name="More actions")
     opener.focus()
     admin_page.keyboard.press("Enter")
-    focused = admin_page.locator(":focus")
-    assert focused.inner_text().strip() == "Rename"
+    focused = expect(admin_page.locator(":focus"))
+    focused.to_have_text("Rename")
     admin_page.keyboard.press("ArrowDown")
-    assert focused.inner_text().strip() == "Export"
+    focused.to_have_text("Export")
     admin_page.keyboard.press("End")
-    assert focused.inner_text().strip() == "Delete"
+    focused.to_have_text("Delete")
     admin_page.keyboard.press("Escape")
-    assert focused.get_attribute("aria-label") == "More actions"
+    focused.to_have_accessible_name("More actions")
 
 
 def test_a_dialog_asks_before_it_loses_what_was_typed(admin_page):
