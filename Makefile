@@ -76,8 +76,8 @@ vendored: dev-env ## fetch the scripts and fonts of others anew, as static/vendo
 bench: dev-env ## measure product, bare forwarder and engine in one run
 	@$(PY) -m bench.run
 
-bench-peers: dev-env ## the same beside other gateways
-	@$(PY) -m bench.run --peers --no-engine
+bench-peers: dev-env ## beside other gateways and at the limits; fails below its bars
+	@$(PY) -m bench.lane
 
 bench-usage: dev-env ## the books: recording, draining, reports at 100 million events
 	@$(PY) -m bench.usage

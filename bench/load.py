@@ -1,12 +1,14 @@
 """A small load generator: N connections of keep-alive HTTP/1.1, each sending as soon as it has its answer.
 
 `python -m bench.load URL CONNECTIONS SECONDS [--stream] [--key KEY] [--model M] [--count N] [--rate R]` prints one
-JSON line: requests, seconds, rps, p50_ms, p99_ms, chunks, first_ms (median time to the first chunk), errors.
+JSON line: requests, seconds, rps, p50_ms, p99_ms, chunks, first_ms (median time to the first chunk), errors;
+with `--gaps` also gap_p99_ms, between two chunks of one stream. `--slow S` reads once in S seconds.
 """
 
 import argparse
 import asyncio
 import json
+import socket
 import statistics
 import time
 from urllib.parse import urlsplit
@@ -23,6 +25,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport) -> None:
         self.transport = transport
+        if self.plan.slow_s:
+            small = transport.get_extra_info("socket")
+            small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
         self.send()
 
     def send(self) -> None:
@@ -33,10 +38,21 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
+        if self.plan.slow_s and not self.transport.is_closing():
+            self.transport.pause_reading()
+            self.plan.loop.call_later(self.plan.slow_s, self.go_on)
+
+    def go_on(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def on_body(self, body: bytes) -> None:
         if not self.first:
-            self.first = time.perf_counter()
+            self.first = self.last = time.perf_counter()
+        elif self.plan.gaps is not None:
+            now = time.perf_counter()
+            self.plan.gaps.append(now - self.last)
+            self.last = now
         self.plan.chunks += body.count(b"data: ")
 
     def on_message_complete(self) -> None:
@@ -87,6 +103,8 @@ class Plan:
         self.payload = head.encode() + b"content-length: %d\r\n\r\n" % len(raw) + raw
         self.times: list[float] = []
         self.firsts: list[float] = []
+        self.gaps: list[float] | None = [] if arguments.gaps else None
+        self.slow_s = arguments.slow
         self.chunks = self.errors = 0
         self.n = self.left = arguments.connections
         self.count = arguments.count
@@ -108,7 +126,9 @@ async def run(arguments) -> dict:
     await asyncio.wait_for(plan.done, arguments.seconds + 120)
     took = time.perf_counter() - began
     times = sorted(plan.times)
+    gaps = sorted(plan.gaps or [0.0])
     return {
+        "gap_p99_ms": gaps[int(len(gaps) * 0.99)] * 1000,
         "requests": len(times),
         "seconds": took,
         "rps": len(times) / took,
@@ -134,6 +154,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=0)
     parser.add_argument("--rate", type=float, default=0.0)  # requests/s of all, at most
     parser.add_argument("--stub", default="")
+    parser.add_argument("--gaps", action="store_true")
+    parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--header", action="append", default=[])
     print(json.dumps(uvloop.run(run(parser.parse_args()))))
 

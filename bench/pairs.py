@@ -14,7 +14,7 @@ Run = Callable[[], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Ratio:
-    """The mean of A/B over pairs and its 95 % interval."""
+    """The mean of a figure over pairs, mostly of A/B, and its 95 % interval."""
 
     mean: float
     low: float
@@ -42,6 +42,11 @@ def alternate(a: Run, b: Run, n: int = PAIRS) -> tuple[list[dict[str, Any]], lis
 
 def ratio(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], what: str) -> Ratio:
     return interval([a[what] / b[what] for a, b in zip(ours, theirs, strict=True)])
+
+
+def added(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], what: str) -> Ratio:
+    """The mean of A - B over pairs, in the unit of `what`."""
+    return interval([a[what] - b[what] for a, b in zip(ours, theirs, strict=True)])
 
 
 def median(runs: list[dict[str, Any]], what: str) -> float:

@@ -5,18 +5,14 @@ None of them records anything here; the product does. What cannot be installed i
 
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from bench.pairs import alternate, median, ratio
-from bench.processes import MEASURED, ROOT, Process, free_port, load, wait_for
+from bench.processes import MEASURED, ROOT, Process, free_port, wait_for
 
 FOLDER = ROOT / ".bench"
 KEY = "sk-0123456789abcdef0123456789abcdef"
-CHAT = "/v1/chat/completions"
-WANTED = {"LiteLLM": 25.0, "Portkey": 5.0, "vllm-router": 0.4, "nginx": 0.0}
 
 
 def environment(name: str, *packages: str) -> Path:
@@ -106,64 +102,34 @@ def nginx(engine: str, port: int) -> Process:
     return Process(["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], core=MEASURED)
 
 
-def measure(
-    engine: str, ours_rps: float, ours: Callable[[], dict[str, Any]], n_pairs: int
-) -> list[str]:
-    """Each peer against the product at 32 connections, in interleaved pairs."""
-    lines = [
-        "",
-        "### Peers, 32 connections",
-        "",
-        "| peer | req/s | p50 ms | product, same minutes | product/peer | to reach | |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    starters = {"LiteLLM": litellm, "Portkey": portkey, "vllm-router": vllm_router, "nginx": nginx}
+STARTERS: dict[str, Callable[[str, int], Process]] = {
+    "vllm-router": vllm_router,
+    "Portkey": portkey,
+    "LiteLLM": litellm,
+    "nginx": nginx,
+}
+
+
+@contextmanager
+def running(name: str, engine: str) -> Iterator[tuple[Process, str]]:
+    """(process, address) of the gateway of that name in front of `engine`.
+
+    Raises OSError or CalledProcessError where it cannot be installed or started.
+    """
     FOLDER.mkdir(exist_ok=True)
-    for name, start in starters.items():
-        try:
-            lines.append(_measured(name, start, engine, ours, n_pairs))
-        except (OSError, subprocess.CalledProcessError, RuntimeError) as exc:
-            lines.append(
-                f"| {name} | could not be measured: {type(exc).__name__} | | {ours_rps:,.0f} | | | |"
-            )
-    return lines
-
-
-def _measured(
-    name: str,
-    start: Callable[[str, int], Process],
-    engine: str,
-    ours: Callable[[], dict[str, Any]],
-    n_pairs: int,
-) -> str:
     port = free_port()
-    process = start(engine, port)
+    process = STARTERS[name](engine, port)
     try:
         url = f"http://127.0.0.1:{port}"
         wait_for(f"{url}/", 90)
-        more = [
-            "--key",
-            KEY,
-            "--header",
-            "x-portkey-provider: openai",
-            "--header",
-            f"x-portkey-custom-host: {engine}/v1",
-        ]
-        theirs = partial(load, f"{url}{CHAT}", 32, 3, *more)
-        theirs()
-        mine, other = alternate(ours, theirs, n_pairs)
+        yield process, url
     finally:
         process.stop()
-    share, wanted = ratio(mine, other, "rps"), WANTED[name]
-    met = ("met" if share.low >= wanted else "**not met**") if wanted else ""
-    cells = [
-        name,
-        f"{median(other, 'rps'):,.0f}",
-        f"{median(other, 'p50_ms'):.2f}",
-        f"{median(mine, 'rps'):,.0f}",
-    ]
-    return (
-        "| "
-        + " | ".join([*cells, str(share), f"{wanted:g}" if wanted else "shown only", met])
-        + " |"
-    )
+
+
+def told(name: str, engine: str) -> list[str]:
+    """What a load has to say to the gateway of that name, as options of `bench.load`."""
+    if name != "Portkey":
+        return ["--key", KEY]
+    where = f"x-portkey-custom-host: {engine}/v1"
+    return ["--key", KEY, "--header", "x-portkey-provider: openai", "--header", where]

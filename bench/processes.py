@@ -53,6 +53,11 @@ class Process:
             found[f"{_short(words)} [{process.pid}]"] = process.memory_info().rss / 1e6
         return found
 
+    def own_mb(self) -> float:
+        """Memory of the largest process that is not pages of files, as the journal's segments are."""
+        held = [process.memory_info() for process in self._all()]
+        return max(each.rss - each.shared for each in held) / 1e6
+
     def cpu_s(self) -> float:
         return sum(sum(p.cpu_times()[:2]) for p in self._all())
 
@@ -95,8 +100,10 @@ def stub_engine(core: int) -> tuple[Process, str]:
     return process, f"http://127.0.0.1:{process.line().split()[1]}"
 
 
-def gunicorn(application: str, core: int | None, port: int, **environment: str) -> Process:
-    """One worker of `application` on the product's own server and settings."""
+def gunicorn(
+    application: str, core: int | None, port: int, *, workers: int = 1, **environment: str
+) -> Process:
+    """`application` on the product's own server and settings."""
     command = [
         sys.executable,
         "-m",
@@ -107,7 +114,7 @@ def gunicorn(application: str, core: int | None, port: int, **environment: str) 
     ]
     command += [
         "--workers",
-        "1",
+        str(workers),
         "--bind",
         f"127.0.0.1:{port}",
         "--log-level",

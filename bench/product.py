@@ -2,11 +2,16 @@
 
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from bench.processes import LOAD, ROOT, Process, free_port, gunicorn, wait_for
+
+ADMIN = {"email": "b@example.org", "password": "correct horse lamp"}
+SETTLED_S = 90.0
 
 
 class Product:
@@ -15,7 +20,9 @@ class Product:
     `more` are further environment variables.
     """
 
-    def __init__(self, engines: str, *, core: int | None, model: str = "m", **more: str) -> None:
+    def __init__(
+        self, engines: str, *, core: int | None, model: str = "m", workers: int = 1, **more: str
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gatehouse-bench-"))
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -23,7 +30,7 @@ class Product:
             "LOCALAI_ADDRESS": f"127.0.0.1:{port}",
             "LOCALAI_AUTH": "true",
             "LOCALAI_DATA_PATH": str(self.folder),
-            "LOCALAI_WEB_WORKERS": "1",
+            "LOCALAI_WEB_WORKERS": str(workers),
             "LOCALAI_ENGINES": engines,
             "LOCALAI_MODELS": "",
             "LOCALAI_AUTH_RATE_LIMIT": "0",
@@ -39,18 +46,37 @@ class Product:
             core=LOAD if core is not None else None,  # beside the load, as docs/performance.md says
             **self.environment,
         )
-        self.web = gunicorn("localai_project.asgi:application", core, port, **self.environment)
+        self.web = gunicorn(
+            "localai_project.asgi:application", core, port, workers=workers, **self.environment
+        )
         wait_for(f"{self.url}/healthz")
-        self.key = self._make_key()
+        with self._browser() as browser:
+            browser.post("/api/auth/register", json=ADMIN).raise_for_status()
+        self.key = self.make_key("bench")["key"]
         wait_until_served(self.url, self.key, model)
 
-    def _make_key(self) -> str:
-        with httpx.Client(base_url=self.url) as browser:
-            browser.post(
-                "/api/auth/register",
-                json={"email": "b@example.org", "password": "correct horse lamp"},
-            )
-            return str(browser.post("/api/auth/api-keys", json={"name": "bench"}).json()["key"])
+    def _browser(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=30)
+
+    def make_key(self, name: str) -> dict[str, str]:
+        """An API key of the admin's: its `key` and its `id`."""
+        with self._browser() as browser:
+            browser.post("/api/auth/login", json=ADMIN).raise_for_status()
+            found: dict[str, str] = browser.post("/api/auth/api-keys", json={"name": name}).json()
+            return found
+
+    def books(self, key: dict[str, str], expected: int) -> dict[str, Any]:
+        """The sums of one key, once as many requests are there as expected, or SETTLED_S later."""
+        deadline = time.monotonic() + SETTLED_S
+        with self._browser() as browser:
+            browser.post("/api/auth/login", json=ADMIN).raise_for_status()
+            while True:
+                query = f"period=day&api_key_id={key['id']}"
+                report = browser.get(f"/api/auth/admin/usage?{query}").raise_for_status().json()
+                found: dict[str, Any] = report["totals"]
+                if found["request_count"] >= expected or time.monotonic() > deadline:
+                    return found
+                time.sleep(0.5)
 
     def stop(self) -> None:
         self.web.stop()
@@ -58,8 +84,6 @@ class Product:
 
 
 def wait_until_served(url: str, key: str, model: str) -> None:
-    import time
-
     body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
     for _ in range(200):
         answer = httpx.post(

@@ -1,7 +1,7 @@
 """`make bench`: the product, a bare forwarder and the engine, in one run on one machine.
 
-`--peers` adds other gateways (bench.peers), `--no-engine` leaves the real engine out, `--quick` takes
-short runs to see that everything works. Prints Markdown for docs/performance.md.
+`--no-engine` leaves the real engine out, `--quick` takes short runs to see that everything works. Prints
+Markdown for docs/performance.md. Other gateways: bench.lane.
 """
 
 import argparse
@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import peers, real_engine
-from bench.pairs import PAIRS, alternate, interval, median, ratio
+from bench import real_engine
+from bench.pairs import PAIRS, added, alternate, median, ratio
 from bench.processes import LOAD, MEASURED, free_port, gunicorn, load, stub_engine, wait_for
 from bench.product import Product
 
@@ -27,6 +27,10 @@ def machine() -> str:
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "?"
     )
     return f"{model}, {len({MEASURED, LOAD})} of its cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+
+
+def title(command: str) -> str:
+    return f"## {command}, {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC\n\n{machine()}\n"
 
 
 def row(name: str, one: list[dict[str, Any]], many: list[dict[str, Any]]) -> str:
@@ -93,7 +97,7 @@ class Bench:
         lines.append(row("(b') bare forwarder on aiohttp", *plain))
         lines.append(row("(c) product, a key, everything on", one[0], many[0]))
         share = ratio(*many, "rps")
-        added = interval([a["p50_ms"] - b["p50_ms"] for a, b in zip(*one, strict=True)])
+        more = added(*one, "p50_ms")
         streams = alternate(*self.runs(32, *STREAM), self.n_pairs)
         chunks = ratio(*streams, "chunks_per_s")
         lines += [
@@ -106,16 +110,15 @@ class Bench:
                 f"(c)/(b) at 32 connections, {share}", share.mean, "0.55", met=share.low >= 0.55
             ),
             verdict(
-                f"p50 (c) - (b) at 1 connection, ms, {added}",
-                added.mean,
+                f"p50 (c) - (b) at 1 connection, ms, {more}",
+                more.mean,
                 "at most 0.3",
-                met=added.high <= 0.3,
+                met=more.high <= 0.3,
             ),
             verdict(
                 f"streamed chunks/s (c)/(b), {chunks}", chunks.mean, "0.6", met=chunks.low >= 0.6
             ),
         ]
-        self.rps = median(many[0], "rps")
         return lines
 
     def soak(self) -> list[str]:
@@ -155,27 +158,18 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--peers", action="store_true")
     parser.add_argument("--no-engine", action="store_true")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    command = "make bench-peers" if arguments.peers else "make bench"
-    print(
-        f"## {command}, {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC\n\n{machine()}\n", flush=True
-    )
+    print(title("make bench"), flush=True)
     bench = Bench(seconds=1 if arguments.quick else 2, n_pairs=3 if arguments.quick else PAIRS)
     try:
         for part in (bench.short_answers, bench.soak, bench.memory):
             print("\n".join(part()), flush=True)
-        if arguments.peers:
-            print(
-                "\n".join(peers.measure(bench.engine, bench.rps, bench.runs(32)[0], bench.n_pairs)),
-                flush=True,
-            )
     finally:
         bench.stop()
     if not arguments.no_engine:
-        print("\n".join(real_engine.measure()), flush=True)
+        real_engine.measure()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import argparse
 import datetime as dt
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -33,13 +34,15 @@ STREAMS, TICK_S, CONNECTIONS, CHAT = 200, 0.02, 32, "/v1/chat/completions"
 Run = Callable[[Process, str, str, float], dict[str, Any]]
 
 
-def run(process: Process, url: str, key: str, seconds: float) -> dict[str, Any]:
+def run(
+    process: Process, url: str, key: str, seconds: float, streams: int = STREAMS
+) -> dict[str, Any]:
     """One round of streams through `url`: `us`, the CPU of `process` for a chunk, and what the load says."""
     told = {"tokens": int(seconds / TICK_S), "tick": TICK_S, "counts": True}
     before = process.cpu_s()
-    found = load(url + CHAT, STREAMS, 0.01, "--key", key, "--stream", "--stub", json.dumps(told))
+    found = load(url + CHAT, streams, 0.01, "--key", key, "--stream", "--stub", json.dumps(told))
     spent = process.cpu_s() - before
-    return {**found, "us": spent / (told["tokens"] * STREAMS) * 1e6}
+    return {**found, "us": spent / (told["tokens"] * streams) * 1e6}
 
 
 def run_requests(process: Process, url: str, key: str, seconds: float) -> dict[str, Any]:
@@ -51,20 +54,21 @@ def run_requests(process: Process, url: str, key: str, seconds: float) -> dict[s
 
 def measure(n_pairs: int, seconds: float, run: Run, *, router: bool) -> list[str]:
     """The Markdown of the product against each other side, in turn on the same core."""
-    stub, engine = stub_engine(LOAD)
-    product = Product(f"m={engine}", core=MEASURED)
-    others: dict[str, tuple[Process, str]] = {}
     lines = [
         "| | CPU of one, µs | product in the same minutes, µs | product/it | requests/s: product/it |",
         "|---|---|---|---|---|",
     ]
-    try:
+    with ExitStack() as stack:
+        stub, engine = stub_engine(LOAD)
+        stack.callback(stub.stop)
+        product = Product(f"m={engine}", core=MEASURED)
+        stack.callback(product.stop)
         port = free_port()
         bare = gunicorn("bench.bare:application", MEASURED, port, GATEHOUSE_BENCH_ENGINE=engine)
-        others["bare forwarder"] = (bare, f"http://127.0.0.1:{port}")
+        stack.callback(bare.stop)
+        others = {"bare forwarder": (bare, f"http://127.0.0.1:{port}")}
         if router:
-            port = free_port()
-            others["vllm-router"] = (peers.vllm_router(engine, port), f"http://127.0.0.1:{port}")
+            others["vllm-router"] = stack.enter_context(peers.running("vllm-router", engine))
         ours = partial(run, product.web, product.url, product.key, seconds)
         ours()
         for name, (process, url) in others.items():
@@ -74,11 +78,6 @@ def measure(n_pairs: int, seconds: float, run: Run, *, router: bool) -> list[str
             lines.append(
                 f"| {name} | {median(other, 'us'):.1f} | {median(mine, 'us'):.1f} | {share} | {ratio(mine, other, 'rps')} |"
             )
-    finally:
-        product.stop()
-        for process, _ in others.values():
-            process.stop()
-        stub.stop()
     return lines
 
 

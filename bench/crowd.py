@@ -1,0 +1,111 @@
+"""2,000 streams of 10 chunks/s at once on one worker, and 100 that read slowly among them.
+
+The gap is the time between two chunks of one stream, as its caller sees it; memory is what the worker
+holds at its most above what it held before, for each stream.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import Any
+
+from bench.bars import Bar, Table, exact
+from bench.pairs import Ratio, interval
+from bench.processes import LOAD, MEASURED, ROOT, load, stub_engine
+from bench.product import Product
+
+CHAT = "/v1/chat/completions"
+STREAMS, SLOW, TICK_S = 2_000, 100, 0.1
+GAP_MS, STREAM_KB = 150.0, 40.0
+SLOW_READ_S, SLOW_WORDS = 5.0, "word" * 4_000
+LOOK_S = 0.25
+
+
+def measure(rounds: int, seconds: float) -> Table:
+    table = Table(f"{STREAMS:,} streams of {1 / TICK_S:g} chunks/s")
+    stub, engine = stub_engine(LOAD)
+    room = str(STREAMS + SLOW)
+    product = Product(f"m={engine}", core=MEASURED, LOCALAI_ENGINE_CONCURRENCY=room)
+    try:
+        before = _held_kb(product)
+        alone = [_round(product, seconds, slow=0) for _ in range(rounds)]
+        among = [_round(product, seconds, slow=SLOW) for _ in range(rounds)]
+    finally:
+        product.stop()
+        stub.stop()
+    table.add(
+        Bar("p99 of the gap, ms", _of(alone, "gap_p99_ms"), GAP_MS),
+        Bar("memory for a stream, KB", _of_each(alone, before), STREAM_KB),
+        Bar(f"p99 of the gap, {SLOW} slow readers, ms", _of(among, "gap_p99_ms"), GAP_MS),
+        Bar(f"memory for a stream, {SLOW} slow readers, KB", _of_each(among, before), STREAM_KB),
+    )
+    return table
+
+
+def _of(rounds: list[dict[str, Any]], what: str) -> Ratio:
+    return interval([each[what] for each in rounds])
+
+
+def _of_each(rounds: list[dict[str, Any]], before_kb: float) -> Ratio:
+    """What a stream took at the most; what the worker kept of an earlier round counts."""
+    return exact((max(each["held_kb"] for each in rounds) - before_kb) / STREAMS)
+
+
+def _held_kb(product: Product) -> float:
+    return max(product.web.memory_mb().values()) * 1e6 / 1024
+
+
+def _round(product: Product, seconds: float, *, slow: int) -> dict[str, Any]:
+    told = {"tokens": int(seconds / TICK_S), "tick": TICK_S}
+    most = Most(product)
+    readers = _slow_readers(product, slow, told) if slow else None
+    with most:
+        stub = ("--stub", json.dumps(told))
+        found = load(
+            product.url + CHAT,
+            STREAMS - slow,
+            0.01,
+            "--key",
+            product.key,
+            "--stream",
+            "--gaps",
+            *stub,
+        )
+    if readers is not None:
+        readers.terminate()
+        readers.wait()
+    return {**found, "held_kb": most.kb}
+
+
+def _slow_readers(product: Product, n: int, told: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Callers who read once in a while what comes to more than the kernel keeps for them."""
+    body = json.dumps({**told, "words": SLOW_WORDS})
+    command = [sys.executable, "-m", "bench.load", product.url + CHAT, str(n), "0.01"]
+    command += ["--key", product.key, "--stream", "--slow", str(SLOW_READ_S), "--stub", body]
+    return subprocess.Popen(
+        ["taskset", "-c", str(LOAD), *command], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+
+
+class Most:
+    """The worker's resident memory at its most while this is entered: `kb`."""
+
+    def __init__(self, product: Product) -> None:
+        self._product = product
+        self._ended = threading.Event()
+        self._watch = threading.Thread(target=self._look)
+        self.kb = 0.0
+
+    def _look(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            with suppress(OSError):
+                self.kb = max(self.kb, _held_kb(self._product))
+
+    def __enter__(self) -> None:
+        self._watch.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+        self._watch.join()

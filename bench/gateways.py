@@ -1,0 +1,108 @@
+"""The product beside other gateways on one core, one worker, every check and record on: ratios and bars."""
+
+import subprocess
+from functools import partial
+from typing import Any
+
+from bench import peers
+from bench.bars import Bar, Table, exact
+from bench.pairs import added, alternate, median, ratio
+from bench.processes import Process, load
+from bench.product import Product
+from bench.streams import CHAT, STREAMS, run
+
+REQUESTS = {"vllm-router": 1.0, "Portkey": 12.0, "LiteLLM": 60.0}  # times theirs, at 32 connections
+P50_MS, P99_TIMES = 0.1, 1.5  # of vllm-router's, at 1 and at 32 connections
+CHUNK = {"vllm-router": (STREAMS, 1.6), "LiteLLM": (16, 1 / 25)}  # streams, times their CPU
+WARM_S = 2.0
+
+
+class Ours:
+    """The product with a key of its own, and how many requests went through it: `sent`."""
+
+    def __init__(self, product: Product) -> None:
+        self._product = product
+        self._key = product.make_key("beside others")
+        self.sent = 0
+
+    def requests(self, connections: int, seconds: float) -> dict[str, Any]:
+        url = self._product.url + CHAT
+        return self._counted(load(url, connections, seconds, "--key", self._key["key"]))
+
+    def chunks(self, streams: int, seconds: float) -> dict[str, Any]:
+        product = self._product
+        return self._counted(run(product.web, product.url, self._key["key"], seconds, streams))
+
+    def _counted(self, found: dict[str, Any]) -> dict[str, Any]:
+        self.sent += int(found["requests"])
+        return found
+
+    def unbooked(self) -> int:
+        """How many of them the books have too few, or too many."""
+        return abs(int(self._product.books(self._key, self.sent)["request_count"]) - self.sent)
+
+
+class Beside:
+    """One other gateway and the product, as pairs of runs in turn."""
+
+    def __init__(self, ours: Ours, name: str, engine: str, n_pairs: int, seconds: float) -> None:
+        self.ours, self.name, self._n, self._seconds = ours, name, n_pairs, seconds
+        self._told = peers.told(name, engine)
+
+    def warm(self, url: str) -> None:
+        load(url + CHAT, 32, WARM_S, *self._told)
+
+    def requests(self, url: str, connections: int) -> tuple[Any, Any]:
+        theirs = partial(load, url + CHAT, connections, self._seconds, *self._told)
+        return alternate(partial(self.ours.requests, connections, self._seconds), theirs, self._n)
+
+    def chunks(self, process: Process, url: str, streams: int) -> tuple[Any, Any]:
+        theirs = partial(run, process, url, peers.KEY, self._seconds, streams)
+        return alternate(partial(self.ours.chunks, streams, self._seconds), theirs, self._n)
+
+
+def measure(product: Product, engine: str, n_pairs: int, seconds: float) -> Table:
+    """In front of the same engine; afterwards the books hold all that went through the product."""
+    table = Table("Other gateways, product/gateway")
+    ours = Ours(product)
+    print("\n| 32 connections | req/s | p50 ms | p99 ms | product: req/s | p50 ms | p99 ms |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    bars: list[Bar] = []
+    for name in peers.STARTERS:
+        try:
+            bars += _bars(Beside(ours, name, engine, n_pairs, seconds), engine)
+        except (OSError, subprocess.CalledProcessError, RuntimeError) as exc:
+            table.could_not(name, exc, has_bar=name in REQUESTS)
+    table.add(*bars, Bar(f"books - callers, of {ours.sent:,} requests", exact(ours.unbooked()), 0))
+    return table
+
+
+def _bars(beside: Beside, engine: str) -> list[Bar]:
+    name = beside.name
+    found: list[Bar] = []
+    with peers.running(name, engine) as (process, url):
+        beside.warm(url)
+        mine, other = beside.requests(url, 32)
+        cells = [
+            f"{median(runs, what):,.{digits}f}"
+            for runs in (other, mine)
+            for what, digits in (("rps", 0), ("p50_ms", 2), ("p99_ms", 2))
+        ]
+        print("| " + " | ".join([name, *cells]) + " |", flush=True)
+        if name in REQUESTS:
+            share = ratio(mine, other, "rps")
+            found.append(
+                Bar(f"{name}: requests/s, 32 connections", share, REQUESTS[name], at_least=True)
+            )
+        if name == "vllm-router":
+            found.append(
+                Bar(f"{name}: p99, 32 connections", ratio(mine, other, "p99_ms"), P99_TIMES)
+            )
+            more = added(*beside.requests(url, 1), "p50_ms")
+            found.append(Bar(f"{name}: p50 added, 1 connection, ms", more, P50_MS))
+        if name in CHUNK:
+            streams, limit = CHUNK[name]
+            mine, other = beside.chunks(process, url, streams)
+            share = ratio(mine, other, "us")
+            found.append(Bar(f"{name}: CPU of a chunk, {streams} streams", share, limit))
+    return found
