@@ -4,13 +4,14 @@ import subprocess
 from functools import partial
 from typing import Any
 
-from bench import peers
+from bench import peers, picture
 from bench.bars import Bar, Table, exact
 from bench.pairs import added, alternate, median, ratio
 from bench.processes import Process, load
 from bench.product import Product
 from bench.streams import CHAT, STREAMS, run
 
+Runs = list[dict[str, Any]]
 REQUESTS = {"vllm-router": 1.0, "Portkey": 12.0, "LiteLLM": 60.0}  # times theirs, at 32 connections
 P50_MS, P99_TIMES = 0.1, 1.5  # of vllm-router's, at 1 and at 32 connections
 CHUNK = {"vllm-router": (STREAMS, 1.6), "LiteLLM": (16, 1 / 25)}  # streams, times their CPU
@@ -52,11 +53,11 @@ class Beside:
     def warm(self, url: str) -> None:
         load(url + CHAT, 32, WARM_S, *self._told)
 
-    def requests(self, url: str, connections: int) -> tuple[Any, Any]:
+    def requests(self, url: str, connections: int) -> tuple[Runs, Runs]:
         theirs = partial(load, url + CHAT, connections, self._seconds, *self._told)
         return alternate(partial(self.ours.requests, connections, self._seconds), theirs, self._n)
 
-    def chunks(self, process: Process, url: str, streams: int) -> tuple[Any, Any]:
+    def chunks(self, process: Process, url: str, streams: int) -> tuple[Runs, Runs]:
         theirs = partial(run, process, url, peers.KEY, self._seconds, streams)
         return alternate(partial(self.ours.chunks, streams, self._seconds), theirs, self._n)
 
@@ -68,41 +69,51 @@ def measure(product: Product, engine: str, n_pairs: int, seconds: float) -> Tabl
     print("\n| 32 connections | req/s | p50 ms | p99 ms | product: req/s | p50 ms | p99 ms |")
     print("|---|---|---|---|---|---|---|", flush=True)
     bars: list[Bar] = []
+    rows: list[dict[str, Any]] = []
     for name in peers.STARTERS:
+        beside = Beside(ours, name, engine, n_pairs, seconds)
         try:
-            bars += _bars(Beside(ours, name, engine, n_pairs, seconds), engine)
+            with peers.running(name, engine) as (process, url):
+                beside.warm(url)
+                mine, other = beside.requests(url, 32)
+                rows.append({"name": name, **_shown(name, mine, other)})
+                bars += [*_of_requests(beside, url, mine, other), *_of_chunks(beside, process, url)]
         except (OSError, subprocess.CalledProcessError, RuntimeError) as exc:
             table.could_not(name, exc, has_bar=name in REQUESTS)
     table.add(*bars, Bar(f"books - callers, of {ours.sent:,} requests", exact(ours.unbooked()), 0))
+    picture.keep(rows, n_pairs)
     return table
 
 
-def _bars(beside: Beside, engine: str) -> list[Bar]:
-    name = beside.name
-    found: list[Bar] = []
-    with peers.running(name, engine) as (process, url):
-        beside.warm(url)
-        mine, other = beside.requests(url, 32)
-        cells = [
-            f"{median(runs, what):,.{digits}f}"
-            for runs in (other, mine)
-            for what, digits in (("rps", 0), ("p50_ms", 2), ("p99_ms", 2))
+def _shown(name: str, mine: Runs, other: Runs) -> dict[str, float]:
+    cells = [
+        f"{median(runs, what):,.{digits}f}"
+        for runs in (other, mine)
+        for what, digits in (("rps", 0), ("p50_ms", 2), ("p99_ms", 2))
+    ]
+    print("| " + " | ".join([name, *cells]) + " |", flush=True)
+    return {"rps": median(other, "rps"), "ours_rps": median(mine, "rps")}
+
+
+def _of_requests(beside: Beside, url: str, mine: Runs, other: Runs) -> list[Bar]:
+    """Of plain requests: `mine` and `other` are pairs at 32 connections."""
+    name, found = beside.name, []
+    if name in REQUESTS:
+        share = ratio(mine, other, "rps")
+        found = [Bar(f"{name}: requests/s, 32 connections", share, REQUESTS[name], at_least=True)]
+    if name == "vllm-router":
+        late = ratio(mine, other, "p99_ms")
+        more = added(*beside.requests(url, 1), "p50_ms")
+        found += [
+            Bar(f"{name}: p99, 32 connections", late, P99_TIMES),
+            Bar(f"{name}: p50 added, 1 connection, ms", more, P50_MS),
         ]
-        print("| " + " | ".join([name, *cells]) + " |", flush=True)
-        if name in REQUESTS:
-            share = ratio(mine, other, "rps")
-            found.append(
-                Bar(f"{name}: requests/s, 32 connections", share, REQUESTS[name], at_least=True)
-            )
-        if name == "vllm-router":
-            found.append(
-                Bar(f"{name}: p99, 32 connections", ratio(mine, other, "p99_ms"), P99_TIMES)
-            )
-            more = added(*beside.requests(url, 1), "p50_ms")
-            found.append(Bar(f"{name}: p50 added, 1 connection, ms", more, P50_MS))
-        if name in CHUNK:
-            streams, limit = CHUNK[name]
-            mine, other = beside.chunks(process, url, streams)
-            share = ratio(mine, other, "us")
-            found.append(Bar(f"{name}: CPU of a chunk, {streams} streams", share, limit))
     return found
+
+
+def _of_chunks(beside: Beside, process: Process, url: str) -> list[Bar]:
+    if beside.name not in CHUNK:
+        return []
+    streams, limit = CHUNK[beside.name]
+    share = ratio(*beside.chunks(process, url, streams), "us")
+    return [Bar(f"{beside.name}: CPU of a chunk, {streams} streams", share, limit)]

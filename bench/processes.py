@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -16,6 +17,14 @@ from tests.postgresql import free_port
 ROOT = Path(__file__).resolve().parent.parent
 CORES = sorted(os.sched_getaffinity(0))
 MEASURED, LOAD = CORES[0], CORES[-1]
+
+
+def machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "?"
+    )
+    return f"{model}, {len({MEASURED, LOAD})} of its cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
 
 
 class Process:
@@ -166,6 +175,7 @@ __all__ = [
     "free_port",
     "gunicorn",
     "load",
+    "machine",
     "stub_engine",
     "wait_for",
 ]

@@ -6,27 +6,26 @@ Markdown for docs/performance.md. Other gateways: bench.lane.
 
 import argparse
 import datetime as dt
-import platform
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from bench import real_engine
 from bench.pairs import PAIRS, added, alternate, median, ratio
-from bench.processes import LOAD, MEASURED, free_port, gunicorn, load, stub_engine, wait_for
+from bench.processes import (
+    LOAD,
+    MEASURED,
+    free_port,
+    gunicorn,
+    load,
+    machine,
+    stub_engine,
+    wait_for,
+)
 from bench.product import Product
 
 CHAT = "/v1/chat/completions"
 STREAM = ("--stream", "--stub", '{"tokens":200}')
 SOAK_REQUESTS = 20_000
-
-
-def machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "?"
-    )
-    return f"{model}, {len({MEASURED, LOAD})} of its cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
 
 
 def title(command: str) -> str:

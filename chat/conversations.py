@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
@@ -102,14 +102,31 @@ def of_owner(conversation_id: UUID, user_id: str) -> Conversation:
     return conversation
 
 
-def create(user_id: str, fields: dict[str, Any]) -> Conversation:
-    """A new one. Raises ConflictError where the person has as many as may be, or keeps no history."""
+def create(user_id: str, fields: dict[str, Any], *, key: str = "") -> Conversation:
+    """A new one, or the one that an earlier request with this `key` made.
+
+    Raises ConflictError where the person has as many as may be, or keeps no history.
+    """
     refuse_without_history(user_id)
+    if (made := _made_by(user_id, key)) is not None:
+        return made
     if Conversation.objects.filter(user_id=user_id).count() >= bounds.MAX_CONVERSATIONS:
         raise ConflictError(
             f"An account keeps at most {bounds.MAX_CONVERSATIONS} chats; delete some first."
         )
-    return Conversation.objects.create(user_id=user_id, **fields)
+    try:
+        with transaction.atomic():
+            return Conversation.objects.create(user_id=user_id, request_key=key, **fields)
+    except IntegrityError:  # it came twice at once, and the other was quicker
+        if (made := _made_by(user_id, key)) is None:
+            raise
+        return made
+
+
+def _made_by(user_id: str, key: str) -> Conversation | None:
+    if not key:
+        return None
+    return Conversation.objects.filter(user_id=user_id, request_key=key).first()
 
 
 def change(conversation: Conversation, fields: dict[str, Any]) -> Conversation:

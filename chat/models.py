@@ -52,6 +52,8 @@ class Conversation(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now)
     n_messages = models.PositiveIntegerField(default=0)
+    # of the request that made it; one that comes again makes nothing
+    request_key = models.CharField(max_length=bounds.MAX_KEY_CHARS, blank=True, default="")
     # goes with the conversation, in one transaction; constraints are looked at when that ends
     leaf = models.ForeignKey(
         "Message", models.DO_NOTHING, null=True, blank=True, related_name="+", db_index=False
@@ -74,6 +76,11 @@ class Conversation(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(n_messages__lte=bounds.MAX_MESSAGES), name="conversation_size"
+            ),
+            models.UniqueConstraint(
+                fields=["user", "request_key"],
+                condition=~Q(request_key=""),
+                name="conversation_of_one_request",
             ),
         ]
         indexes: ClassVar = [

@@ -11,7 +11,7 @@ from accounts.api.audit import page_number
 from chat import bounds, conversations, export, pages, shown
 from chat.api import shapes
 from chat.api.base import ChatView
-from chat.api.given import body_of, conversation_fields, id_in
+from chat.api.given import body_of, conversation_fields, id_in, key_of
 from chat.desk import desk
 from core.declared import JSON, Content, declares
 from core.drf import read_json
@@ -56,7 +56,8 @@ class ChatsView(ChatView):
     )
     def post(self, request: Request) -> Response:
         fields = conversation_fields(body_of(request))
-        made = conversations.create(self.principal(request).user_id, fields)
+        user_id = self.principal(request).user_id
+        made = conversations.create(user_id, fields, key=key_of(request))
         return Response(shown.chat(made), status=201)
 
     @declares("Delete all of one's chats", answer=shapes.ChatsDeleted)

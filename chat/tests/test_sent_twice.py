@@ -1,8 +1,11 @@
 """Messages that are sent twice, or asked again from two places at once (R-39)."""
 
-import pytest
+from concurrent.futures import ThreadPoolExecutor
 
-from chat import messages
+import pytest
+from django.db import connection
+
+from chat import conversations, messages
 from chat.models import Message
 from chat.tests.conftest import Chat, conversation, events_of, told
 
@@ -26,6 +29,29 @@ def test_r39_a_request_that_is_sent_again_begins_nothing(engine, as_bob):
     assert again.json()["answer"]["id"] not in ids
     refused = as_bob.post(f"{chat.path}/messages", body, Idempotency_Key="x" * 65)
     assert refused.status_code == 400
+
+
+def test_r39_a_chat_whose_request_is_sent_again_is_one(as_bob, bob, mallory):
+    body = {"title": "Once"}
+    with ThreadPoolExecutor(4) as several:
+        made = list(several.map(lambda _: create_in_thread(bob, "one", body), range(8)))
+    assert len({chat.pk for chat in made}) == 1
+    sent = [as_bob.post("/api/chats", body, Idempotency_Key="one") for _ in range(2)]
+    assert {answer.status_code for answer in sent} == {201}
+    assert {answer.json()["id"] for answer in sent} == {str(made[0].pk)}
+
+    assert as_bob.post("/api/chats", body, Idempotency_Key="two").json()["id"] != str(made[0].pk)
+    assert create_in_thread(mallory, "one", body).pk != made[0].pk  # keys are each person's own
+    without = {as_bob.post("/api/chats", body).json()["id"] for _ in range(2)}
+    assert len(without) == 2
+    assert as_bob.post("/api/chats", body, Idempotency_Key="x" * 65).status_code == 400
+
+
+def create_in_thread(user, key, fields):
+    try:
+        return conversations.create(str(user.pk), dict(fields), key=key)
+    finally:
+        connection.close()
 
 
 def test_r39_a_refused_message_that_was_asked_again_meanwhile_stays(as_bob, bob):

@@ -6,14 +6,14 @@ import { eventsOf } from "./sse.js";
 const ALL = "/api/chats";
 const SILENT_MS = 40000; // the server says every 15 s that it is still there
 
-async function call(address, method = "GET", body = undefined, signal = undefined) {
+async function call(address, method = "GET", body = undefined, signal = undefined, key = "") {
   const options = { method, signal };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
     options.headers = { "Content-Type": "application/json" };
   }
   // Browsers send again what a reset connection took along: the server knows it by this.
-  if (body?.stream) options.headers["Idempotency-Key"] = fresh();
+  if (key || body?.stream) options.headers["Idempotency-Key"] = key || fresh();
   let response;
   try {
     response = await ask(address, options);
@@ -50,6 +50,7 @@ async function* events(address, method, body, signal) {
 
 export class ServerStore {
   isKept = true;
+  #asked = null;
 
   constructor(chat) {
     this.chat = chat;
@@ -63,8 +64,12 @@ export class ServerStore {
     return `${ALL}/${this.id}`;
   }
 
+  // Who tries again gets the same one: it may be there although nobody heard of it.
   async create(fields) {
-    this.chat = await json(ALL, "POST", fields);
+    const wanted = JSON.stringify(fields);
+    if (this.#asked?.wanted !== wanted) this.#asked = { wanted, key: fresh() };
+    this.chat = await json(ALL, "POST", fields, undefined, this.#asked.key);
+    this.#asked = null;
   }
 
   // Where nothing was said in it: it leaves no trace in the list.
