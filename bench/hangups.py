@@ -146,7 +146,7 @@ def measure(count: int) -> Table:
         sums = _load(product, count, *keys)
         after = product.web.own_mb()
         heard = product.books(keys[0], sums["whole"])
-        unheard = product.books(keys[1], sums["amid"])
+        unheard = product.books(keys[1], sums["amid"], sums["early"])
     finally:
         product.stop()
         stub.stop()
@@ -178,7 +178,9 @@ def _load(product: Product, count: int, *keys: dict[str, str]) -> dict[str, Any]
 
 
 def _equal(name: str, books: float, counted: float) -> Bar:
-    return Bar(f"{name}, books - callers of {counted:,}", exact(abs(books - counted)), 0)
+    """Nothing too much and nothing too little."""
+    apart = books - counted
+    return Bar(f"{name}, books - callers ({apart:+,} of {counted:,})", exact(abs(apart)), 0)
 
 
 def main() -> None:

@@ -110,7 +110,13 @@ def stub_engine(core: int) -> tuple[Process, str]:
 
 
 def gunicorn(
-    application: str, core: int | None, port: int, *, workers: int = 1, **environment: str
+    application: str,
+    core: int | None,
+    port: int,
+    *,
+    workers: int = 1,
+    worker: str = "inference.web_worker.Worker",
+    **environment: str,
 ) -> Process:
     """`application` on the product's own server and settings."""
     command = [
@@ -119,7 +125,7 @@ def gunicorn(
         "gunicorn",
         application,
         "--worker-class",
-        "inference.web_worker.Worker",
+        worker,
     ]
     command += [
         "--workers",

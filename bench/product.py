@@ -21,7 +21,14 @@ class Product:
     """
 
     def __init__(
-        self, engines: str, *, core: int | None, model: str = "m", workers: int = 1, **more: str
+        self,
+        engines: str,
+        *,
+        core: int | None,
+        model: str = "m",
+        workers: int = 1,
+        worker: str = "inference.web_worker.Worker",
+        **more: str,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gatehouse-bench-"))
         port = free_port()
@@ -47,7 +54,12 @@ class Product:
             **self.environment,
         )
         self.web = gunicorn(
-            "localai_project.asgi:application", core, port, workers=workers, **self.environment
+            "localai_project.asgi:application",
+            core,
+            port,
+            workers=workers,
+            worker=worker,
+            **self.environment,
         )
         wait_for(f"{self.url}/healthz")
         with self._browser() as browser:
@@ -65,8 +77,8 @@ class Product:
             found: dict[str, str] = browser.post("/api/auth/api-keys", json={"name": name}).json()
             return found
 
-    def books(self, key: dict[str, str], expected: int) -> dict[str, Any]:
-        """The sums of one key, once as many requests are there as expected, or SETTLED_S later."""
+    def books(self, key: dict[str, str], requests: int, errors: int = 0) -> dict[str, Any]:
+        """The sums of one key, once as many requests and errors are there, or SETTLED_S later."""
         deadline = time.monotonic() + SETTLED_S
         with self._browser() as browser:
             browser.post("/api/auth/login", json=ADMIN).raise_for_status()
@@ -74,7 +86,8 @@ class Product:
                 query = f"period=day&api_key_id={key['id']}"
                 report = browser.get(f"/api/auth/admin/usage?{query}").raise_for_status().json()
                 found: dict[str, Any] = report["totals"]
-                if found["request_count"] >= expected or time.monotonic() > deadline:
+                is_whole = found["request_count"] >= requests and found["error_count"] >= errors
+                if is_whole or time.monotonic() > deadline:
                     return found
                 time.sleep(0.5)
 

@@ -6,6 +6,10 @@ from collections.abc import Callable
 TICK_S = 5.0
 
 
+def _nothing() -> None:
+    pass
+
+
 class Deadline:
     """Calls `expired` once the time set last has come. For a time-out that hardly ever happens.
 
@@ -44,6 +48,13 @@ class Deadline:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def end(self) -> None:
+        """Nothing is ever due again. `expired` is given back as well: it is mostly a method of whoever
+        holds this, and such a ring would stay until garbage is collected.
+        """
+        self.close()
+        self._expired = _nothing
 
     def _look(self) -> None:
         self._timer = None

@@ -251,7 +251,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = self.parser = None
-        self.deadline.close()
+        self.deadline.end()
         self.keep = False
         if not self.complete and self.error is None:
             never_began = self.is_unsent or self.is_full

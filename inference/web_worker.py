@@ -219,12 +219,16 @@ class BoundedProtocol(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_due.close()
-        self._stalled.close()
+        self._head_due.end()
+        self._stalled.end()
         unfinished = [each for each in self._exchanges if not each.cycle.response_complete]
         super().connection_lost(exc)
         for exchange in unfinished:
             exchange.hung_up()
+        # rings that would stay until garbage is collected, with all that callers sent
+        self._exchanges.clear()
+        self.pipeline.clear()
+        self.cycle = None  # type: ignore[assignment]
 
     def _count(self, n_bytes: int) -> None:
         self._head_bytes += n_bytes

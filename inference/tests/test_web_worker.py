@@ -1,6 +1,7 @@
 """Our server's protocol: one write an answer, the same bytes as uvicorn's own, bounds, hang-ups."""
 
 import asyncio
+import gc
 import socket
 import threading
 import time
@@ -13,7 +14,14 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from core.call import CONNECTION, Answer
 from inference import web_worker
-from inference.web_worker import MAX_HEAD_BYTES, BoundedProtocol, BoundedSocket, Cycle, Worker
+from inference.web_worker import (
+    MAX_HEAD_BYTES,
+    BoundedProtocol,
+    BoundedSocket,
+    Cycle,
+    Exchange,
+    Worker,
+)
 
 BODY = b'{"answer": 42}'
 
@@ -175,6 +183,26 @@ def test_a_caller_who_hangs_up_cancels_what_runs_for_it(serve, before, after):
 
     assert app.ends == ["gone"]
     assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("path", ["/direct", "/slow", "/large", "/pushed"])
+def test_a_connection_that_ended_leaves_nothing_for_the_collector(serve, path):
+    """Else a worker with many callers who leave stands still for it, and holds what they sent."""
+    connect = serve(App())
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            with connect() as one:
+                ask(one, path)
+                one.recv(1) if path != "/slow" else time.sleep(0.1)
+        kinds = (BoundedProtocol, Exchange, RequestResponseCycle)
+        deadline = time.monotonic() + 5
+        while n := sum(isinstance(each, kinds) for each in gc.get_objects()):
+            assert time.monotonic() < deadline, n
+            time.sleep(0.05)
+    finally:
+        gc.enable()
 
 
 def test_a_head_that_is_too_large_is_431(serve):

@@ -94,6 +94,19 @@ def test_a_message_whose_response_was_lost_is_not_said_twice(far, line, is_new):
     assert not VERSIONS.search(far.thread.inner_text())
 
 
+def test_a_chat_whose_making_nobody_heard_of_is_made_once(far, line):
+    line.trouble = lambda asked: NONE_OF_IT if asked.startswith("POST /api/chats ") else FINE
+    far.say(pieces(3))
+    far.page.get_by_role("alert").get_by_text("The server cannot be reached.").wait_for()
+    assert line.cuts > 1  # the browser sent it again by itself
+    line.fine()
+    before = far.page.request.get("/api/chats").json()["chats"]
+    far.page.get_by_role("button", name="Send").click()
+    whole(far, 3)
+    after = far.page.request.get("/api/chats").json()["chats"]
+    assert [each["id"] for each in after] == [each["id"] for each in before]
+
+
 def test_a_message_of_which_nobody_knows_whether_it_arrived_is_looked_for_first(far, line):
     far.ask(told(tokens=1))
     n = far.questions.count()

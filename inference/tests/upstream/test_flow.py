@@ -20,6 +20,7 @@ from inference.tests.upstream.scripted import (
     until_gone,
 )
 from inference.upstream import NoConnectionInTimeError
+from inference.upstream_connection import Connection
 
 MIB = 1024 * 1024
 
@@ -339,6 +340,21 @@ async def taking(reader, writer):
 )
 async def test_a_hang_up_reaches_the_engine_within_100_ms(scripted, client, talk, body):
     assert await quickest_of_three(scripted, client, talk, body) < 0.1
+
+
+async def test_a_hang_up_leaves_nothing_for_the_collector(scripted, client):
+    scripted.talk = drips(CHUNKED, [])
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            (await client.request(b"POST", b"/")).close()
+        await until(lambda: not client._open)
+        await asyncio.sleep(0.05)
+        held = [each for each in gc.get_objects() if isinstance(each, Connection)]
+    finally:
+        gc.enable()
+    assert held == []
 
 
 async def test_a_hang_up_while_the_line_is_stood_in_or_connecting_leaves_nothing(
