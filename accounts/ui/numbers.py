@@ -1,8 +1,10 @@
 """Numbers as pages show them: thousands separated, a narrow no-break space before the unit."""
 
 from decimal import Decimal
+from functools import cache
 
 from django.utils.formats import get_format, number_format
+from django.utils.translation import get_language
 
 Number = int | float | Decimal
 GAP = "\u202f"
@@ -13,10 +15,21 @@ _BYTES: tuple[tuple[str, float], ...] = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6),
 
 def grouped(value: Number, places: int = 0) -> str:
     """`1,885,876` in the reader's language."""
-    if type(value) is int and not places and get_format("NUMBER_GROUPING") == 3:
+    if type(value) is int and not places:
         # what Django's comes to, in a tenth of its time: a page of usage has hundreds of them
-        return f"{value:,}".replace(",", get_format("THOUSAND_SEPARATOR"))
+        if -1000 < value < 1000:
+            return str(value)
+        if (separator := _separator(get_language())) is not None:
+            return f"{value:,}".replace(",", separator)
     return str(number_format(value, decimal_pos=places, use_l10n=True, force_grouping=True))
+
+
+@cache
+def _separator(language: str | None) -> str | None:
+    """Between groups of three; None where a language groups otherwise."""
+    if get_format("NUMBER_GROUPING", language) != 3:
+        return None
+    return str(get_format("THOUSAND_SEPARATOR", language))
 
 
 def _trimmed(value: float) -> str:
