@@ -35,10 +35,9 @@ engine: web-env ## start the engine process alone
 # Tests run side by side, file by file; what times the servers that it starts runs alone.
 APPS := accounts usage inference chat
 BESIDE := -n 2 --dist loadfile
-NO_DATABASE := --ignore inference/tests/upstream
 test: dev-env has-chromium ## all tests: real engines, both databases, faults
 	@failed=; $(PY) -m pytest -q $(BESIDE) core $(APPS) || failed=1; \
-	GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q $(BESIDE) $(NO_DATABASE) $(APPS) || failed=1; \
+	GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q $(BESIDE) $(APPS) || failed=1; \
 	GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q tests/test_two_doors.py || failed=1; \
 	$(PY) -m pytest -q -n 2 --dist loadgroup -m "not alone and not full" tests || failed=1; \
 	$(PY) -m pytest -q -m "alone and not full" tests || failed=1; \

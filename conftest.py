@@ -8,6 +8,22 @@ import pytest
 pytest_plugins = ["tests.people", "tests.stub"]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On PostgreSQL only what asks a database: all else said the same beside SQLite."""
+    from django.conf import settings
+
+    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        return
+    left_out = [item for item in items if not _asks_a_database(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if _asks_a_database(item)]
+
+
+def _asks_a_database(item: pytest.Item) -> bool:
+    fixtures = getattr(item, "fixturenames", ())
+    return bool(item.get_closest_marker("django_db") or {"db", "transactional_db"} & {*fixtures})
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _light_hashes() -> Iterator[dict[str, int]]:
     """Argon2 with little to do: thousands of people sign in here. Servers that tests start hash as ever."""
