@@ -3,10 +3,12 @@
 Imports no models, so that the lane may use it: whoever asks passes in `load`.
 """
 
+import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from core.generations import CHANGES, CREDENTIALS, RIGHTS, Generations, user_slot
@@ -137,6 +139,9 @@ def could_be(kind: Kind, secret: str, sessions: Keyring) -> str | None:
     return secret if secret.startswith(KEY_PREFIX) else None
 
 
+_AsOf = tuple[int, int, int]  # the counters of rights, credentials and changes
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     principal: Principal | None
@@ -161,6 +166,7 @@ class KnownPrincipals:
         self._keyring = keyring
         self._limit = limit
         self._known: dict[bytes, _Known] = {}
+        self._under_way: dict[bytes, tuple[_AsOf, asyncio.Task[Principal | None]]] = {}
 
     def recall(self, kind: Kind, secret: str) -> tuple[Principal | None] | None:
         """What is remembered of a credential (perhaps that it is nobody's), or None for nothing."""
@@ -184,11 +190,25 @@ class KnownPrincipals:
         return None
 
     async def find(self, kind: Kind, secret: str) -> Principal | None:
-        """The principal of a usable credential, or None, remembered. `load` runs off the loop."""
+        """The principal of a usable credential, or None, remembered. `load` runs off the loop.
+
+        Whoever asks meanwhile waits for the same look-up, unless something changed since it began: a
+        busy caller's credential would else be looked up once for each request under way.
+        """
         key = self._keyring.cache_key(f"{kind}\0{secret}".encode())
         read = self._generations.read
-        everybody, credentials, changes = read(RIGHTS), read(CREDENTIALS), read(CHANGES)
+        as_of = (read(RIGHTS), read(CREDENTIALS), read(CHANGES))
+        begun = self._under_way.get(key)
+        if begun is None or begun[0] != as_of:
+            task = asyncio.create_task(self._look_up(key, kind, secret, as_of))
+            begun = self._under_way[key] = (as_of, task)
+            task.add_done_callback(partial(self._looked_up, key))
+        return await asyncio.shield(begun[1])  # its first caller may hang up, the others wait on
+
+    async def _look_up(self, key: bytes, kind: Kind, secret: str, as_of: _AsOf) -> Principal | None:
+        everybody, credentials, changes = as_of
         principal = await self._load(kind, secret)
+        read = self._generations.read
         if principal is None:
             slot, before = CREDENTIALS, credentials
         else:
@@ -200,6 +220,13 @@ class KnownPrincipals:
         until = time.monotonic() + known_for_s
         self._remember(key, _Known(principal, until, slot, before, everybody))
         return principal
+
+    def _looked_up(self, key: bytes, task: asyncio.Task[Principal | None]) -> None:
+        begun = self._under_way.get(key)
+        if begun is not None and begun[1] is task:
+            del self._under_way[key]
+        if not task.cancelled():
+            task.exception()  # who asked is told; perhaps nobody waits any more
 
     def _remember(self, key: bytes, known: _Known) -> None:
         """A change during the look-up left its counter ahead of `known`: it is then never used."""

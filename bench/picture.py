@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import sys
 from html import escape
 from typing import Any
 
@@ -10,11 +11,12 @@ from bench.processes import ROOT, machine
 FOUND = ROOT / ".bench" / "gateways.json"
 PICTURE = ROOT / "docs" / "pictures" / "speed.svg"
 WIDTH, LEFT, RIGHT, TOP, ROW = 860, 150, 250, 74, 44
-DOES = {"Gatehouse": "accounts, quotas, usage books"}
+DOES = {"Gatehouse": "accounts, quotas, usage books", "nginx": "a plain proxy"}
 STYLE = """
 svg { font: 14px system-ui, sans-serif; fill: #1c2024; background: #fff; }
 .soft { fill: #5b6470; font-size: 12px; } .ours { fill: #1f6feb; } .other { fill: #8c959f; }
 .head { font-size: 16px; font-weight: 600; } .value { font-weight: 600; }
+.value .soft { font-weight: 400; }
 @media (prefers-color-scheme: dark) {
   svg { fill: #e6edf3; background: #0d1117; } .soft { fill: #9da7b3; }
   .ours { fill: #4c9aff; } .other { fill: #6e7681; }
@@ -46,11 +48,11 @@ def draw(found: dict[str, Any]) -> str:
     for index, (name, value) in enumerate(rows):
         y, kind = TOP + ROW * index, "ours" if name == "Gatehouse" else "other"
         end = LEFT + max(2.0, value * scale)
+        does = f'<tspan class="soft" dx="10">{DOES.get(name, "records nothing")}</tspan>'
         parts += [
             f'<text x="{LEFT - 12}" y="{y + 21}" text-anchor="end">{escape(name)}</text>',
             f'<rect class="{kind}" x="{LEFT}" y="{y + 4}" width="{end - LEFT:.1f}" height="26" rx="3"/>',
-            f'<text class="value" x="{end + 10:.1f}" y="{y + 22}">{value:,.0f}</text>',
-            f'<text class="soft" x="{end + 66:.1f}" y="{y + 22}">{DOES.get(name, "records nothing")}</text>',
+            f'<text class="value" x="{end + 10:.1f}" y="{y + 22}">{value:,.0f}{does}</text>',
         ]
     foot = f"make bench-peers, {found['date']}: {found['machine']}; medians of {found['pairs']} pairs in turn"
     parts += [f'<text class="soft" x="20" y="{height - 18}">{escape(foot)}</text>', "</svg>"]
@@ -58,6 +60,8 @@ def draw(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    if not FOUND.exists():
+        sys.exit("gatehouse: nothing was measured here yet; run make bench-peers first")
     PICTURE.write_text(draw(json.loads(FOUND.read_text())))
 
 
