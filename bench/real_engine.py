@@ -17,8 +17,8 @@ PAIRS = 7
 TOKENS_SHARE, FIRST_MS = 0.95, 3.0
 
 
-def start_engine() -> tuple[Process, str]:
-    """vLLM with the default model, by the recipe's own words, on a loopback port."""
+def start_engine(*flags: str) -> tuple[Process, str]:
+    """vLLM with the default model, by the recipe's own words and `flags`, on a loopback port."""
     from inference.recipes import (
         built_in,
         command_line,
@@ -42,7 +42,7 @@ def start_engine() -> tuple[Process, str]:
     line[where : where + 2] = ["--host", "127.0.0.1", "--port", str(port)]
     environment = engine_environment(recipe, {"PATH": "/usr/bin:/bin"}, Path("/tmp"), values)
     environment["HOME"] = str(Path.home())
-    process = Process(line, core=None, **environment)
+    process = Process([*line, *flags], core=None, **environment)
     wait_for(f"http://127.0.0.1:{port}/health", 300)
     return process, f"http://127.0.0.1:{port}"
 

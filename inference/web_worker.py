@@ -214,8 +214,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_due.set(self.timeout_keep_alive)
 
     def handle_websocket_upgrade(self) -> None:
-        self._head_due.close()
-        self._stalled.close()
+        self._head_due.end()
+        self._stalled.end()
         super().handle_websocket_upgrade()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -269,7 +269,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stalled.close()
+        self._stalled.end()
         super().connection_lost(exc)
 
 

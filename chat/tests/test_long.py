@@ -3,12 +3,17 @@
 import time
 
 import pytest
+from django.db import connection
 
 from chat import branches, prompt
 from chat.models import Conversation, Message, new_id
 from core.errors import ConflictError
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("_statistics_of_before"),
+]
 N = 10_000
 PAGE_S = 0.1
 
@@ -89,6 +94,21 @@ def test_r39_a_page_of_long_texts_ends_sooner(long_chat, as_bob):
     assert page["before"] == page["messages"][0]["id"]
 
 
+@pytest.fixture
+def _statistics_of_before(bob):
+    """What PostgreSQL's planner knows of the table is of when all in it answered one message."""
+    if connection.vendor != "postgresql":
+        return
+    chat = Conversation.objects.create(user=bob)
+    first = Message.objects.create(conversation=chat, role="user")
+    versions = [
+        Message(conversation=chat, parent=first, depth=1, role="assistant") for _ in range(300)
+    ]
+    Message.objects.bulk_create(versions)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE chat_message")
+
+
 def test_r39_the_newest_end_of_a_deep_branch_is_found(long_chat, as_bob):
     first, last = str(long_chat.ids[0]), str(long_chat.ids[N - 1])
     as_bob("PATCH", f"/api/chats/{long_chat.pk}", {"leaf": first})
@@ -133,7 +153,7 @@ def test_r39_deleting_it_and_its_owner_takes_its_time_but_not_the_stack(
     assert as_bob.delete(f"/api/chats/{long_chat.pk}").status_code == 200
     assert time.perf_counter() - began < 5
 
-    assert not Message.objects.exists()
+    assert not Message.objects.filter(conversation=long_chat.pk).exists()
     copy.refresh_from_db()
 
 
