@@ -72,8 +72,8 @@ class Person:
 
         return dict(self.server.until(is_there, timeout_s))
 
-    def watch(self, message_id: str, after: str = "") -> tuple[str, dict[str, Any]]:
-        """(text, last word) of a stream that is followed to its end."""
+    def watch(self, message_id: str, after: str = "", text: str = "") -> tuple[str, dict[str, Any]]:
+        """(text, last word) of a stream that is followed to its end by who has `text` up to `after`."""
         with (
             self.client() as client,
             client.stream(
@@ -81,10 +81,12 @@ class Person:
             ) as response,
         ):
             assert response.status_code == 200
-            text, name, last = "", "", {}
+            name, last = "", {}
             for line in response.iter_lines():
                 if line.startswith("event: "):
                     name = line[7:]
+                    if name == "reset":  # another worker, which knows less than the reader has
+                        text = ""
                 elif line.startswith("data: "):
                     last = json.loads(line[6:])
                     text += last.get("content", "") if name == "delta" else ""
