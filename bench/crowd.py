@@ -56,7 +56,7 @@ def _most(rounds: list[dict[str, Any]]) -> float:
 
 
 def _held_kb(product: Product) -> float:
-    return max(product.web.memory_mb().values()) * 1e6 / 1024
+    return product.web.largest_mb() * 1e6 / 1024
 
 
 def _round(product: Product, seconds: float, *, slow: int) -> dict[str, Any]:

@@ -62,6 +62,10 @@ class Process:
             found[f"{_short(words)} [{process.pid}]"] = process.memory_info().rss / 1e6
         return found
 
+    def largest_mb(self) -> float:
+        """Resident memory of the largest process."""
+        return max(self.memory_mb().values())
+
     def own_mb(self) -> float:
         """Memory of the largest process that is not pages of files, as the journal's segments are."""
         held = [process.memory_info() for process in self._all()]

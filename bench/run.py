@@ -138,7 +138,7 @@ class Bench:
         ]
 
     def web_memory(self) -> float:
-        return max(self.product.web.memory_mb().values())
+        return self.product.web.largest_mb()
 
     def memory(self) -> list[str]:
         found = {**self.product.web.memory_mb(), **self.product.background.memory_mb()}

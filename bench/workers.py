@@ -4,14 +4,13 @@ The load shares the cores, so plain requests/s would not say it. Nothing is pinn
 """
 
 from functools import partial
-from typing import Any
 
 from bench.bars import Bar, Table
 from bench.pairs import alternate, ratio
-from bench.processes import LOAD, load, stub_engine
+from bench.processes import LOAD, stub_engine
 from bench.product import Product
+from bench.streams import run_requests
 
-CONNECTIONS, CHAT = 32, "/v1/chat/completions"
 SHARE = 0.9
 
 
@@ -21,21 +20,18 @@ def measure(n_pairs: int, seconds: float) -> Table:
     one = Product(f"m={engine}", core=None)
     two = Product(f"m={engine}", core=None, workers=2)
     try:
-        for each in (one, two):
-            run(each, seconds)
-        runs = alternate(partial(run, two, seconds), partial(run, one, seconds), n_pairs)
+        sides = [partial(run_requests, p.web, p.url, p.key, seconds) for p in (one, two)]
+        for each in sides:
+            each()
+        runs = alternate(*sides, n_pairs)
     finally:
         one.stop()
         two.stop()
         stub.stop()
-    share = ratio(*runs, "per_cpu_s")
+    share = ratio(
+        *runs, "us"
+    )  # a request's CPU of one over two's: the other way round, requests for it
     table.add(
         Bar("requests for a CPU second, two workers/one", share, SHARE, at_least=True),
     )
     return table
-
-
-def run(product: Product, seconds: float) -> dict[str, Any]:
-    before = product.web.cpu_s()
-    found = load(product.url + CHAT, CONNECTIONS, seconds, "--key", product.key)
-    return {**found, "per_cpu_s": found["requests"] / (product.web.cpu_s() - before)}
