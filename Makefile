@@ -15,11 +15,12 @@ web-env: has-python
 dev-env: has-python
 	@$(PYTHON) core/bootstrap.py requirements/dev.txt
 
+CHROMIUMS := chromium-headless-shell chromium chromium-browser google-chrome
 # Browser tests need one; without it and without the right to install it they are skipped.
 has-chromium:
-	@command -v chromium chromium-browser google-chrome >/dev/null || { \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get install -qq -y chromium >/dev/null; fi; } || true
-	@command -v chromium chromium-browser google-chrome >/dev/null || echo "gatehouse: no Chromium here: the browser tests are skipped; install the package chromium" >&2
+	@command -v chromium-headless-shell >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	{ apt-get install -qq -y chromium-headless-shell || apt-get install -qq -y chromium; } >/dev/null 2>&1; } || true
+	@command -v $(CHROMIUMS) >/dev/null || echo "gatehouse: no Chromium here: the browser tests are skipped; install the package chromium" >&2
 
 serve: export LOCALAI_AUTH ?= true
 serve: web-env ## start everything on this machine

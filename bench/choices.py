@@ -29,19 +29,14 @@ SAYS = "The quick brown fox jumps over the lazy dog. "
 def loop() -> None:
     """CPU of a request with either loop, in turn on the same core."""
     stub, engine = stub_engine(LOAD)
-    ours = Product(f"m={engine}", core=MEASURED)
-    plain = Product(f"m={engine}", core=MEASURED, worker="bench.plain_loop.Worker")
-    try:
+    usual = partial(Product, f"m={engine}", core=MEASURED)
+    with stub, usual() as ours, usual(worker="bench.plain_loop.Worker") as plain:
         sides = [
             partial(run_requests, each.web, each.url, each.key, SECONDS) for each in (ours, plain)
         ]
         for each in sides:
             each()
         mine, other = alternate(*sides, PAIRS)
-    finally:
-        ours.stop()
-        plain.stop()
-        stub.stop()
     print("\n| loop | µs of CPU a request | requests/s |\n|---|---|---|")
     print(f"| uvloop | {median(mine, 'us'):.1f} | {median(mine, 'rps'):,.0f} |")
     print(f"| asyncio's own | {median(other, 'us'):.1f} | {median(other, 'rps'):,.0f} |")

@@ -13,10 +13,9 @@ from typing import Any
 
 from bench.bars import Bar, Table, exact
 from bench.pairs import Ratio, interval
-from bench.processes import LOAD, MEASURED, ROOT, load, stub_engine
+from bench.processes import CHAT, LOAD, MEASURED, ROOT, load, stub_engine
 from bench.product import Product
 
-CHAT = "/v1/chat/completions"
 STREAMS, SLOW, TICK_S = 2_000, 100, 0.1
 GAP_MS, STREAM_KB, SLOW_KB = 150.0, 40.0, 1_024.0
 WARM = 50_000  # requests of a server that has been in use
@@ -28,15 +27,11 @@ def measure(rounds: int, seconds: float) -> Table:
     table = Table(f"{STREAMS:,} streams of {1 / TICK_S:g} chunks/s")
     stub, engine = stub_engine(LOAD)
     room = str(STREAMS + SLOW)
-    product = Product(f"m={engine}", core=MEASURED, LOCALAI_ENGINE_CONCURRENCY=room)
-    try:
+    with stub, Product(f"m={engine}", core=MEASURED, LOCALAI_ENGINE_CONCURRENCY=room) as product:
         load(product.url + CHAT, 32, 600, "--key", product.key, "--count", str(WARM))
         before = _held_kb(product)
         alone = [_round(product, seconds, slow=0) for _ in range(rounds)]
         among = [_round(product, seconds, slow=SLOW) for _ in range(rounds)]
-    finally:
-        product.stop()
-        stub.stop()
     table.add(
         Bar("p99 of the gap, ms", _of(alone, "gap_p99_ms"), GAP_MS),
         Bar("memory for a stream, KB", exact((_most(alone) - before) / STREAMS), STREAM_KB),

@@ -7,9 +7,9 @@ from typing import Any
 from bench import peers, picture
 from bench.bars import Bar, Table, exact
 from bench.pairs import added, alternate, median, ratio
-from bench.processes import Process, load
+from bench.processes import CHAT, Process, load
 from bench.product import Product
-from bench.streams import CHAT, STREAMS, run
+from bench.streams import STREAMS, run
 
 Runs = list[dict[str, Any]]
 REQUESTS = {"vllm-router": 1.0, "Portkey": 12.0, "LiteLLM": 60.0}  # times theirs, at 32 connections

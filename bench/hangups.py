@@ -20,24 +20,23 @@ import orjson
 import uvloop
 
 from bench.bars import Bar, Table, exact
-from bench.processes import LOAD, MEASURED, ROOT, stub_engine
+from bench.processes import CHAT, LOAD, MEASURED, ROOT, stub_engine
 from bench.product import Product
 
 CALLERS, SHARE = 192, 0.1
 WARM, GROWTH_MB = 150_000, 10.0
 TAKEN_S = (
-    0.5  # a plain request is hung up on so long after it was sent: nobody stands still that long
+    0.5  # so long after it was sent a plain request is hung up on: nobody stands still that long
 )
 STREAM = {"tokens": 40, "tick": 0.01}
 LONGEST_S = 3_600
-ROUTE = "/v1/chat/completions"
 
 
 def request(host: str, key: str, **more: Any) -> bytes:
     body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **more}
     raw = json.dumps(body, separators=(",", ":")).encode()
     return (
-        f"POST {ROUTE} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n"
+        f"POST {CHAT} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n"
         f"authorization: Bearer {key}\r\ncontent-length: {len(raw)}\r\n\r\n"
     ).encode() + raw
 
@@ -140,8 +139,7 @@ async def load(url: str, count: int, keys: tuple[str, str]) -> dict[str, Any]:
 def measure(count: int) -> Table:
     table = Table(f"{count:,} requests, {SHARE:.0%} hung up on")
     stub, engine = stub_engine(LOAD)
-    product = Product(f"m={engine}", core=MEASURED)
-    try:
+    with stub, Product(f"m={engine}", core=MEASURED) as product:
         keys = [product.make_key(name) for name in ("heard", "unheard")]
         _load(product, WARM, *(product.make_key(name) for name in ("warm", "up")))
         before = product.web.own_mb()
@@ -149,9 +147,6 @@ def measure(count: int) -> Table:
         after = product.web.own_mb()
         heard = product.books(keys[0], sums["whole"])
         unheard = product.books(keys[1], sums["amid"], sums["early"])
-    finally:
-        product.stop()
-        stub.stop()
     print(f"\n{count / sums['seconds']:,.0f} requests/s, {count:,} in {sums['seconds']:.0f} s.")
     tokens = unheard["completion_tokens"]
     most = sums["amid"] * STREAM["tokens"]

@@ -7,7 +7,6 @@ works. Prints Markdown for docs/performance.md; exit status 1 where a bar was mi
 import argparse
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 
 from bench import crowd, gateways, hangups, real_engine, workers
 from bench.bars import Table, status
@@ -20,11 +19,8 @@ MILLION = 1_000_000
 
 
 def beside_others(n_pairs: int, seconds: float) -> Table:
-    with ExitStack() as stack:
-        stub, engine = stub_engine(LOAD)
-        stack.callback(stub.stop)
-        product = Product(f"m={engine}", core=MEASURED)
-        stack.callback(product.stop)
+    stub, engine = stub_engine(LOAD)
+    with stub, Product(f"m={engine}", core=MEASURED) as product:
         return gateways.measure(product, engine, n_pairs, seconds)
 
 

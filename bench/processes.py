@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -17,6 +17,7 @@ from tests.postgresql import free_port
 ROOT = Path(__file__).resolve().parent.parent
 CORES = sorted(os.sched_getaffinity(0))
 MEASURED, LOAD = CORES[0], CORES[-1]
+CHAT = "/v1/chat/completions"
 
 
 def machine() -> str:
@@ -81,6 +82,12 @@ class Process:
     def go_on(self) -> None:
         for process in self._all():
             process.resume()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         self._process.terminate()
@@ -179,6 +186,7 @@ def load(url: str, connections: int, seconds: float, *more: str) -> dict[str, An
 
 
 __all__ = [
+    "CHAT",
     "LOAD",
     "MEASURED",
     "Process",

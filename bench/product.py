@@ -4,11 +4,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
-from bench.processes import LOAD, ROOT, Process, free_port, gunicorn, wait_for
+from bench.processes import CHAT, LOAD, ROOT, Process, free_port, gunicorn, wait_for
 
 ADMIN = {"email": "b@example.org", "password": "correct horse lamp"}
 SETTLED_S = 90.0
@@ -91,6 +91,12 @@ class Product:
                     return found
                 time.sleep(0.5)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
     def stop(self) -> None:
         self.web.stop()
         self.background.stop()
@@ -100,7 +106,7 @@ def wait_until_served(url: str, key: str, model: str) -> None:
     body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
     for _ in range(200):
         answer = httpx.post(
-            f"{url}/v1/chat/completions",
+            url + CHAT,
             json=body,
             headers={"Authorization": f"Bearer {key}"},
             timeout=60,

@@ -12,6 +12,7 @@ from typing import Any
 from bench import real_engine
 from bench.pairs import PAIRS, added, alternate, median, ratio
 from bench.processes import (
+    CHAT,
     LOAD,
     MEASURED,
     free_port,
@@ -23,7 +24,6 @@ from bench.processes import (
 )
 from bench.product import Product
 
-CHAT = "/v1/chat/completions"
 STREAM = ("--stream", "--stub", '{"tokens":200}')
 SOAK_REQUESTS = 20_000
 

@@ -16,11 +16,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.processes import LOAD, MEASURED, load, stub_engine
+from bench.processes import CHAT, LOAD, MEASURED, load, stub_engine
 from bench.product import Product
 from bench.streams import STREAMS, TICK_S
 
-CHAT, CONNECTIONS, RATE = "/v1/chat/completions", 32, 400
+CONNECTIONS, RATE = 32, 400
 IDLE = "_worker (concurrent/futures/thread.py"  # a thread of the pool that has nothing to do
 # (a part of the path, functions or none for all) -> step; the first that fits counts.
 STEPS: tuple[tuple[str, frozenset[str], str], ...] = tuple(
@@ -123,13 +123,9 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=0)
     arguments = parser.parse_args()
     stub, engine = stub_engine(LOAD)
-    product = Product(f"m={engine}", core=MEASURED)
-    try:
+    with stub, Product(f"m={engine}", core=MEASURED) as product:
         load(product.url + CHAT, CONNECTIONS, 1, "--key", product.key)
         raw, spent, n = sampled(product, arguments.seconds, streams=arguments.streams)
-    finally:
-        product.stop()
-        stub.stop()
     print(f"## bench.steps, {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC\n")
     print("\n".join(table(raw, spent, n, arguments.lines)))
 

@@ -18,6 +18,7 @@ from typing import Any
 from bench import peers
 from bench.pairs import alternate, median, ratio
 from bench.processes import (
+    CHAT,
     LOAD,
     MEASURED,
     Process,
@@ -29,7 +30,7 @@ from bench.processes import (
 )
 from bench.product import Product
 
-STREAMS, TICK_S, CONNECTIONS, CHAT = 200, 0.02, 32, "/v1/chat/completions"
+STREAMS, TICK_S, CONNECTIONS = 200, 0.02, 32
 
 Run = Callable[[Process, str, str, float], dict[str, Any]]
 
@@ -60,12 +61,11 @@ def measure(n_pairs: int, seconds: float, run: Run, *, router: bool) -> list[str
     ]
     with ExitStack() as stack:
         stub, engine = stub_engine(LOAD)
-        stack.callback(stub.stop)
-        product = Product(f"m={engine}", core=MEASURED)
-        stack.callback(product.stop)
+        stack.enter_context(stub)
+        product = stack.enter_context(Product(f"m={engine}", core=MEASURED))
         port = free_port()
         bare = gunicorn("bench.bare:application", MEASURED, port, GATEHOUSE_BENCH_ENGINE=engine)
-        stack.callback(bare.stop)
+        stack.enter_context(bare)
         others = {"bare forwarder": (bare, f"http://127.0.0.1:{port}")}
         if router:
             others["vllm-router"] = stack.enter_context(peers.running("vllm-router", engine))

@@ -8,12 +8,13 @@ message begin with `stub {…}`, as people write in a chat:
     die_after   close the connection after N chunks    hang      never answer
     garbage     answer what is no JSON                 status    answer with that error
     error_event an error event after N chunks          die       end the whole process after N chunks
-    silent      no running counts, as other engines        words     to say instead of `token`
+    silent      no running counts, as other engines        words     to say for ` token`, or a list
     cached      prompt tokens said to be cached        no_usage  a plain answer that counts nothing
     counts      running counts, asked for or not
 """
 
 import asyncio
+import itertools
 import json
 import os
 import sys
@@ -221,7 +222,8 @@ class Stub(asyncio.Protocol):
     async def stream(self, body: dict[str, Any], told: dict[str, Any]) -> None:
         before, each, after = events(self.path, body, told.get("tokens", 5))
         if words := told.get("words"):
-            each = [one.replace(b" token", b" %s" % words.encode()) for one in each]
+            turn = itertools.cycle([words] if isinstance(words, str) else words)
+            each = [one.replace(b" token", b" %s" % next(turn).encode()) for one in each]
         self.transport.write(STREAM_HEAD + b"".join(map(chunk, before)))
         for i, event in enumerate(each):
             if told.get("die_after") == i:

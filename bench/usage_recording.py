@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.pairs import Ratio, alternate, interval, median, ratio
-from bench.processes import LOAD, MEASURED, load, stub_engine
+from bench.processes import CHAT, LOAD, MEASURED, load, stub_engine
 from bench.product import Product
 
-CONNECTIONS, CHAT = 32, "/v1/chat/completions"
+CONNECTIONS = 32
 DRAIN_S = 1.5  # the background process takes what a run left behind in that time
 TO_REACH = 0.08
 

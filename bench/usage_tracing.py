@@ -17,7 +17,7 @@ import httpx
 import uvloop
 
 from bench.pairs import alternate, interval, median, ratio
-from bench.processes import LOAD, MEASURED, load, stub_engine
+from bench.processes import CHAT, LOAD, MEASURED, load, stub_engine
 from bench.product import Product
 from core.call import Call
 from core.principal import Principal
@@ -26,7 +26,7 @@ from usage.journal.writer import Journal
 from usage.metering import Meter
 from usage.traces.terms import TraceTerms
 
-CHAT, CONNECTIONS, DRAIN_S, IN_FORCE_S = "/v1/chat/completions", 32, 1.5, 0.3
+CONNECTIONS, DRAIN_S, IN_FORCE_S = 32, 1.5, 0.3
 TO_REACH = 1.03
 LOOPS, REQUESTS = 60, 2000
 WARM, BLOCKS, BLOCK = 10, 300, 100

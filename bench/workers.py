@@ -17,21 +17,13 @@ SHARE = 0.9
 def measure(n_pairs: int, seconds: float) -> Table:
     table = Table("Two workers")
     stub, engine = stub_engine(LOAD)
-    one = Product(f"m={engine}", core=None)
-    two = Product(f"m={engine}", core=None, workers=2)
-    try:
+    served = f"m={engine}"
+    with stub, Product(served, core=None) as one, Product(served, core=None, workers=2) as two:
         sides = [partial(run_requests, p.web, p.url, p.key, seconds) for p in (one, two)]
         for each in sides:
             each()
         runs = alternate(*sides, n_pairs)
-    finally:
-        one.stop()
-        two.stop()
-        stub.stop()
-    share = ratio(
-        *runs, "us"
-    )  # a request's CPU of one over two's: the other way round, requests for it
-    table.add(
-        Bar("requests for a CPU second, two workers/one", share, SHARE, at_least=True),
-    )
+    # A request's CPU with one over with two: the other way round, requests for a CPU second.
+    share = ratio(*runs, "us")
+    table.add(Bar("requests for a CPU second, two workers/one", share, SHARE, at_least=True))
     return table

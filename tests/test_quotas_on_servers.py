@@ -15,7 +15,7 @@ from tests.machines import two_machines
 from tests.servers import Server
 from tests.stub import StubEngine
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow]
 WORKERS, CALLERS = 4, 50
 
 

@@ -13,6 +13,12 @@ def saying(words: str, **what) -> str:
     return told(**{"tokens": 1, "words": json.dumps(words)[1:-1], **what})
 
 
+def saying_slowly(text: str, **what) -> str:
+    """The same, a word at a time."""
+    words = [json.dumps(each)[1:-1] for each in text.split(" ")]
+    return told(tokens=len(words), words=words, **what)
+
+
 class ChatPage:
     """What a person sees and does there, by labels and roles."""
 

@@ -14,9 +14,9 @@ from tests.browser.pages import open_strict, problems_of
 from tests.servers import CHAT, PASSWORD, Server
 from tests.stub import StubEngine
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
+# The shell first: a whole Chromium draws its own window in two more processes for every page that is opened.
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
 ADMIN, USER = "admin@example.org", "bob@example.org"
 
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.browser.chat_page import saying, told
+from tests.browser.chat_page import saying, saying_slowly, told
 from tests.browser.frames import work_per_frame
 from tests.browser.pages import assert_accessible, problems_of, shoot
 
@@ -141,11 +141,37 @@ def test_formulas_before_katex_came_are_written_anew(chat):
 
 
 LONG = "plain words, " * 38 + "\n\n"
+SENTENCE = "An engine keeps what it has read of a prompt, so that the next question of the same talk is read *once*. "
+ORDINARY = f"""## Why it is faster
+
+{SENTENCE * 3}
+
+1. **First** the prompt is cut into blocks of `16` tokens, and each has a name.
+2. **Then** the names are looked up, and only what is new is read.
+3. What was not asked for in a while goes.
+
+```python
+def read(prompt: list[int]) -> int:
+    blocks = [prompt[i : i + 16] for i in range(0, len(prompt), 16)]
+    known = sum(1 for each in blocks if tuple(each) in CACHE)
+    return len(blocks) - known
+```
+
+{SENTENCE * 2}So $n$ blocks cost $n - k$, see the table.
+
+| blocks | known | read |
+|---|--:|--:|
+| 10 | 0 | 10 |
+| 10 | 9 | 1 |
+
+{SENTENCE * 4}
+"""
 
 
 @pytest.mark.parametrize(
     "answer",
     [
+        pytest.param(saying_slowly(ORDINARY, tick=0.016), id="as-models-write"),
         pytest.param(told(tokens=420, tick=0.01, words=json.dumps(LONG)[1:-1]), id="200-kb"),
         pytest.param(told(tokens=400, tick=0.01, words=" *a* `b` c,"), id="one-paragraph"),
         pytest.param(

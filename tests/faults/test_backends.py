@@ -13,7 +13,7 @@ from tests.postgresql import Cluster
 from tests.servers import Server
 from tests.stub_backend import Index, recipe
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 BODY = b"weights"
 FILE = {"filename": "model.bin", "sha256": hashlib.sha256(BODY).hexdigest()}
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -190,6 +190,7 @@ def test_r33_a_version_that_does_not_start_is_said_and_the_one_before_serves_on(
     assert get(server, "/api/backends/upgrades")["stub"]["available_version"] == "9.9"
 
 
+@pytest.mark.alone
 def test_a_cancelled_installation_ends_within_two_seconds_and_leaves_nothing(server, recipes):
     """POST /api/operations/:jobID/cancel of a backend: at several moments of it."""
     offer(server, recipes, "3.0")

@@ -28,7 +28,7 @@ N_PEOPLE = 18
 PROMPT_TOKENS = 12  # what the stub says of every prompt
 SUMMED = ("prompt_tokens", "completion_tokens", "cached_tokens", "cost")
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(CHAOS_S + 240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(CHAOS_S + 240)]
 
 
 @dataclass

@@ -14,7 +14,7 @@ from core.tests.hostile_server import Hostile, answer
 from tests.postgresql import Cluster
 from tests.servers import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 BODY = bytes(range(256)) * 8192  # 2 MiB, in about 4 s
 DIGEST = hashlib.sha256(BODY).hexdigest()
 
@@ -85,6 +85,7 @@ def files_of(server):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
+@pytest.mark.alone
 def test_a_download_is_cancelled_within_two_seconds_at_any_moment(server, source):
     for i in range(10):
         job = ask(server, source, f"cancelled-{i}")
