@@ -6,7 +6,6 @@ does it where the database is PostgreSQL, Redis where LOCALAI_REDIS_URL is set. 
 """
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from django.db import connection, transaction
 
 from accounts.runtime import env, generations
 from core.generations import CREDENTIALS, RIGHTS, SETTINGS, SLOTS, TERMS
+from core.stopping import Stop
 
 if TYPE_CHECKING:
     import redis  # at run time only where it is used: it brings OpenTelemetry along
@@ -64,7 +64,7 @@ def is_needed() -> bool:
     return bool(env().redis_url) or connection.vendor == "postgresql"
 
 
-def follow(stop: threading.Event) -> None:
+def follow(stop: Stop) -> None:
     """Move this machine's counters as the others' move, until `stop`. Runs in a thread of its own."""
     while not stop.is_set():
         try:
@@ -88,7 +88,7 @@ def _take(text: str) -> None:
         bump(int(text))
 
 
-def _heard_by_postgresql(stop: threading.Event) -> Iterator[str]:
+def _heard_by_postgresql(stop: Stop) -> Iterator[str]:
     settings = {
         k: v for k, v in connection.get_connection_params().items() if k != "cursor_factory"
     }
@@ -101,7 +101,7 @@ def _heard_by_postgresql(stop: threading.Event) -> Iterator[str]:
                 yield notice.payload
 
 
-def _heard_by_redis(stop: threading.Event) -> Iterator[str]:
+def _heard_by_redis(stop: Stop) -> Iterator[str]:
     with closing(_redis()) as client, client.pubsub(ignore_subscribe_messages=True) as heard:  # type: ignore[no-untyped-call]
         heard.subscribe(CHANNEL)
         heard.get_message(timeout=WAIT_S)

@@ -4,7 +4,6 @@ import ctypes
 import logging
 import os
 import signal
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from accounts.runtime import env, generations, stored_settings
 from core.errors import GatehouseError
 from core.files import HeldLock
 from core.generations import ENGINES
+from core.stopping import Stop
 from inference import configuring, operation_work, operations
 from inference.engine_limits import limits_in_force
 from inference.guarded import Guarded
@@ -36,7 +36,7 @@ class EngineProcess:
     """`run` until `stop` is called (from a signal handler)."""
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._models: dict[str, Replicas] = {}
         self._room = Room(self._models)
         self._switches = Switches(self._models, self._room)

@@ -6,7 +6,6 @@ No request ever fetches one, an admin's neither: what is not here yet is shown a
 import logging
 import math
 import re
-import threading
 
 from django.db import DatabaseError, connection
 
@@ -15,6 +14,7 @@ from accounts.runtime import env
 from core.fetch_addresses import FetchError
 from core.fetcher import Limits
 from core.pictures import MAX_BYTES, Pictures, name_of
+from core.stopping import Stop
 from inference.fetching import fetcher
 from inference.gallery import shelves
 from inference.gallery_schema import Entry
@@ -44,7 +44,7 @@ def icon_here(icon: str, *, known: set[str], base: str) -> str:
     return f"{base}/pictures/{name}" if name in known else ""
 
 
-def fetch_due(stop: threading.Event | None = None) -> int:
+def fetch_due(stop: Stop | None = None) -> int:
     """Fetch some of the pictures that are named and not here; how many were tried.
 
     Raises DatabaseError.
@@ -75,7 +75,7 @@ def _named(read: list[Shelf[Entry]]) -> list[str]:
     return [url for url in found if url.startswith(("https://", "http://"))][:MAX_WANTED]
 
 
-def keep_pictures(stop: threading.Event) -> None:
+def keep_pictures(stop: Stop) -> None:
     """In a thread of its own until `stop`: a slow server of pictures holds up nothing else."""
     while not stop.wait(ROUND_S):
         try:

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
@@ -17,6 +16,7 @@ from django.db import DatabaseError, close_old_connections
 from accounts.models import User
 from accounts.registration import needs_setup_token
 from accounts.runtime import env
+from core.stopping import Stop
 from inference.guardian import PR_SET_PDEATHSIG
 from inference.hardware import host_environment
 from inference.setup_steps import Step, setup_steps
@@ -118,7 +118,7 @@ class Server:
         if with_engines:
             self._others.append(Child("engine", [*manage, "runengine"]))
         self._say = say
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._said: dict[str, tuple[str, float, str]] = {}
 
     def stop(self) -> None:

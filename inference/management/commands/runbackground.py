@@ -19,6 +19,7 @@ from accounts.models import ApiKey, Session
 from accounts.people import expire_group_admins
 from accounts.social.availability import keep_fresh
 from core.files import AlreadyHeldError, HeldLock
+from core.stopping import Stop
 from core.sweeps import SWEEPS
 from inference import operations, stored_responses
 from inference.pictures import keep_pictures
@@ -43,7 +44,7 @@ def sweep() -> None:
         work()
 
 
-def run_tasks(stop: threading.Event) -> None:
+def run_tasks(stop: Stop) -> None:
     """What may take long or wait for other servers, in a thread of its own until `stop`: the queue
     (mail), asking identity providers how they are, the upkeep of the books.
     """
@@ -65,7 +66,7 @@ class Command(BaseCommand):
     help = "Bring usage from the journal into the database and sweep what expired."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        stop = threading.Event()
+        stop = Stop()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         try:
