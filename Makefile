@@ -40,7 +40,7 @@ test: dev-env has-chromium ## all tests: real engines, both databases, faults
 	@failed=; $(PY) -m pytest -q $(BESIDE) core $(APPS) || failed=1; \
 	GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q $(BESIDE) $(APPS) || failed=1; \
 	GATEHOUSE_TEST_DATABASE=postgresql $(PY) -m pytest -q tests/test_two_doors.py || failed=1; \
-	$(PY) -m pytest -q -n 2 --dist loadscope -m "not alone and not full" tests || failed=1; \
+	$(PY) -m pytest -q -n 3 --dist loadscope --no-loadscope-reorder -m "not alone and not full" tests || failed=1; \
 	$(PY) -m pytest -q -m "alone and not full" tests || failed=1; \
 	test -z "$$failed"
 

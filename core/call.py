@@ -229,6 +229,10 @@ class Answer:
             }
         )
 
+    def push(self, body: bytes) -> bool:
+        """Write a piece at once where the caller takes it; False, and nothing done, where not."""
+        return self._push is not None and self._push(body)
+
     async def write(self, body: bytes) -> None:
         if self._push is not None and self._push(body):
             return

@@ -1,4 +1,4 @@
-"""To the engine and back: one plain answer, or a stream edited event by event.
+"""To the engine and back with one plain answer. (A stream: `inference.relay`.)
 
 Settlement comes before the last byte, and on every way out (design.md, "Usage").
 """
@@ -18,11 +18,10 @@ from core.errors import (
     NotSupportedError,
     RateLimitedError,
 )
-from core.response_headers import Headers
 from inference.endpoints import Endpoint
 from inference.engine_table import Desk, EngineTable, Target, all_of
 from inference.fair_queue import FairQueue
-from inference.families.base import Asked, Rules, StreamEditor, loads
+from inference.families.base import Asked, Rules, loads
 from inference.upstream import (
     EngineClient,
     EngineResponse,
@@ -31,13 +30,7 @@ from inference.upstream import (
 )
 from usage.metering import Event, Meter
 
-STREAM_HEADERS: Headers = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
 SERVES_NOBODY = {502, 503}
-MAX_EVENT_BYTES = 8 * 1024 * 1024
 MAX_MESSAGE_CHARS, MAX_RETRY_AFTER_S = 2000, 3600.0
 MAX_MOVES = 8  # how many lines one request stands in, where engines go away
 
@@ -249,73 +242,6 @@ async def plain(
         meter.unrecorded("no_usage")  # it counts as one request of no tokens (S-04)
     edited = exchange.rules.finish(body, exchange.asked)
     return (raw, body) if edited is None else (orjson.dumps(edited), edited)
-
-
-async def stream(exchange: Exchange, response: EngineResponse, editor: StreamEditor) -> None:
-    """Pass a stream on. Raises EngineFailedError where it breaks off; the caller says so in-band."""
-    answer, event = exchange.answer, exchange.event
-    await answer.start(200, [*STREAM_HEADERS, overhead(exchange.call)])
-    rest = b""
-    while not editor.done:
-        piece = await response.chunk()
-        if not piece:
-            break
-        if not rest and _is_one_event(piece):  # as engines write them
-            out = editor.feed(piece)
-        else:
-            events, rest = _frame(rest + piece if rest else piece)
-            out = b"".join([editor.feed(each) for each in events])
-        _count(event, editor)
-        if editor.done:
-            break
-        if event.reservation is not None and _is_used_up(event):
-            event.deliver()
-            exchange.was_cut = True
-            exchange.asked.extra["last"] = out
-            return
-        if out:
-            event.deliver(out)
-            await answer.write(out)
-    if not editor.done:
-        raise EngineFailedError("The engine ended the stream too early.")
-    exchange.leave()
-    event.deliver()
-    exchange.asked.extra["last"] = out + editor.tail()
-
-
-def _is_used_up(event: Event) -> bool:
-    assert event.reservation is not None  # noqa: S101  # asked before
-    return event.reservation.is_used_up(
-        event.prompt_tokens, event.cached_tokens, event.completion_tokens
-    )
-
-
-def _count(event: Event, editor: StreamEditor) -> None:
-    """The engine's counts so far; pieces streamed stand in for them where it gives none yet."""
-    prompt, completion, cached = 0, 0, 0
-    if (tokens := editor.tokens) is not None:
-        prompt, completion, cached = tokens.prompt, tokens.completion, tokens.cached
-    event.estimated = not editor.done and editor.deltas > completion
-    event.tokens(prompt, editor.deltas if event.estimated else completion, cached)
-
-
-def _is_one_event(data: bytes) -> bool:
-    """Whether it is a line or two and a blank one: what most reads from an engine are."""
-    if not data.endswith(b"\n\n"):
-        return False
-    lines = data.count(b"\n")
-    return lines == 2 or (lines == 3 and data.startswith(b"event:"))
-
-
-def _frame(data: bytes) -> tuple[list[bytes], bytes]:
-    """Whole SSE events, each with its blank line, and what is left over."""
-    if b"\r\n" in data:
-        data = data.replace(b"\r\n", b"\n")
-    if len(data) > MAX_EVENT_BYTES:
-        raise EngineFailedError("The engine's answer could not be read.")
-    parts = data.split(b"\n\n")
-    rest = parts.pop()
-    return [part + b"\n\n" for part in parts if part], rest
 
 
 async def count_text(client: EngineClient, model: str, body: dict[str, object]) -> int | None:

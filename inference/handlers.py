@@ -18,7 +18,7 @@ from core.errors import (
     NotFoundError,
 )
 from core.principal import Principal
-from inference import forwarding, token_limits
+from inference import forwarding, relay, token_limits
 from inference.endpoints import Endpoint
 from inference.engine_table import MAX_MODEL_NAME, EngineTable, Target
 from inference.families import RULES
@@ -156,7 +156,7 @@ async def _serve(exchange: Exchange, runtime: Runtime) -> None:
         if response.status != 200:
             raise await forwarding.refusal(response, exchange)
         if editor is not None and response.content_type.startswith(b"text/event-stream"):
-            await forwarding.stream(exchange, response, editor)
+            await relay.stream(exchange, response, editor)
             if exchange.was_cut:
                 await _cut(exchange, editor, response)
             _store(exchange, runtime, editor.result)

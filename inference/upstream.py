@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from core.errors import EngineFailedError, EngineTimeoutError
 from inference.upstream_connection import (
-    BETWEEN_BYTES_S,
     SLICE,
     Connection,
     NoConnectionInTimeError,
     NotReachableError,
+    Sink,
 )
 
 __all__ = ["EngineClient", "EngineResponse", "NoConnectionInTimeError", "NotReachableError"]
@@ -42,19 +42,32 @@ class EngineResponse:
 
     async def chunk(self) -> bytes:
         """What has arrived since the last call, at least a byte; empty at the end of the answer."""
+        found: list[bytes] = []
+
+        def keep(piece: bytes) -> bool:
+            found.append(piece)
+            return False
+
+        return found[0] if await self.pour(keep) else b""
+
+    async def pour(self, sink: Sink) -> bool:
+        """Give `sink` what arrives, as it arrives, until it says False: then True. False at the end.
+
+        Raises what broke the answer, and what `sink` raises.
+        """
         connection = self._connection
         if connection is None:
             raise RuntimeError("read after close")  # the connection may be another's by now
-        if not (connection.chunks or connection.complete or connection.error):
-            connection.deadline.set(BETWEEN_BYTES_S)
-            while not (connection.chunks or connection.complete or connection.error):
-                await connection.arrival()
-            connection.deadline.clear()
-        if connection.chunks:
-            return connection.take()
-        if not connection.complete and connection.error is not None:
-            raise connection.error
-        return b""
+        while True:
+            if connection.chunks:
+                if not sink(connection.take()):
+                    return True
+            elif connection.complete:
+                return False
+            elif connection.error is not None:
+                raise connection.error
+            elif await connection.poured(sink):
+                return True
 
     async def read(self) -> bytes:
         """The whole body of a plain answer. Raises EngineFailedError past 64 MiB."""

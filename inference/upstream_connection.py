@@ -22,6 +22,7 @@ HTTP/1.1 on asyncio.Protocol and httptools. What its flags say in each state:
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -35,6 +36,9 @@ MAX_HEAD_BYTES, MAX_HEADERS = 64 * 1024, 256
 HIGH_WATER = 64 * 1024
 PIECE_BYTES = 64  # what a piece of body costs besides its own bytes
 SLICE = 64 * 1024
+
+
+Sink = Callable[[bytes], bool]
 
 
 class NotReachableError(EngineFailedError):
@@ -91,6 +95,7 @@ class Connection(asyncio.Protocol):
         "pool",
         "retry_after",
         "sent_at",
+        "sink",
         "status",
         "transport",
         "waiter",
@@ -103,6 +108,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.parser: httptools.HttpResponseParser | None = None
         self.waiter: asyncio.Future[None] | None = None
+        self.sink: Sink | None = None  # takes what arrives while somebody waits for that
         self.deadline = Deadline(self.loop, self._late)
         self.chunks: deque[bytes] = deque()
         self.error: GatehouseError | None = None
@@ -172,8 +178,37 @@ class Connection(asyncio.Protocol):
             return
         if self.framing > MAX_HEAD_BYTES:
             self._fail(EngineFailedError("The engine's answer could not be read."))
-        elif self.has_head:
+        elif self.has_head and self.sink is None:
             self._wake()
+        elif self.has_head and self.sink is not None:
+            self._pour(self.sink)
+
+    def _pour(self, sink: Sink) -> None:
+        """Give it what has arrived, unless who waits is on the way already, or gone."""
+        waiter = self.waiter
+        if waiter is None or waiter.done():
+            return
+        if self.chunks:
+            self.deadline.set(BETWEEN_BYTES_S)
+            try:
+                if not sink(self.take()):
+                    self.sink = None
+            except Exception as exc:  # noqa: BLE001  # whatever it is, it is for who waits
+                waiter.set_exception(exc)
+                return
+        if self.complete or self.sink is None:
+            self._wake()
+
+    async def poured(self, sink: Sink) -> bool:
+        """Wait while what arrives goes to `sink`; whether that takes no more. Else it ended or broke."""
+        self.sink = sink
+        self.deadline.set(BETWEEN_BYTES_S)
+        try:
+            await self.arrival()
+            return self.sink is None
+        finally:
+            self.sink = None
+            self.deadline.clear()
 
     def _feed_head(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
         """A NUL may be in a body, not in a head; the parser lets one in the reason through."""

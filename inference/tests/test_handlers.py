@@ -17,7 +17,7 @@ from core.errors import (
     QueueFullError,
     UnavailableError,
 )
-from inference import upstream
+from inference import upstream, upstream_connection
 from inference.endpoints import ENDPOINTS
 from inference.handlers import infer
 from inference.tests.rig import BOB, Rig
@@ -201,7 +201,7 @@ async def test_an_engine_that_never_answers_is_504(rig, monkeypatch):
 
 
 async def test_a_stream_that_falls_silent_is_cut_off(rig, monkeypatch):
-    monkeypatch.setattr(upstream, "BETWEEN_BYTES_S", 0.2)
+    monkeypatch.setattr(upstream_connection, "BETWEEN_BYTES_S", 0.2)
 
     with pytest.raises(GatehouseError) as caught:
         await rig.ask(

@@ -6,6 +6,7 @@ made-up ones with all that looks like counts and is none. Each is cut into piece
 
 import asyncio
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from bench import stub_engine
 from core.call import Answer, Call
 from core.errors import EngineFailedError
-from inference import forwarding
+from inference import forwarding, relay
 from inference.endpoints import ENDPOINTS
 from inference.engine_table import Target
 from inference.families import RULES
@@ -38,8 +39,11 @@ class Pieces:
     def __init__(self, pieces: list[bytes]) -> None:
         self._left = [piece for piece in pieces if piece]
 
-    async def chunk(self) -> bytes:
-        return self._left.pop(0) if self._left else b""
+    async def pour(self, sink: Callable[[bytes], bool]) -> bool:
+        while self._left:
+            if not sink(self._left.pop(0)):
+                return True
+        return False
 
 
 def forwarded(path: str, asked: Asked, pieces: list[bytes]) -> tuple[bytes, Any, Any]:
@@ -56,7 +60,7 @@ def forwarded(path: str, asked: Asked, pieces: list[bytes]) -> tuple[bytes, Any,
     event = Event(call)
     target = Target("m", "m", "http://127.0.0.1:9", state="ready", capabilities=frozenset())
     exchange = forwarding.Exchange(call, Answer(send, []), endpoint, rules, asked, target, event)
-    asyncio.run(forwarding.stream(exchange, Pieces(pieces), editor))
+    asyncio.run(relay.stream(exchange, Pieces(pieces), editor))
     return b"".join(sent) + asked.extra["last"], editor, event
 
 

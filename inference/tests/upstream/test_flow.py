@@ -236,7 +236,7 @@ SILENT = {
 @pytest.mark.parametrize("pieces", SILENT.values(), ids=SILENT.keys())
 async def test_an_engine_that_falls_silent_is_ended(scripted, client, pieces, monkeypatch):
     """Silent is who sends no body; what is around it does not count."""
-    monkeypatch.setattr(upstream, "BETWEEN_BYTES_S", 0.15)
+    monkeypatch.setattr(upstream_connection, "BETWEEN_BYTES_S", 0.15)
     scripted.talk = drips(CHUNKED + b"2\r\nok\r\n", pieces)
     response = await client.request(b"POST", b"/")
     assert await response.chunk() == b"ok"
@@ -249,7 +249,7 @@ async def test_an_engine_that_falls_silent_is_ended(scripted, client, pieces, mo
 
 
 async def test_an_engine_that_speaks_now_and_then_is_not_silent(scripted, client, monkeypatch):
-    monkeypatch.setattr(upstream, "BETWEEN_BYTES_S", 0.15)
+    monkeypatch.setattr(upstream_connection, "BETWEEN_BYTES_S", 0.15)
     scripted.talk = drips(CHUNKED, [b"1\r\nx\r\n"] * 15 + [b"0\r\n\r\n"])
 
     assert (await ask(client))[2] == b"x" * 15
@@ -258,7 +258,7 @@ async def test_an_engine_that_speaks_now_and_then_is_not_silent(scripted, client
 async def test_a_reader_that_is_slow_itself_is_not_the_engines_silence(
     scripted, client, monkeypatch
 ):
-    monkeypatch.setattr(upstream, "BETWEEN_BYTES_S", 0.05)
+    monkeypatch.setattr(upstream_connection, "BETWEEN_BYTES_S", 0.05)
     scripted.talk = says(CHUNKED + b"2\r\nok\r\n", b"2\r\n!!\r\n0\r\n\r\n", pause_s=0.01)
     response = await client.request(b"POST", b"/")
     await asyncio.sleep(0.2)
