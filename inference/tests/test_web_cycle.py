@@ -8,16 +8,22 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from inference.web_worker import Cycle
 
 
-def test_our_cycle_has_all_that_uvicorns_has():
-    """uvicorn's own methods work on it; a new version may want more."""
-    protocol = SimpleNamespace(
+def protocol_of(**more):
+    return SimpleNamespace(
         transport=1,
         flow=2,
         logger=3,
         server_state=SimpleNamespace(default_headers=4),
         on_response_complete=5,
         expect_100_continue=False,
+        tasks=set(),
+        **more,
     )
+
+
+def test_our_cycle_has_all_that_uvicorns_has():
+    """uvicorn's own methods work on it; a new version may want more."""
+    protocol = protocol_of()
     event = asyncio.Event()
     theirs = RequestResponseCycle(
         *({}, 1, 2, 3, 6, False, 4, event),
@@ -31,3 +37,62 @@ def test_our_cycle_has_all_that_uvicorns_has():
     differing = {"access_logger"}  # which writes nothing where there is no access log
     wanted = {key: value for key, value in vars(theirs).items() if key not in differing}
     assert {key: getattr(ours, key) for key in wanted} == wanted
+
+
+def begun(*pieces, whole):
+    cycle = Cycle(protocol_of(), {"type": "http"}, keep_alive=True)
+    cycle.flow = SimpleNamespace(resume_reading=lambda: None)
+    cycle.arrives = lambda piece, whole: (
+        cycle.body.extend(piece),
+        setattr(cycle, "more_body", not whole),
+        cycle.message_event.set(),
+    )
+    if pieces:
+        cycle.arrives(b"".join(pieces), whole)
+    return cycle
+
+
+async def test_a_body_that_is_there_is_handed_over_once():
+    cycle = begun(b"{", b"}", whole=True)
+
+    assert await cycle.receive() == {"type": "http.request", "body": b"{}", "more_body": False}
+    again = asyncio.create_task(cycle.receive())  # as Django waits for a hang-up
+    await asyncio.sleep(0.01)
+    assert not again.done()
+    cycle.disconnected = True
+    cycle.message_event.set()
+    assert await again == {"type": "http.disconnect"}
+
+
+async def test_a_body_that_still_comes_is_handed_over_as_it_comes():
+    cycle = begun(b"a", whole=False)
+    assert await cycle.receive() == {"type": "http.request", "body": b"a", "more_body": True}
+    rest = asyncio.create_task(cycle.receive())
+    await asyncio.sleep(0.01)
+    assert not rest.done()
+    cycle.arrives(b"b", whole=True)
+    assert await rest == {"type": "http.request", "body": b"b", "more_body": False}
+
+
+async def test_of_a_caller_who_is_gone_no_body_is_handed_over():
+    cycle = begun(b"a", whole=True)
+    cycle.disconnected = True
+    assert await cycle.receive() == {"type": "http.disconnect"}
+
+
+async def test_a_request_is_in_the_servers_list_while_it_is_worked_on():
+    """By that list the server knows at its end whom to wait for, and how many there are."""
+    cycle, seen = begun(b"a", whole=True), []
+    cycle.on_response, cycle.transport = (lambda: None), SimpleNamespace(close=lambda: None)
+    tasks = cycle._tasks
+
+    async def app(_scope, _receive, _send):
+        seen.append(set(tasks))
+        cycle.response_started = cycle.response_complete = True
+
+    cycle.task = asyncio.create_task(cycle.run_asgi(app))
+    tasks.add(cycle.task)
+    task = cycle.task
+    await task
+    assert seen == [{task}]
+    assert tasks == set()
