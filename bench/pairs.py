@@ -21,7 +21,8 @@ class Ratio:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f})"
+        digits = 2 if abs(self.mean) >= 0.1 or not self.mean else 3
+        return f"{self.mean:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 
 def interval(values: Sequence[float]) -> Ratio:
