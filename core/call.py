@@ -234,9 +234,8 @@ class Answer:
         return self._push is not None and self._push(body)
 
     async def write(self, body: bytes) -> None:
-        if self._push is not None and self._push(body):
-            return
-        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        if not self.push(body):
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def end(self, body: bytes = b"") -> None:
         self.ended = True

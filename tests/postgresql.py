@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -27,10 +28,16 @@ def binaries() -> Path:
     return next(root.rglob("initdb")).parent
 
 
+PORTS = range(15_000, 32_000)  # below those that the kernel gives to whoever connects somewhere
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nobody has. Chance keeps apart those who ask at once and bind a moment later."""
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 class Cluster:

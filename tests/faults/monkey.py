@@ -13,6 +13,7 @@ from tests.postgresql import Cluster
 from tests.servers import Server
 
 AWAY_S = (4.0, 25.0)
+KNOWN_S = 3.0  # so long nothing falls before the database goes, and every worker knows some callers
 # A process that holds SQLite's lock dies with its parent's pipe, whatever happens to this one.
 _HOLD = """
 import select, sqlite3, sys
@@ -38,8 +39,9 @@ class Monkey:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > AWAY_S[0]:
             self._calm(min(left, self._chance.uniform(5, 15)))
-            left = until - time.monotonic()
+            left = until - time.monotonic() - KNOWN_S
             if left > AWAY_S[0]:
+                time.sleep(KNOWN_S)
                 self._without_database(min(left, self._chance.uniform(*AWAY_S)))
         time.sleep(max(0.0, until - time.monotonic()))
 

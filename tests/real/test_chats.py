@@ -57,6 +57,7 @@ def test_r39_an_answer_that_came_to_its_limit_goes_on_in_mid_sentence(server, pe
     whole = ended(server, browser, path)
 
     assert again.status_code == 202, again.text
+    assert (whole["status"], whole["finishReason"]) == ("done", "length"), whole
     assert whole["id"] == first["id"]
     assert whole["content"].startswith(first["content"])
     assert len(whole["content"]) > len(first["content"])
