@@ -195,10 +195,8 @@ def test_a_cancelled_installation_ends_within_two_seconds_and_leaves_nothing(ser
     """POST /api/operations/:jobID/cancel of a backend: at several moments of it."""
     if not get(server, "/backends"):  # it runs by itself in `make test`
         offer(server, recipes, "2.0")
-        assert (
-            finished(server, post(server, "/backends/apply", {"id": "stub"})["uuid"])["message"]
-            == "completed"
-        )
+        job = post(server, "/api/backends/install/own@stub")["jobID"]
+        assert finished(server, job)["message"] == "completed"
     offer(server, recipes, "3.0")
     before = environments(server)
     for i in range(4):
