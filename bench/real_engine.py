@@ -1,5 +1,6 @@
 """The real engine directly and through the product: time to first token, tokens/s, our CPU per 1,000 tokens."""
 
+import json
 import subprocess
 import sys
 from functools import partial
@@ -8,11 +9,14 @@ from typing import Any
 
 from bench.bars import Bar, Table
 from bench.pairs import added, alternate, median, ratio
+from bench.processes import CHAT as ROUTE
 from bench.processes import ROOT, Process, free_port, wait_for
 from bench.product import Product
 from tests.servers import CACHE, CHAT
 
 TOKENS = {1: 192, 8: 64, 32: 64}  # of each stream: single ones are the noisiest
+FIRSTS = {1: 32, 8: 12, 32: 4}  # short answers of each stream, for the time to their first token
+SHORT = 8
 PAIRS = 7
 TOKENS_SHARE, FIRST_MS = 0.95, 3.0
 
@@ -47,30 +51,25 @@ def start_engine(*flags: str) -> tuple[Process, str]:
     return process, f"http://127.0.0.1:{port}"
 
 
-def ask(url: str, streams: int, *more: str) -> dict[str, Any]:
-    """One round of `streams` streams at once."""
-    import json
+def ask(url: str, streams: int, key: str = "") -> dict[str, Any]:
+    """One round of `streams` streams at once: `tokens_per_s`."""
+    found = _streams(url, streams, key, "0.01", "--tokens", str(TOKENS[streams]))
+    return {**found, "tokens_per_s": streams * TOKENS[streams] / found["seconds"]}
 
-    command = [
-        sys.executable,
-        "-m",
-        "bench.load",
-        f"{url}/v1/chat/completions",
-        str(streams),
-        "0.01",
-    ]
-    command += [
-        "--stream",
-        "--ignore-eos",
-        "--model",
-        CHAT,
-        "--tokens",
-        str(TOKENS[streams]),
-        *more,
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+def ask_shortly(url: str, streams: int, key: str = "") -> dict[str, Any]:
+    """Short answers one after another on as many connections: `first_ms` is the median of many."""
+    count = ("--count", str(FIRSTS[streams] * streams))
+    return _streams(url, streams, key, "600", "--tokens", str(SHORT), *count)
+
+
+def _streams(url: str, streams: int, key: str, seconds: str, *more: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.load", url + ROUTE, str(streams), seconds]
+    command += ["--stream", "--ignore-eos", "--model", CHAT, *(("--key", key) if key else ())]
+    done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
-    found["tokens_per_s"] = streams * TOKENS[streams] / found["seconds"]
+    if found["errors"]:
+        raise RuntimeError(f"{found['errors']} errors at {url}")
     return found
 
 
@@ -89,21 +88,21 @@ def measure() -> Table:
         ask(url, 32)
         began = product.web.cpu_s()
         for streams in TOKENS:
-            ours = partial(ask, product.url, streams, "--key", product.key)
-            through, direct = alternate(ours, partial(ask, url, streams), PAIRS)
+            sides = (product.url, streams, product.key), (url, streams)
+            first = alternate(*(partial(ask_shortly, *side) for side in sides), PAIRS)
+            through = alternate(*(partial(ask, *side) for side in sides), PAIRS)
             cells = [
-                f"{median(r, w):.0f}"
-                for r in (direct, through)
-                for w in ("first_ms", "tokens_per_s")
+                f"{median(runs[at], what):.0f}"
+                for at in (1, 0)
+                for runs, what in ((first, "first_ms"), (through, "tokens_per_s"))
             ]
             print(f"| {streams} | " + " | ".join(cells) + " |", flush=True)
-            share = ratio(through, direct, "tokens_per_s")
-            first = added(through, direct, "first_ms")
+            share, more = ratio(*through, "tokens_per_s"), added(*first, "first_ms")
             bars += [
                 Bar(f"tokens/s, {streams} streams", share, TOKENS_SHARE, at_least=True),
-                Bar(f"first token added, {streams} streams, ms", first, FIRST_MS),
+                Bar(f"first token added, {streams} streams, ms", more, FIRST_MS),
             ]
-        tokens = PAIRS * sum(streams * n for streams, n in TOKENS.items())
+        tokens = PAIRS * sum(n * (TOKENS[n] + FIRSTS[n] * SHORT) for n in TOKENS)
         spent = (product.web.cpu_s() - began) / tokens * 1000
         held = ", ".join(f"{n} {mb:.0f} MB" for n, mb in engine.memory_mb().items())
         print(f"\nThe product's own CPU: {spent:.3f} s per 1,000 tokens. The engine holds: {held}.")
