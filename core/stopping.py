@@ -28,7 +28,7 @@ class Stop:
         """Whether it was said, at the latest `timeout_s` from now. In any thread, as often as one likes."""
         readable = select.poll()
         readable.register(self._read, select.POLLIN)
-        return bool(readable.poll(timeout_s * 1000))
+        return bool(readable.poll(max(0.0, timeout_s) * 1000))
 
     def __del__(self) -> None:
         os.close(self._read)

@@ -72,6 +72,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "buffered",
+        "caught",
         "chunks",
         "complete",
         "content_type",
@@ -109,6 +110,7 @@ class Connection(asyncio.Protocol):
         self.parser: httptools.HttpResponseParser | None = None
         self.waiter: asyncio.Future[None] | None = None
         self.sink: Sink | None = None  # takes what arrives while somebody waits for that
+        self.caught: Exception | None = None  # of the sink
         self.deadline = Deadline(self.loop, self._late)
         self.chunks: deque[bytes] = deque()
         self.error: GatehouseError | None = None
@@ -185,8 +187,12 @@ class Connection(asyncio.Protocol):
 
     def _pour(self, sink: Sink) -> None:
         """Give it what has arrived, unless who waits is on the way already, or gone."""
-        waiter = self.waiter
-        if waiter is None or waiter.done():
+        if self.waiter is None or self.waiter.done():
+            return
+        if (
+            self.is_paused
+        ):  # much at once: who waits takes it, and others have their turn before more
+            self._wake()
             return
         if self.chunks:
             self.deadline.set(BETWEEN_BYTES_S)
@@ -194,20 +200,23 @@ class Connection(asyncio.Protocol):
                 if not sink(self.take()):
                     self.sink = None
             except Exception as exc:  # noqa: BLE001  # whatever it is, it is for who waits
-                waiter.set_exception(exc)
-                return
-        if self.complete or self.sink is None:
+                self.caught = exc
+        if self.complete or self.sink is None or self.caught is not None:
             self._wake()
 
     async def poured(self, sink: Sink) -> bool:
-        """Wait while what arrives goes to `sink`; whether that takes no more. Else it ended or broke."""
+        """Wait while what arrives goes to `sink`; whether that takes no more. Else there is something
+        for the next look: the end, an error, or much at once.
+        """
         self.sink = sink
         self.deadline.set(BETWEEN_BYTES_S)
         try:
             await self.arrival()
+            if self.caught is not None:
+                raise self.caught
             return self.sink is None
         finally:
-            self.sink = None
+            self.sink = self.caught = None  # it holds this frame: a ring else
             self.deadline.clear()
 
     def _feed_head(self, parser: httptools.HttpResponseParser, data: bytes) -> None:

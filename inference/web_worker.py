@@ -120,6 +120,7 @@ class Cycle(RequestResponseCycle):
         if not is_whole or self.disconnected or self.response_complete:
             return await super().receive()
         self.message_event.clear()
+        self.waiting_for_100_continue = False  # nor does the caller (RFC 9110, 10.1.1)
         self.flow.resume_reading()
         message = {"type": "http.request", "body": bytes(self.body), "more_body": False}
         self.body = bytearray()

@@ -1,6 +1,8 @@
 """An answer that goes to its reader in the callback that read it, and what then wakes the reader."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -118,3 +120,40 @@ async def test_who_hung_up_is_given_nothing_more():
     assert sink.got == [b"a"]
     response.close()
     assert client.made[0].transport is None or client.made[0].transport.is_closing()
+
+
+async def test_what_a_sink_raises_leaves_nothing_for_the_collector():
+    """The error holds the frames that it went through, and with them all of a request."""
+    gc.collect()
+    gc.disable()
+    try:
+        sink = Sink()
+        gone = weakref.ref(sink)
+        client, response, poured = await pouring(sink)
+        client.feed(chunk(b"bad"))
+        await asyncio.wait([poured])
+        assert isinstance(poured.exception(), ValueError)
+        response.close()
+        client.made.clear()
+        del sink, poured, response
+        await asyncio.sleep(0)
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+async def test_much_at_once_is_taken_in_a_turn_of_its_own():
+    """Else an engine that has sent megabytes would have them all read before anybody else is served."""
+    sink = Sink()
+    client, _, poured = await pouring(sink)
+    client.feed(chunk(b"x" * 100_000))
+
+    assert sink.got == []
+    assert client.made[0].transport.paused
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sink.got == [b"x" * 100_000]
+    assert not client.made[0].transport.paused
+    client.feed(chunk(b"y"), b"0\r\n\r\n")
+    assert await poured is False
+    assert sink.got[1:] == [b"y"]
