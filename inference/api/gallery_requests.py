@@ -67,7 +67,7 @@ def _one_of(value: str, name: str, allowed: tuple[str, ...]) -> str:
 
 def element_id(given: str, kind: str = "model") -> str:
     """`gallery@name` as the path has it. Raises InvalidRequestError."""
-    if not given.strip() or len(given) > MAX_ID_CHARS:
+    if not given.strip() or len(given) > MAX_ID_CHARS or not given.isprintable():
         raise InvalidRequestError(f"invalid {kind} ID")
     return given
 

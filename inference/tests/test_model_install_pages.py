@@ -24,6 +24,36 @@ def test_install_asks_as_the_api_does(as_alice, alice, own):
     assert "big is being installed." in text_of(as_alice.get("/app/models"))
 
 
+@pytest.mark.parametrize("path", ["/app/models/add", "/app/backends/add"])
+@pytest.mark.parametrize("name", ["a\0b", "own@a\x1b[31m", "a\nb"])
+def test_a_name_of_control_characters_is_asked_for_by_nobody(as_alice, own, path, name):
+    """PostgreSQL takes no NUL: it was a 500 there, and stood in the books on SQLite."""
+    before = AuditRecord.objects.count()
+    answer = post(as_alice, path, {"id": name})
+
+    assert answer.status_code < 500
+    assert not Operation.objects.exists()
+    assert AuditRecord.objects.count() == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/backends/apply", {"id": "a\0b"}),
+        ("/models/apply", {"id": "a\0b"}),
+        (
+            "/models/apply",
+            {"name": "a\0b", "files": [{"filename": "x", "uri": "https://x.example/x"}]},
+        ),
+        ("/models/import-uri", {"uri": "https://x.example/a\0b"}),
+        ("/api/backends/install-external", {"uri": "pypi://x", "name": "a\0b"}),
+    ],
+)
+def test_nor_by_the_api(as_alice, own, path, body):
+    assert 400 <= as_alice.post(path, body).status_code < 500
+    assert not Operation.objects.exists()
+
+
 def test_r36_a_name_with_a_slash_installs_and_is_edited(as_alice, own, home):
     post(as_alice, "/app/models/add", {"id": "own@owner/name"})
     make_model("owner/name")
