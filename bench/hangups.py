@@ -25,9 +25,7 @@ from bench.product import Product
 
 CALLERS, SHARE = 192, 0.1
 WARM, GROWTH_MB = 150_000, 10.0
-TAKEN_S = (
-    0.5  # so long after it was sent a plain request is hung up on: nobody stands still that long
-)
+TAKEN_S = 0.5  # a plain request is hung up on so late: nobody stands still that long
 STREAM = {"tokens": 40, "tick": 0.01}
 LONGEST_S = 3_600
 

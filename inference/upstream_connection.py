@@ -180,10 +180,11 @@ class Connection(asyncio.Protocol):
             return
         if self.framing > MAX_HEAD_BYTES:
             self._fail(EngineFailedError("The engine's answer could not be read."))
-        elif self.has_head and self.sink is None:
-            self._wake()
-        elif self.has_head and self.sink is not None:
-            self._pour(self.sink)
+        elif self.has_head:
+            if self.sink is None:
+                self._wake()
+            else:
+                self._pour(self.sink)
 
     def _pour(self, sink: Sink) -> None:
         """Give it what has arrived, unless who waits is on the way already, or gone."""
@@ -191,7 +192,7 @@ class Connection(asyncio.Protocol):
             return
         if (
             self.is_paused
-        ):  # much at once: who waits takes it, and others have their turn before more
+        ):  # much at once: for who waits, so that others have their turn before more
             self._wake()
             return
         if self.chunks:
