@@ -190,9 +190,7 @@ class Connection(asyncio.Protocol):
         """Give it what has arrived, unless who waits is on the way already, or gone."""
         if self.waiter is None or self.waiter.done():
             return
-        if (
-            self.is_paused
-        ):  # much at once: for who waits, so that others have their turn before more
+        if self.is_paused:  # much at once: for who waits, after others had their turn
             self._wake()
             return
         if self.chunks:
