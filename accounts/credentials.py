@@ -170,24 +170,22 @@ class KnownPrincipals:
 
     def recall(self, kind: Kind, secret: str) -> tuple[Principal | None] | None:
         """What is remembered of a credential (perhaps that it is nobody's), or None for nothing."""
-        return self._recall(f"{kind}\0{secret}".encode())
+        known = self._recall(f"{kind}\0{secret}".encode())
+        return (known.principal,) if known is not None else None
 
     def recall_key(self, secret: bytes) -> Principal | None:
         """The principal of an API key as the header had it; None where it has to be looked up."""
-        remembered = self._recall(b"api-key\0" + secret)
-        return remembered[0] if remembered is not None else None
+        known = self._recall(b"api-key\0" + secret)
+        return known.principal if known is not None else None
 
-    def _recall(self, credential: bytes) -> tuple[Principal | None] | None:
+    def _recall(self, credential: bytes) -> _Known | None:
         known = self._known.get(self._keyring.cache_key(credential))
+        if known is None:
+            return None
         read = self._generations.read
-        if (
-            known is not None
-            and known.generation == read(known.slot)
-            and known.everybody == read(RIGHTS)
-            and time.monotonic() < known.until
-        ):
-            return (known.principal,)
-        return None
+        if known.generation != read(known.slot) or known.everybody != read(RIGHTS):
+            return None
+        return known if time.monotonic() < known.until else None
 
     async def find(self, kind: Kind, secret: str) -> Principal | None:
         """The principal of a usable credential, or None, remembered. `load` runs off the loop.
@@ -264,21 +262,33 @@ class Resolver:
     """Finds the principal of a request's headers, for the lane."""
 
     def __init__(
-        self, mode: Callable[[], AuthMode], known: KnownPrincipals, sessions: Keyring
+        self,
+        mode: Callable[[], AuthMode],
+        known: KnownPrincipals,
+        sessions: Keyring,
+        *,
+        accounts: bool = False,
     ) -> None:
         self._mode = mode
         self._known = known
         self._sessions = sessions
+        self._accounts = accounts  # which no setting changes while we run
+
+    def recall(self, headers: dict[bytes, bytes]) -> Principal | None:
+        """The principal of an API key that is remembered; None where `resolve` has to say.
+
+        It is what most requests bring, and the first that `lookups` would give of them.
+        """
+        bearer = headers.get(b"authorization")
+        if bearer is None or not bearer.startswith(_BEARER_KEY):
+            return None
+        if not self._accounts or b"cookie" in headers:
+            return None
+        return self._known.recall_key(bearer[7:])
 
     async def resolve(self, headers: dict[bytes, bytes]) -> Principal | None:
         """The first credential that validates, or None."""
         mode = self._mode()
-        bearer = headers.get(b"authorization", b"")
-        if mode.accounts and bearer.startswith(_BEARER_KEY) and b"cookie" not in headers:
-            # What most requests bring, and the first that `lookups` would give of them.
-            principal = self._known.recall_key(bearer[7:])
-            if principal is not None:
-                return principal
         for kind, wanted in lookups(mode, self._sessions, headers):
             remembered = self._known.recall(kind, wanted)
             principal = remembered[0] if remembered else await self._known.find(kind, wanted)

@@ -255,7 +255,7 @@ async def main(where: str) -> None:
         port = server.sockets[0].getsockname()[1]
         print(f"ready {port}", flush=True)
     else:
-        server = await loop.create_unix_server(Stub, where)
+        server = await loop.create_unix_server(Stub, where, backlog=2048)
         print("ready", flush=True)
     await server.serve_forever()
 

@@ -36,6 +36,7 @@ class Call:
     __slots__ = (
         "body_bytes",
         "client",
+        "connection",
         "content",
         "correlation_id",
         "engine_wait_s",
@@ -61,6 +62,7 @@ class Call:
         headers: dict[bytes, bytes],
         receive: Receive,
         client: str,
+        connection: "Connection | None" = None,
     ) -> None:
         self.method = method
         self.path = path
@@ -68,6 +70,7 @@ class Call:
         self.headers = headers
         self.receive = receive
         self.client = client
+        self.connection = connection
         self.kwargs: dict[str, str] = {}
         self.principal: Principal | None = None
         self.started = time.perf_counter()
@@ -93,24 +96,20 @@ class Call:
         declared = self.headers.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
             raise TooLargeError(f"The request body is larger than {limit} bytes.")
-        message = await self.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        if not message.get("more_body"):
-            body: bytes = message.get("body", b"")
-            if len(body) > limit:
-                raise TooLargeError(f"The request body is larger than {limit} bytes.")
-        else:
-            body = await self._read_rest(message, limit)
+        body = self.connection.body() if self.connection is not None else None
+        if body is None:
+            body = await self._receive_body(limit)
         self.body_bytes = len(body)
+        if self.body_bytes > limit:
+            raise TooLargeError(f"The request body is larger than {limit} bytes.")
         return body
 
-    async def _read_rest(self, message: Message, limit: int) -> bytes:
-        parts = [message.get("body", b"")]
-        size = len(parts[0])
+    async def _receive_body(self, limit: int) -> bytes:
+        parts: list[bytes] = []
+        size, has_more = 0, True
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
-                while message.get("more_body"):
+                while has_more:
                     message = await self.receive()
                     if message["type"] == "http.disconnect":
                         raise ClientGoneError
@@ -118,6 +117,7 @@ class Call:
                     size += len(parts[-1])
                     if size > limit:
                         raise TooLargeError(f"The request body is larger than {limit} bytes.")
+                    has_more = message.get("more_body", False)
         except TimeoutError as exc:
             raise UnavailableError("The request body did not arrive in time.") from exc
         return b"".join(parts)
@@ -180,11 +180,18 @@ class Connection(Protocol):
     gone: bool  # the caller hung up; whoever is in `task` was cancelled for it
     task: asyncio.Task[Any] | None
 
+    def body(self) -> bytes | None:
+        """All of the request's body, once; None where ASGI has to wait for it."""
+
     def reply(self, status: int, headers: Headers, body: bytes) -> bool:
         """Write a whole answer at once, with the headers of every answer; False where ASGI has to."""
 
     def push(self, body: bytes) -> bool:
         """Write a piece of a stream that began; False where ASGI has to, such as for a slow reader."""
+
+
+def _not_at_once(_body: bytes) -> bool:
+    return False
 
 
 class Answer:
@@ -196,9 +203,9 @@ class Answer:
     __slots__ = (
         "_connection",
         "_headers",
-        "_push",
         "_send",
         "ended",
+        "push",
         "reason",
         "started",
         "status",
@@ -208,7 +215,8 @@ class Answer:
         self._send = send
         self._headers = headers
         self._connection = connection
-        self._push = connection.push if connection is not None else None
+        # Writes a piece of a stream at once; False, and nothing done, where `write` has to.
+        self.push = connection.push if connection is not None else _not_at_once
         self.started = False
         self.ended = False
         self.status = 0
@@ -228,10 +236,6 @@ class Answer:
                 "headers": SECURITY_HEADERS + self._headers + headers,
             }
         )
-
-    def push(self, body: bytes) -> bool:
-        """Write a piece at once where the caller takes it; False, and nothing done, where not."""
-        return self._push is not None and self._push(body)
 
     async def write(self, body: bytes) -> None:
         if not self.push(body):

@@ -5,6 +5,7 @@ Settlement comes before the last byte, and on every way out (design.md, "Usage")
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 import orjson
@@ -57,13 +58,22 @@ class Exchange:
             self.places = None
 
 
-async def reach(exchange: Exchange, engines: EngineTable) -> EngineResponse:
+def reach(exchange: Exchange, engines: EngineTable) -> Awaitable[EngineResponse]:
     """Take a place at the model's engine, send the request, wait for the head of the answer.
 
     Who stood in line at an engine that went away goes over to what serves the model then, such as
     the next version of its backend (R-33). Raises what `FairQueue.wait`, `EngineTable.why_not` and
     `EngineClient.request` say.
     """
+    if not exchange.target.addresses:
+        desk = exchange.desk = engines.desk(exchange.target)
+        if desk.places.enter():
+            exchange.places = desk.places
+            return send(exchange, desk)
+    return _reach_in_line(exchange, engines)
+
+
+async def _reach_in_line(exchange: Exchange, engines: EngineTable) -> EngineResponse:
     gone: set[str] = set()  # addresses that did not take this request
     for _ in range(MAX_MOVES):
         if exchange.target.addresses:
@@ -231,7 +241,7 @@ async def plain(
 ) -> tuple[bytes, dict[str, object]]:
     """The whole answer as the caller gets it, and what it says. Raises what the engine did wrong."""
     began = time.perf_counter()
-    raw = await response.read()
+    raw = response.at_hand() or await response.read()
     exchange.call.engine_wait_s += time.perf_counter() - began
     exchange.leave()
     body = loads(raw)

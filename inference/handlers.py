@@ -28,6 +28,7 @@ from inference.forwarding import Exchange
 from inference.runtime import Runtime
 from inference.upstream import EngineResponse
 from usage.metering import Event, JournalFullError
+from usage.quotas.limiter import Allowance
 from usage.traces.content import BodyKeeper
 
 MAX_STORED_BYTES = 1024 * 1024
@@ -63,9 +64,16 @@ async def infer(call: Call, answer: Answer, runtime: Runtime, endpoint: Endpoint
         rules.prepare(asked)
         if target.state != "ready":
             target = await _ready(target, call, runtime)
-        event = await _admitted(
-            call, answer, runtime, endpoint=endpoint, asked=asked, target=target
-        )
+        assert call.principal is not None  # noqa: S101  # the gate came first
+        allowance, limiter = None, runtime.limiter
+        if limiter is not None and (limits := limiter.rules_for(call.principal, target.name)):
+            wanted = token_limits.wanted(endpoint.rules, asked, target.context_length)
+            allowance = await limiter.reserve(limits, target.name, wanted)
+        if allowance is None:
+            event = _opened(call, runtime, asked, target)
+        else:
+            answer.add_headers(allowance.headers)
+            event = _held_to(allowance, call, runtime, endpoint, asked=asked, target=target)
         if call.trace is not None:
             call.trace.serves(named, event)
         await _serve(Exchange(call, answer, endpoint, rules, asked, target, event), runtime)
@@ -90,42 +98,36 @@ async def _ready(target: Target, call: Call, runtime: Runtime) -> Target:
     return target
 
 
-async def _admitted(
+def _held_to(
+    allowance: Allowance,
     call: Call,
-    answer: Answer,
     runtime: Runtime,
-    *,
     endpoint: Endpoint,
+    *,
     asked: Asked,
     target: Target,
 ) -> Event:
-    """Reserve where a quota applies, then open the event; the last that can refuse a request.
-
-    Raises QuotaExceededError, UnavailableError.
-    """
-    assert call.principal is not None  # noqa: S101  # the gate came first
-    allowance = None
-    limiter = runtime.limiter
-    if limiter is not None and (rules := limiter.rules_for(call.principal, target.name)):
-        wanted = token_limits.wanted(endpoint.rules, asked, target.context_length)
-        allowance = await limiter.reserve(rules, target.name, wanted)
+    """The open event of a request that a quota lets through so far; what is not opened is given back."""
     try:
-        if allowance is not None:
-            answer.add_headers(allowance.headers)
-            if allowance.completion is not None:
-                token_limits.lower(endpoint.rules, asked, allowance.completion)
-        event = runtime.meter.admit(
-            call,
-            endpoint=call.endpoint,
-            model=target.name,
-            served_model=target.served_model,
-            backend="remote" if target.remote else target.backend,
-        )
+        if allowance.completion is not None:
+            token_limits.lower(endpoint.rules, asked, allowance.completion)
+        event = _opened(call, runtime, asked, target)
     except BaseException:
-        if allowance is not None:
-            allowance.settle(counted=False, prompt=0, cached=0, completion=0)
+        allowance.settle(counted=False, prompt=0, cached=0, completion=0)
         raise
     event.reservation = allowance
+    return event
+
+
+def _opened(call: Call, runtime: Runtime, asked: Asked, target: Target) -> Event:
+    """The last that can refuse a request. Raises JournalFullError."""
+    event = runtime.meter.admit(
+        call,
+        endpoint=call.endpoint,
+        model=target.name,
+        served_model=target.served_model,
+        backend="remote" if target.remote else target.backend,
+    )
     event.streamed = asked.stream
     return event
 

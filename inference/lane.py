@@ -87,10 +87,8 @@ class Lane:
         self._routes = routes
         self._runtime = runtime
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._django(scope, receive, send)
-            return
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """As an ASGI application, though no coroutine of its own: each in the chain costs its share."""
         connection: Connection | None = scope.pop(CONNECTION, None)  # a cycle, if it stayed
         if connection is None:
             raise RuntimeError("this application runs on its own worker, inference.web_worker")
@@ -103,13 +101,10 @@ class Lane:
             try:
                 path = canonical_path(raw_path)
             except GatehouseError as exc:
-                await Answer(send, []).fail(exc, "openai")
-                call_times.record(call_times.UNKNOWN, scope["method"], 0.0)
-                return
+                return self._not_a_path(exc, scope, send)
             found = self._routes.match(path)
             if found is None:
-                await self._slow_door({**scope, "path": path}, receive, send, runtime)
-                return
+                return self._slow_door({**scope, "path": path}, receive, send, runtime)
             route, kwargs = found
         headers = request_headers(scope)
         client = scope.get("client")
@@ -120,11 +115,18 @@ class Lane:
             headers=headers,
             receive=receive,
             client=client[0] if client else "",
+            connection=connection,
         )
         call.kwargs = kwargs
         own_headers = runtime.origins.headers(headers.get(b"origin"))
         own_headers.append((b"x-correlation-id", call.correlation_id))
-        await self._serve(connection, call, Answer(send, own_headers, connection), runtime, route)
+        answer = Answer(send, own_headers, connection)
+        return self._serve(connection, call, answer, runtime, route)
+
+    @staticmethod
+    async def _not_a_path(error: GatehouseError, scope: Scope, send: Send) -> None:
+        await Answer(send, []).fail(error, "openai")
+        call_times.record(call_times.UNKNOWN, scope["method"], 0.0)
 
     async def _slow_door(
         self, scope: Scope, receive: Receive, send: Send, runtime: Runtime
@@ -179,7 +181,8 @@ async def _admitted(call: Call, answer: Answer, runtime: Runtime, route: Route) 
     if call.method == "OPTIONS":
         await _preflight(answer, runtime)
         return
-    call.principal = await runtime.resolve(call.headers)
+    headers = call.headers
+    call.principal = runtime.recall(headers) or await runtime.resolve(headers)
     method = "GET" if call.method == "HEAD" else call.method
     requirement = route.requirements.get(method)
     if requirement is None and call.principal is not None:

@@ -13,9 +13,14 @@ from inference.engine_table import EngineTable
 from usage.metering import Meter
 from usage.quotas.limiter import Limiter
 
+Recall = Callable[[dict[bytes, bytes]], Principal | None]
 Resolve = Callable[[dict[bytes, bytes]], Awaitable[Principal | None]]
 # (response id, user id) -> stored response and its input, or None
 LoadStored = Callable[[str, str], Awaitable[dict[str, Any] | None]]
+
+
+def _nobody(_headers: dict[bytes, bytes]) -> None:
+    """Nobody is remembered."""
 
 
 @dataclass(slots=True)
@@ -30,6 +35,7 @@ class Runtime:
     hosts: HostRules
     origins: OriginRules
     body_limit: int
+    recall: Recall = _nobody  # what `resolve` would say, where nothing has to be waited for
     opaque_errors: bool = False
     check_origin: bool = True
     own_netlocs: frozenset[bytes] = frozenset()

@@ -9,6 +9,7 @@ are drawn in `inference.upstream_connection`.
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from inference.upstream_connection import (
 __all__ = ["EngineClient", "EngineResponse", "NoConnectionInTimeError", "NotReachableError"]
 
 CONNECT_S, FIRST_BYTE_S = 5.0, 600.0
+BACKLOG_FULL_S = 0.005
 IDLE_S = 4.0  # uvicorn, and so vLLM, closes after 5
 MAX_OPEN, MAX_IDLE = 4096, 256  # connections to one address
 MAX_PLAIN_BYTES = 64 * 1024 * 1024
@@ -69,11 +71,17 @@ class EngineResponse:
             elif await connection.poured(sink):
                 return True
 
-    async def read(self) -> bytes:
-        """The whole body of a plain answer. Raises EngineFailedError past 64 MiB."""
+    def at_hand(self) -> bytes:
+        """All of a plain answer that came with its head, as most do; else empty, and `read` has to wait."""
         connection = self._connection
         if connection is not None and connection.complete and connection.chunks:
-            return connection.take()  # the usual case: it all came at once
+            return connection.take()
+        return b""
+
+    async def read(self) -> bytes:
+        """The whole body of a plain answer. Raises EngineFailedError past 64 MiB."""
+        if whole := self.at_hand():
+            return whole
         first = await self.chunk()
         parts, size = [first], len(first)
         while piece := await self.chunk():
@@ -237,7 +245,7 @@ class EngineClient:
         try:
             async with asyncio.timeout(CONNECT_S):
                 if self._unix is not None:
-                    _, made = await loop.create_unix_connection(make, self._unix)
+                    made = await self._connect_to_socket(make, self._unix)
                 else:
                     at = (self._host, self._port)
                     _, made = await loop.create_connection(make, *at, ssl=self._tls)
@@ -249,6 +257,18 @@ class EngineClient:
             self._connecting -= 1
             self._call_next()  # it failed, or is counted as open
         return made
+
+    @staticmethod
+    async def _connect_to_socket(make: Callable[[], Connection], path: str) -> Connection:
+        """Where its backlog is full a Unix socket says so; over TCP the kernel waits for room by itself."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                _, made = await loop.create_unix_connection(make, path)
+            except BlockingIOError:
+                await asyncio.sleep(BACKLOG_FULL_S)
+            else:
+                return made
 
     def opened(self, connection: Connection) -> None:
         self._open.add(connection)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import orjson
@@ -51,6 +52,17 @@ class Exchange:
         self.cycle.message_event.set()
         if self.task is not None:
             self.task.cancel()
+
+    def body(self) -> bytes | None:
+        """All of the request's body, once; None where `receive` has to wait for it, or to say more."""
+        cycle = self.cycle
+        if cycle.more_body or cycle.disconnected or cycle.response_complete:
+            return None
+        cycle.message_event.clear()
+        cycle.waiting_for_100_continue = False  # nor does the caller (RFC 9110, 10.1.1)
+        cycle.flow.resume_reading()
+        found, cycle.body = bytes(cycle.body), bytearray()
+        return found
 
     def reply(self, status: int, headers: Headers, body: bytes) -> bool:
         """A whole answer in one write, where uvicorn makes two; False where `send` has to do it.
@@ -106,25 +118,32 @@ class Cycle(RequestResponseCycle):
         self._tasks = protocol.tasks
 
     async def run_asgi(self, app: Any) -> None:
-        """uvicorn's own, and then out of its list: a callback that a task makes when done is dearer."""
+        """uvicorn's own where something went wrong; out of its list by ourselves, as a callback that a
+        task makes when it is done is dearer.
+        """
         try:
-            await super().run_asgi(app)
+            await app(self.scope, self.receive, self.send)
+            if not self.response_complete:
+                await super().run_asgi(_came_back)
+        except BaseException as exc:  # noqa: BLE001  # uvicorn says so, and hangs up
+            await super().run_asgi(partial(_raised, exc))
         finally:
+            self.on_response = _nothing
             if self.task is not None:
                 self._tasks.discard(self.task)
             self.task = None
 
-    async def receive(self) -> Any:
-        """uvicorn's own, but for what mostly is so: all of the body is there, and nothing to wait for."""
-        is_whole = self.message_event.is_set() and not self.more_body
-        if not is_whole or self.disconnected or self.response_complete:
-            return await super().receive()
-        self.message_event.clear()
-        self.waiting_for_100_continue = False  # nor does the caller (RFC 9110, 10.1.1)
-        self.flow.resume_reading()
-        message = {"type": "http.request", "body": bytes(self.body), "more_body": False}
-        self.body = bytearray()
-        return message
+
+async def _came_back(*_asgi: object) -> None:
+    """An application that left its answer unfinished."""
+
+
+async def _raised(exc: BaseException, *_asgi: object) -> None:
+    raise exc
+
+
+def _nothing() -> None:
+    pass
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -143,6 +162,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._most = 0 if self.root_path or self.access_log else self.limit_concurrency or 1 << 30
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_block = b""
+        # Of the request before, as most callers ask for the same again.
+        self._usual_url, self._usual_path = b"/", "/"
 
     def default_block(self) -> bytes:
         """uvicorn's headers of every answer (the date); it makes a new list once a second."""
@@ -208,9 +229,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def _begun_as_usual(self) -> bool:
         """What uvicorn does for a head, for the usual one; False, and nothing done, for any other."""
         parser, url, before = self.parser, self.url, self.cycle
+        if url != self._usual_url:
+            if _UNUSUAL.search(url) is not None:
+                return False
+            self._usual_url, self._usual_path = url, url.decode("ascii")
         if (
-            _UNUSUAL.search(url) is not None
-            or (before is not None and not before.response_complete)
+            (before is not None and not before.response_complete)
             or parser.get_http_version() != "1.1"
             or parser.should_upgrade()
             or len(self.connections) >= self._most
@@ -219,7 +243,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return False
         scope = cast("Scope", self.scope)
         scope["method"] = parser.get_method().decode("ascii")
-        scope["path"] = url.decode("ascii")
+        scope["path"] = self._usual_path
         scope["raw_path"], scope["query_string"] = url, b""
         self.cycle = cycle = Cycle(self, scope, keep_alive=parser.should_keep_alive())
         cycle.task = self.loop.create_task(cycle.run_asgi(self.app))
@@ -306,6 +330,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # the package has no types
         "ws_ping_interval": SOCKET_PING_S,
         "ws_ping_timeout": SOCKET_PING_S,
         "ws_per_message_deflate": False,  # small frames: all work and no gain
+        "interface": "asgi3",
         "lifespan": "on",
         "access_log": False,
         "server_header": False,

@@ -101,8 +101,9 @@ class Worker:
         self._settings = SettingsKeeper(
             self._stored, load=self._load_settings, apply=self._apply_settings
         )
-        self._resolver = Resolver(auth_mode, known, keyring("session"))
+        self._resolver = Resolver(auth_mode, known, keyring("session"), accounts=env().auth)
         self.runtime = Runtime(
+            recall=self._recall,
             resolve=self._resolve,
             meter=_meter(workers),
             limiter=self._limiter,
@@ -151,6 +152,10 @@ class Worker:
     async def _load_terms(self) -> Terms:
         found: Terms = await self._run(terms_in_force)
         return found
+
+    def _recall(self, headers: dict[bytes, bytes]) -> Principal | None:
+        """Who calls, where nothing has to be waited for: an API key that is known, as most requests have."""
+        return None if self._stored.is_stale() else self._resolver.recall(headers)
 
     def _resolve(self, headers: dict[bytes, bytes]) -> Awaitable[Principal | None]:
         """Who calls, by the keys of this moment: a change of them is waited for, nothing else is."""
@@ -246,12 +251,12 @@ class Application:
             raise RuntimeError("the lifespan has not started")
         return self._worker.runtime
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-            return
-        door = self._sockets if scope["type"] == "websocket" else self._lane
-        await door(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http":
+            return self._lane(scope, receive, send)
+        if scope["type"] == "websocket":
+            return self._sockets(scope, receive, send)
+        return self._lifespan(receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

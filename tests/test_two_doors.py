@@ -90,6 +90,7 @@ class LaneClient:
                 loop=asyncio.get_running_loop(),
                 gone=False,
                 task=None,
+                body=lambda: None,
                 **dict.fromkeys(("reply", "push"), lambda *_: False),
             ),
             "client": ("127.0.0.1", 1),

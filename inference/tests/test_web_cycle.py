@@ -1,11 +1,13 @@
 """Our own making of uvicorn's cycle, of one request and its answer."""
 
 import asyncio
+import logging
 from types import SimpleNamespace
 
+import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from inference.web_worker import Cycle
+from inference.web_worker import Cycle, Exchange
 
 
 def protocol_of(**more):
@@ -55,19 +57,22 @@ def begun(*pieces, whole):
 async def test_a_body_that_is_there_is_handed_over_once():
     cycle = begun(b"{", b"}", whole=True)
     cycle.waiting_for_100_continue = True  # no more: it sent the body all the same
+    exchange = Exchange(SimpleNamespace(loop=None), cycle)
 
-    assert await cycle.receive() == {"type": "http.request", "body": b"{}", "more_body": False}
+    assert exchange.body() == b"{}"
     assert not cycle.waiting_for_100_continue
-    again = asyncio.create_task(cycle.receive())  # as Django waits for a hang-up
+    after = asyncio.create_task(cycle.receive())  # as somebody waits for a hang-up
     await asyncio.sleep(0.01)
-    assert not again.done()
+    assert not after.done()
     cycle.disconnected = True
     cycle.message_event.set()
-    assert await again == {"type": "http.disconnect"}
+    assert await after == {"type": "http.disconnect"}
 
 
-async def test_a_body_that_still_comes_is_handed_over_as_it_comes():
+async def test_a_body_that_still_comes_is_left_to_receive():
     cycle = begun(b"a", whole=False)
+    exchange = Exchange(SimpleNamespace(loop=None), cycle)
+    assert exchange.body() is None
     assert await cycle.receive() == {"type": "http.request", "body": b"a", "more_body": True}
     rest = asyncio.create_task(cycle.receive())
     await asyncio.sleep(0.01)
@@ -79,7 +84,30 @@ async def test_a_body_that_still_comes_is_handed_over_as_it_comes():
 async def test_of_a_caller_who_is_gone_no_body_is_handed_over():
     cycle = begun(b"a", whole=True)
     cycle.disconnected = True
+    assert Exchange(SimpleNamespace(loop=None), cycle).body() is None
     assert await cycle.receive() == {"type": "http.disconnect"}
+
+
+@pytest.mark.parametrize("how", ["raises", "comes back"])
+async def test_an_application_that_gives_up_is_told_of_as_uvicorn_does(how, caplog):
+    cycle, sent = begun(b"a", whole=True), []
+    cycle.on_response, cycle.logger = (lambda: None), logging.getLogger("uvicorn.error")
+    cycle.transport = SimpleNamespace(write=sent.append, close=lambda: None)
+    cycle.flow.write_paused, cycle.default_headers = False, []
+    cycle.scope = {"type": "http", "method": "GET"}
+    fault = ValueError("of the application")
+
+    async def app(_scope, _receive, _send):
+        if how == "raises":
+            raise fault
+
+    await cycle.run_asgi(app)
+    assert b"".join(sent).startswith(b"HTTP/1.1 500 ")
+    [said] = caplog.records
+    assert (said.exc_info[1] if how == "raises" else said.exc_info) is (
+        fault if how == "raises" else None
+    )
+    assert cycle.on_response() is None
 
 
 async def test_a_request_is_in_the_servers_list_while_it_is_worked_on():
