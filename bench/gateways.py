@@ -16,6 +16,8 @@ REQUESTS = {"vllm-router": 1.0, "Portkey": 12.0, "LiteLLM": 60.0}  # times their
 P50_MS, P99_TIMES = 0.1, 1.5  # of vllm-router's, at 1 and at 32 connections
 CHUNK = {"vllm-router": (STREAMS, 1.6), "LiteLLM": (16, 1 / 25)}  # their streams, times their CPU
 WARM_S = 2.0
+SHORTER = 3
+MORE_PAIRS = {"Portkey": 2, "LiteLLM": 2}  # times as many: their own runs differ most
 
 
 class Ours:
@@ -47,15 +49,19 @@ class Beside:
     """One other gateway and the product, as pairs of runs in turn."""
 
     def __init__(self, ours: Ours, name: str, engine: str, n_pairs: int, seconds: float) -> None:
-        self.ours, self.name, self._n, self._seconds = ours, name, n_pairs, seconds
+        self.ours, self.name, self._seconds = ours, name, seconds
+        self._n = n_pairs * MORE_PAIRS.get(name, 1)
         self._told = peers.told(name, engine)
 
     def warm(self, url: str) -> None:
         load(url + CHAT, 32, WARM_S, *self._told)
 
     def requests(self, url: str, connections: int) -> tuple[Runs, Runs]:
-        theirs = partial(load, url + CHAT, connections, self._seconds, *self._told)
-        return alternate(partial(self.ours.requests, connections, self._seconds), theirs, self._n)
+        """Short runs and more of them: the machine's own speed changes from one second to the next."""
+        seconds = self._seconds / SHORTER
+        theirs = partial(load, url + CHAT, connections, seconds, *self._told)
+        mine = partial(self.ours.requests, connections, seconds)
+        return alternate(mine, theirs, self._n * SHORTER)
 
     def chunks(self, process: Process, url: str, streams: int) -> tuple[Runs, Runs]:
         """Theirs with so many `streams` as they stand (200 are too many for LiteLLM), ours with all."""

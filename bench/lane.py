@@ -19,8 +19,12 @@ MILLION = 1_000_000
 
 
 def beside_others(n_pairs: int, seconds: float) -> Table:
+    """The product reaches its engine as it does those that it starts itself: by a Unix socket. The
+    others know no such address; their engine has a port.
+    """
     stub, engine = stub_engine(LOAD)
-    with stub, Product(f"m={engine}", core=MEASURED) as product:
+    own_stub, own_engine = stub_engine(LOAD, on_socket=True)
+    with stub, own_stub, Product(f"m={own_engine}", core=MEASURED) as product:
         return gateways.measure(product, engine, n_pairs, seconds)
 
 

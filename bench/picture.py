@@ -43,7 +43,7 @@ def draw(found: dict[str, Any]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(said)}">',
         f"<style>{STYLE}</style>",
         '<text class="head" x="20" y="32">Requests a second through one core</text>',
-        '<text class="soft" x="20" y="54">32 connections, short answers of a stub engine: what is measured is the way through</text>',
+        '<text class="soft" x="20" y="54">32 connections, short answers of a stub engine, on a Unix socket for Gatehouse, on a port for the others</text>',
     ]
     for index, (name, value) in enumerate(rows):
         y, kind = TOP + ROW * index, "ours" if name == "Gatehouse" else "other"

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -115,9 +116,13 @@ def _short(words: str) -> str:
     return words.split(" ", maxsplit=1)[0].rpartition("/")[2]
 
 
-def stub_engine(core: int) -> tuple[Process, str]:
-    process = Process([sys.executable, "-m", "bench.stub_engine", "0"], core=core, talks=True)
-    return process, f"http://127.0.0.1:{process.line().split()[1]}"
+def stub_engine(core: int, *, on_socket: bool = False) -> tuple[Process, str]:
+    """(process, address): of a port, or of a Unix socket, as the product's own engines have one."""
+    place = str(Path(tempfile.mkdtemp(prefix="gatehouse-stub-")) / "engine.sock")
+    command = [sys.executable, "-m", "bench.stub_engine", place if on_socket else "0"]
+    process = Process(command, core=core, talks=True)
+    ready = process.line().split()
+    return process, f"unix:{place}" if on_socket else f"http://127.0.0.1:{ready[1]}"
 
 
 def gunicorn(

@@ -25,7 +25,7 @@ from inference.upstream_connection import (
 __all__ = ["EngineClient", "EngineResponse", "NoConnectionInTimeError", "NotReachableError"]
 
 CONNECT_S, FIRST_BYTE_S = 5.0, 600.0
-BACKLOG_FULL_S = 0.005
+BACKLOG_FULL_S, MOST_BACKLOG_FULL_S = 0.005, 0.25
 IDLE_S = 4.0  # uvicorn, and so vLLM, closes after 5
 MAX_OPEN, MAX_IDLE = 4096, 256  # connections to one address
 MAX_PLAIN_BYTES = 64 * 1024 * 1024
@@ -261,12 +261,13 @@ class EngineClient:
     @staticmethod
     async def _connect_to_socket(make: Callable[[], Connection], path: str) -> Connection:
         """Where its backlog is full a Unix socket says so; over TCP the kernel waits for room by itself."""
-        loop = asyncio.get_running_loop()
+        loop, pause_s = asyncio.get_running_loop(), BACKLOG_FULL_S
         while True:
             try:
                 _, made = await loop.create_unix_connection(make, path)
             except BlockingIOError:
-                await asyncio.sleep(BACKLOG_FULL_S)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, MOST_BACKLOG_FULL_S)  # many may wait at once
             else:
                 return made
 
