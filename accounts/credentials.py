@@ -170,15 +170,11 @@ class KnownPrincipals:
 
     def recall(self, kind: Kind, secret: str) -> tuple[Principal | None] | None:
         """What is remembered of a credential (perhaps that it is nobody's), or None for nothing."""
-        known = self._recall(f"{kind}\0{secret}".encode())
+        known = self.recalled(f"{kind}\0{secret}".encode())
         return (known.principal,) if known is not None else None
 
-    def recall_key(self, secret: bytes) -> Principal | None:
-        """The principal of an API key as the header had it; None where it has to be looked up."""
-        known = self._recall(b"api-key\0" + secret)
-        return known.principal if known is not None else None
-
-    def _recall(self, credential: bytes) -> _Known | None:
+    def recalled(self, credential: bytes) -> _Known | None:
+        """The same for `kind`, a zero and the secret in one piece."""
         known = self._known.get(self._keyring.cache_key(credential))
         if known is None:
             return None
@@ -284,7 +280,8 @@ class Resolver:
             return None
         if not self._accounts or b"cookie" in headers:
             return None
-        return self._known.recall_key(bearer[7:])
+        known = self._known.recalled(b"api-key\0" + bearer[7:])
+        return known.principal if known is not None else None
 
     async def resolve(self, headers: dict[bytes, bytes]) -> Principal | None:
         """The first credential that validates, or None."""

@@ -163,13 +163,15 @@ async def _serve(exchange: Exchange, runtime: Runtime) -> None:
                 await _cut(exchange, editor, response)
             _store(exchange, runtime, editor.result)
             exchange.event.settle(200, answer=exchange.asked.extra["last"])
-            await runtime.meter.journal.on_disk()
+            if runtime.meter.journal.syncs:
+                await runtime.meter.journal.on_disk()
             await exchange.answer.end(exchange.asked.extra["last"])
             return
         out, body = await forwarding.plain(exchange, response, runtime.meter)
         _store(exchange, runtime, body)
         exchange.event.settle(200, answer=out)
-        await runtime.meter.journal.on_disk()
+        if runtime.meter.journal.syncs:
+            await runtime.meter.journal.on_disk()
         await exchange.answer.json(200, out, [forwarding.overhead(exchange.call)])
     except asyncio.CancelledError:
         _settle_hang_up(exchange, runtime, editor)
@@ -252,7 +254,8 @@ def model_name(call: Call, data: dict[str, Any]) -> str | None:
     if body is not None and not isinstance(body, str):
         raise InvalidRequestError("model must be a text", param="model")
     if not call.query and not call.kwargs:
-        return checked_name(body)
+        is_usual = body and len(body) <= MAX_MODEL_NAME and "\0" not in body
+        return body if is_usual else checked_name(body)
     named = {name for name in (call.kwargs.get("model"), call.query_value("model"), body) if name}
     if len(named) > 1:
         raise InvalidRequestError("path, query and body name different models", param="model")

@@ -62,12 +62,10 @@ class Routes:
         self, exact: dict[str, Route], patterns: list[tuple[re.Pattern[str], Route | None]]
     ) -> None:
         self._exact = exact
-        self._raw = {path.encode(): (path, route) for path, route in exact.items()}
+        # An exact path that is spelt exactly so needs no reading; most requests are of these.
+        raw = {path.encode(): (path, route) for path, route in exact.items()}
+        self.match_raw: Callable[[bytes], tuple[str, Route] | None] = raw.get
         self._patterns = patterns
-
-    def match_raw(self, raw_path: bytes) -> tuple[str, Route] | None:
-        """An exact path that is spelt exactly so needs no reading; most requests are of these."""
-        return self._raw.get(raw_path)
 
     def match(self, path: str) -> tuple[Route, dict[str, str]] | None:
         route = self._exact.get(path)

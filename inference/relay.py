@@ -7,16 +7,16 @@ comes in where the stream ends, breaks, reaches its limit, or the caller is slow
 
 from core.errors import EngineFailedError
 from core.response_headers import Headers
-from inference.families.base import StreamEditor
+from inference.families.base import StreamEditor, Tokens
 from inference.forwarding import Exchange, overhead
 from inference.upstream import EngineResponse
-from usage.metering import Event
 
 STREAM_HEADERS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
+_NONE_YET = Tokens(0, 0)
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 
 
@@ -55,47 +55,41 @@ class Relay:
     def take(self, piece: bytes) -> bool:
         """Edit and write what has arrived; False where the task has to go on. Raises EngineFailedError."""
         editor, event = self._editor, self._event
-        if not self._rest and _is_one_event(piece):  # as engines write them
-            out = editor.feed(piece)
+        n_lines = piece.count(b"\n") if not self._rest and piece.endswith(b"\n\n") else 0
+        if n_lines == 2 or (n_lines == 3 and piece.startswith(b"event:")):
+            out = editor.feed(piece)  # one event, as engines write them
         else:
             events, self._rest = _frame(self._rest + piece if self._rest else piece)
             out = b"".join([editor.feed(each) for each in events])
-        _count(event, editor)
-        if editor.done or (event.reservation is not None and _is_used_up(event)):
-            self.held, self.is_over = out, True
-            self._exchange.was_cut = not editor.done
-            return False
-        if not out:
-            return True
-        event.deliver(out)
-        if self._push(out):
+        prompt, completion, cached = editor.tokens or _NONE_YET
+        if editor.done or editor.deltas > completion or event.reservation is not None:
+            if self._is_over(out, prompt, completion, cached):
+                return False
+        else:
+            event.estimated = False
+            event.tokens(prompt, completion, cached, out)
+        if not out or self._push(out):
             return True
         self.held = out
         return False
 
-
-def _is_used_up(event: Event) -> bool:
-    assert event.reservation is not None  # noqa: S101  # asked before
-    return event.reservation.is_used_up(
-        event.prompt_tokens, event.cached_tokens, event.completion_tokens
-    )
-
-
-def _count(event: Event, editor: StreamEditor) -> None:
-    """The engine's counts so far; pieces streamed stand in for them where it gives none yet."""
-    prompt, completion, cached = 0, 0, 0
-    if (tokens := editor.tokens) is not None:
-        prompt, completion, cached = tokens.prompt, tokens.completion, tokens.cached
-    event.estimated = not editor.done and editor.deltas > completion
-    event.tokens(prompt, editor.deltas if event.estimated else completion, cached)
-
-
-def _is_one_event(data: bytes) -> bool:
-    """Whether it is a line or two and a blank one: what most reads from an engine are."""
-    if not data.endswith(b"\n\n"):
-        return False
-    lines = data.count(b"\n")
-    return lines == 2 or (lines == 3 and data.startswith(b"event:"))
+    def _is_over(self, out: bytes, prompt: int, completion: int, cached: int) -> bool:
+        """Count where more than the engine's counts matter. Pieces stand in for those where it gives none
+        yet; the end is not delivered here, nor what comes after what was left of a quota.
+        """
+        editor, event = self._editor, self._event
+        event.estimated = not editor.done and editor.deltas > completion
+        if event.estimated:
+            completion = editor.deltas
+        reservation = event.reservation
+        self.is_over = editor.done or (
+            reservation is not None and reservation.is_used_up(prompt, cached, completion)
+        )
+        event.tokens(prompt, completion, cached, b"" if self.is_over else out)
+        if self.is_over:
+            self.held = out
+            self._exchange.was_cut = not editor.done
+        return self.is_over
 
 
 def _frame(data: bytes) -> tuple[list[bytes], bytes]:

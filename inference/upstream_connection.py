@@ -193,10 +193,14 @@ class Connection(asyncio.Protocol):
         if self.is_paused:  # much at once: for who waits, after others had their turn
             self._wake()
             return
-        if self.chunks:
-            self.deadline.set(BETWEEN_BYTES_S)
+        if chunks := self.chunks:
+            self.deadline.renewed = True
+            if len(chunks) == 1:  # as `take`, without a call for each piece
+                piece, self.buffered = chunks.popleft(), 0
+            else:
+                piece = self.take()
             try:
-                if not sink(self.take()):
+                if not sink(piece):
                     self.sink = None
             except Exception as exc:  # noqa: BLE001  # whatever it is, it is for who waits
                 self.caught = exc

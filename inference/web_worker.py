@@ -60,7 +60,8 @@ class Exchange:
             return None
         cycle.message_event.clear()
         cycle.waiting_for_100_continue = False  # nor does the caller (RFC 9110, 10.1.1)
-        cycle.flow.resume_reading()
+        if cycle.flow.read_paused:
+            cycle.flow.resume_reading()
         found, cycle.body = bytes(cycle.body), bytearray()
         return found
 
@@ -197,8 +198,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
+        """As uvicorn's, in one call."""
+        self._head_bytes += len(url)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise _HeadTooLargeError
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """As uvicorn's, without a call of it for each header."""
@@ -255,7 +259,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif not self._head_due.is_set:  # else the next one has begun already
@@ -277,11 +282,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._exchanges.clear()
         self.pipeline.clear()
         self.cycle = None  # type: ignore[assignment]
-
-    def _count(self, n_bytes: int) -> None:
-        self._head_bytes += n_bytes
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise _HeadTooLargeError
 
     def send_400_response(self, msg: str) -> None:
         if self._head_bytes <= MAX_HEAD_BYTES:

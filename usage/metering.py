@@ -123,12 +123,19 @@ class Event:
             self.delivered = True
             self.first_at = time.perf_counter()
 
-    def tokens(self, prompt: int, completion: int, cached: int = 0) -> None:
-        """The engine's counts so far; once a second they go into the journal too."""
+    def tokens(self, prompt: int, completion: int, cached: int = 0, piece: bytes = b"") -> None:
+        """The engine's counts so far; once a second they go into the journal too. With them `piece` is
+        delivered, if any.
+        """
         self.prompt_tokens = prompt
         self.completion_tokens = completion
         self.cached_tokens = cached
         now = self.tokens_at = time.perf_counter()
+        if piece:
+            if self.delivered and self._call.content is None:  # as of most
+                self._answer_bytes += len(piece)
+            else:
+                self.deliver(piece)
         if now >= self._next_progress and self._journal is not None and self._slot:
             self._next_progress = now + PROGRESS_EVERY_S
             self._journal.note(self._slot, self._progress(now))

@@ -51,6 +51,33 @@ def test_the_last_time_counts_whether_later_or_earlier(run):
     assert 0.02 <= run(earlier)[0] < 0.1
 
 
+def test_one_that_is_renewed_comes_as_long_after_that_as_it_was_set_for_and_a_look_later_at_most(
+    run,
+):
+    async def script(due):
+        due.set(0.12)
+        for _ in range(5):  # until 0.2
+            await asyncio.sleep(0.04)
+            due.renewed = True
+        await asyncio.sleep(0.5)
+
+    (at,) = run(script)
+
+    assert 0.2 + 0.12 - 0.01 <= at < 0.2 + 0.12 + 0.05 + 0.08
+
+
+def test_one_that_is_set_anew_forgets_that_it_was_renewed(run):
+    async def script(due):
+        due.set(0.06)
+        due.renewed = True
+        due.set(0.06)
+        await asyncio.sleep(0.3)
+
+    (at,) = run(script)
+
+    assert 0.06 <= at < 0.1
+
+
 def test_what_was_cleared_never_comes_and_can_be_set_again(run):
     async def cleared(due):
         due.set(0.06)

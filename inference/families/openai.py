@@ -10,6 +10,7 @@ from inference.families.running_counts import RunningCounts, running_counts
 from inference.request_rules import check_common, check_messages, check_prompt
 
 _DONE, _DONES = b"data: [DONE]", (b"data: [DONE]", b"data:[DONE]")
+_tuple = tuple.__new__  # what `Tokens` calls, without its own call
 _NOT_FOR_CALLERS = frozenset({"kv_transfer_params", "ec_transfer_params"})
 
 
@@ -56,8 +57,12 @@ class ChunkEditor(StreamEditor):
         running = self._running
         if running is not None and (out := running.cut(event)) is not None:
             self._last = event
-            counts = Tokens(running.prompt, running.completion, running.cached)
-            self.tokens = self._summed(0, counts)
+            counts = _tuple(Tokens, (running.prompt, running.completion, running.cached))
+            if len(self._completions) > 1 or running.cached or self._cached:
+                self.tokens = self._summed(0, counts)
+            else:  # as that, of one choice
+                self._completions[0], self._prompts[0] = running.completion, running.prompt
+                self.tokens = counts
             return out
         if event.startswith(_DONES):
             self.done = True

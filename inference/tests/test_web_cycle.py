@@ -43,7 +43,7 @@ def test_our_cycle_has_all_that_uvicorns_has():
 
 def begun(*pieces, whole):
     cycle = Cycle(protocol_of(), {"type": "http"}, keep_alive=True)
-    cycle.flow = SimpleNamespace(resume_reading=lambda: None)
+    cycle.flow = SimpleNamespace(resume_reading=lambda: None, read_paused=False)
     cycle.arrives = lambda piece, whole: (
         cycle.body.extend(piece),
         setattr(cycle, "more_body", not whole),

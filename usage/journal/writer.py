@@ -125,7 +125,7 @@ class Journal:
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._limit_bytes = limit_bytes
-        self._sync = sync
+        self.syncs = sync  # then `on_disk` takes a while, and is due before anything is said
         self._next_flush: asyncio.Future[None] | None = None
         self._flushing = asyncio.Lock()
         self._segment: _Segment | None = None
@@ -156,7 +156,7 @@ class Journal:
         path = self._folder / f"{self._name}-{self._serial:06d}{SUFFIX}"
         n_bytes = max(self._segment_bytes, least)
         segment = _Segment(path, -(-n_bytes // mmap.PAGESIZE) * mmap.PAGESIZE, n_slots)
-        if self._sync:
+        if self.syncs:
             _flush_and_close(os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC))  # the name, too
         self._serial += 1
         for named in carried:
@@ -178,7 +178,7 @@ class Journal:
 
     def _end_segment(self, segment: _Segment) -> None:
         segment.append(CLOSING)
-        if self._sync:
+        if self.syncs:
             segment.flush()
         segment.close()
 
@@ -187,7 +187,7 @@ class Journal:
 
         Whoever asks while a flush is under way waits for the next one, all of them together.
         """
-        if not self._sync or self._segment is None:
+        if not self.syncs or self._segment is None:
             return
         if self._next_flush is None:
             self._next_flush = asyncio.ensure_future(self._flush())

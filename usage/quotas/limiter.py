@@ -65,6 +65,8 @@ class Terms:
 
     def rules_for(self, principal: Principal, model: str) -> list[Rule]:
         """What limits this caller on this model, rules for all models first (4.4, S-51)."""
+        if not self._by_user and not self._by_key:
+            return []
         return self.rules_of(principal.user_id, principal.key_id, model, exempt=principal.is_admin)
 
     def rules_of(self, user_id: str, key_id: str | None, model: str, *, exempt: bool) -> list[Rule]:
