@@ -111,7 +111,7 @@ def test_max_concurrent_holds_over_all_workers(server):
     person = Person(server)
     person.allow(max_concurrent=7, window="1m")
 
-    found = person.burst(CALLERS, stub={"tick": 3.0})  # all of them have asked before one is done
+    found = person.burst(CALLERS, stub={"tick": 8.0})  # all of them have asked before one is done
 
     assert found == {200: 7, 429: 43}
     assert person.quota()["current_concurrent"] == 0
