@@ -88,7 +88,7 @@ def measure(product: Product, engine: str, n_pairs: int, seconds: float) -> Tabl
         except (OSError, subprocess.CalledProcessError, RuntimeError) as exc:
             table.could_not(name, exc, has_bar=name in REQUESTS)
     table.add(*bars, Bar(f"books - callers, of {ours.sent:,} requests", exact(ours.unbooked()), 0))
-    picture.keep(rows, n_pairs)
+    picture.keep(rows, n_pairs * SHORTER)
     return table
 
 
