@@ -118,9 +118,10 @@ def _short(words: str) -> str:
 
 def stub_engine(core: int, *, on_socket: bool = False) -> tuple[Process, str]:
     """(process, address): of a port, or of a Unix socket, as the product's own engines have one."""
-    place = str(Path(tempfile.mkdtemp(prefix="gatehouse-stub-")) / "engine.sock")
-    command = [sys.executable, "-m", "bench.stub_engine", place if on_socket else "0"]
-    process = Process(command, core=core, talks=True)
+    place = "0"
+    if on_socket:
+        place = str(Path(tempfile.mkdtemp(prefix="gatehouse-stub-")) / "engine.sock")
+    process = Process([sys.executable, "-m", "bench.stub_engine", place], core=core, talks=True)
     ready = process.line().split()
     return process, f"unix:{place}" if on_socket else f"http://127.0.0.1:{ready[1]}"
 

@@ -254,8 +254,7 @@ def model_name(call: Call, data: dict[str, Any]) -> str | None:
     if body is not None and not isinstance(body, str):
         raise InvalidRequestError("model must be a text", param="model")
     if not call.query and not call.kwargs:
-        is_usual = body and len(body) <= MAX_MODEL_NAME and "\0" not in body
-        return body if is_usual else checked_name(body)
+        return checked_name(body)
     named = {name for name in (call.kwargs.get("model"), call.query_value("model"), body) if name}
     if len(named) > 1:
         raise InvalidRequestError("path, query and body name different models", param="model")

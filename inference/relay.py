@@ -62,22 +62,7 @@ class Relay:
             events, self._rest = _frame(self._rest + piece if self._rest else piece)
             out = b"".join([editor.feed(each) for each in events])
         prompt, completion, cached = editor.tokens or _NONE_YET
-        if editor.done or editor.deltas > completion or event.reservation is not None:
-            if self._is_over(out, prompt, completion, cached):
-                return False
-        else:
-            event.estimated = False
-            event.tokens(prompt, completion, cached, out)
-        if not out or self._push(out):
-            return True
-        self.held = out
-        return False
-
-    def _is_over(self, out: bytes, prompt: int, completion: int, cached: int) -> bool:
-        """Count where more than the engine's counts matter. Pieces stand in for those where it gives none
-        yet; the end is not delivered here, nor what comes after what was left of a quota.
-        """
-        editor, event = self._editor, self._event
+        # Pieces streamed stand in for the engine's counts where it gives none yet.
         event.estimated = not editor.done and editor.deltas > completion
         if event.estimated:
             completion = editor.deltas
@@ -87,9 +72,11 @@ class Relay:
         )
         event.tokens(prompt, completion, cached, b"" if self.is_over else out)
         if self.is_over:
-            self.held = out
             self._exchange.was_cut = not editor.done
-        return self.is_over
+        elif not out or self._push(out):
+            return True
+        self.held = out
+        return False
 
 
 def _frame(data: bytes) -> tuple[list[bytes], bytes]:

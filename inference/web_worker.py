@@ -124,10 +124,11 @@ class Cycle(RequestResponseCycle):
         """
         try:
             await app(self.scope, self.receive, self.send)
-            if not self.response_complete:
-                await super().run_asgi(_came_back)
         except BaseException as exc:  # noqa: BLE001  # uvicorn says so, and hangs up
             await super().run_asgi(partial(_raised, exc))
+        else:
+            if not self.response_complete:
+                await super().run_asgi(_came_back)
         finally:
             self.on_response = _nothing
             if self.task is not None:
