@@ -13,6 +13,7 @@ from tests.postgresql import Cluster
 from tests.servers import Server
 
 AWAY_S = (4.0, 25.0)
+UP_S = 30.0  # so long workers may take to come up again on a busy machine
 KNOWN_S = 3.0  # so long nothing falls before the database goes, and every worker knows some callers
 # A process that holds SQLite's lock dies with its parent's pipe, whatever happens to this one.
 _HOLD = """
@@ -39,9 +40,9 @@ class Monkey:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > AWAY_S[0]:
             self._calm(min(left, self._chance.uniform(5, 15)))
-            left = until - time.monotonic() - KNOWN_S
+            self._rest()
+            left = until - time.monotonic()
             if left > AWAY_S[0]:
-                time.sleep(KNOWN_S)
                 self._without_database(min(left, self._chance.uniform(*AWAY_S)))
         time.sleep(max(0.0, until - time.monotonic()))
 
@@ -50,6 +51,11 @@ class Monkey:
         while time.monotonic() < until:
             time.sleep(self._chance.uniform(0.5, 3))
             self._kill_something()
+
+    def _rest(self) -> None:
+        """Workers that all fell just now are up again, and know whom they are to serve from memory."""
+        self._server.until(self._server.answers, UP_S)
+        time.sleep(KNOWN_S)
 
     def _kill_something(self) -> None:
         what = self._chance.choices(["worker", "all workers", "background"], [6, 1, 3])[0]
