@@ -188,6 +188,19 @@ def test_a_killed_guardian_takes_its_engine_along(tmp_path):
     guarded.stop()
 
 
+def test_what_is_guarded_leaves_the_processors_to_who_answers_callers_first(tmp_path):
+    told = tmp_path / "niceness"
+    program = f"import os; open({str(told)!r}, 'w').write(str(os.nice(0)))"
+    guarded = Guarded(
+        [sys.executable, "-c", program], environment=dict(os.environ), log=tmp_path / "log"
+    )
+
+    guarded._process.wait(10)
+
+    assert int(told.read_text()) == os.nice(0) + 5
+    guarded.stop()
+
+
 def test_a_log_that_grew_too_long_keeps_its_end(tmp_path, monkeypatch):
     from inference import guarded as module
 
