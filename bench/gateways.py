@@ -19,6 +19,7 @@ WARM_S = 2.0
 SHORTER = 3
 MORE_PAIRS = {"Portkey": 2, "LiteLLM": 2}  # times as many: their own runs differ most
 STREAM_S = 2.0  # answers of 100 chunks, as in the trials that the bars were set by
+MORE_OF_STREAMS = 2  # times as many pairs
 
 
 class Ours:
@@ -67,7 +68,8 @@ class Beside:
     def chunks(self, process: Process, url: str, streams: int) -> tuple[Runs, Runs]:
         """Theirs with so many `streams` as they stand (200 are too many for LiteLLM), ours with all."""
         theirs = partial(run, process, url, peers.KEY, STREAM_S, streams)
-        return alternate(partial(self.ours.chunks, STREAMS, STREAM_S), theirs, self._n * 2)
+        mine = partial(self.ours.chunks, STREAMS, STREAM_S)
+        return alternate(mine, theirs, self._n * MORE_OF_STREAMS)
 
 
 def measure(product: Product, engine: str, n_pairs: int, seconds: float) -> Table:

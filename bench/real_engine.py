@@ -23,11 +23,8 @@ TOKENS = {1: 192, 8: 64, 32: 64}  # of each stream: single ones are the noisiest
 FIRSTS = {1: 32, 8: 12, 32: 8}  # short answers of each stream, for the time to their first token
 SHORT = 8
 PAIRS = {1: 7, 8: 7, 32: 10}
-PAIRS_OF_FIRSTS = {
-    1: 7,
-    8: 7,
-    32: 30,
-}  # two runs of the same differ by 4 ms where 32 arrive at once
+# two runs of the same differ by 4 ms where 32 arrive at once
+PAIRS_OF_FIRSTS = {1: 7, 8: 7, 32: 30}
 TOKENS_SHARE, FIRST_MS = 0.95, 3.0
 
 

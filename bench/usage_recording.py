@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from bench.pairs import Ratio, alternate, interval, median, ratio
+from bench.pairs import Ratio, added, alternate, interval, median, ratio
 from bench.processes import CHAT, LOAD, MEASURED, load, stub_engine
 from bench.product import Product
 
@@ -107,7 +107,7 @@ def _table(
     behind = interval(
         [a["background_us"] - b["background_us"] for a, b in zip(kept, none, strict=True)]
     )
-    more = interval([a["web_us"] - b["web_us"] for a, b in zip(kept, none, strict=True)])
+    more = added(kept, none, "web_us")
     share = ratio(kept, none, "web_us")
     lines.append(
         f"\n{n_pairs} alternating pairs of {seconds:g} s, {CONNECTIONS} connections. Web worker: {more} µs more, "

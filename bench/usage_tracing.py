@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import uvloop
 
-from bench.pairs import alternate, interval, median, ratio
+from bench.pairs import added, alternate, interval, median, ratio
 from bench.processes import CHAT, LOAD, MEASURED, load, stub_engine
 from bench.product import Product
 from core.call import Call
@@ -170,7 +170,7 @@ def measure(n_pairs: int, seconds: float, rate: float) -> list[str]:
         cells = (f"{median(runs, 'web_us'):.1f}", f"{median(runs, 'background_us'):.1f}")
         lines.append(f"| {name} | {median(runs, 'rps'):,.0f} | {' | '.join(cells)} |")
     shares = sorted(a["web_us"] / b["web_us"] for a, b in zip(on, off, strict=True))
-    more = interval([a["web_us"] - b["web_us"] for a, b in zip(on, off, strict=True)])
+    more = added(on, off, "web_us")
     middle = statistics.median(shares)
     lines.append(
         f"\n{n_pairs} pairs of {seconds:g} s, {CONNECTIONS} connections: {ratio(on, off, 'web_us')} times, median "
