@@ -17,9 +17,18 @@ from tests.people import PASSWORD, Api, sign_in
 pytestmark = pytest.mark.django_db
 
 
-def code_of(secret, steps=0):
-    counter = int(time.time()) // 30 + steps
+def code_at(secret, counter):
     return totp.format_hotp_value(totp.hotp_value(secret, counter))
+
+
+def code_of(secret):
+    """That of now; it is good for this step of 30 s and the next one."""
+    return code_at(secret, int(time.time()) // 30)
+
+
+def next_code_of(secret):
+    """One later than a code of this test, also where a new step begins in the middle of the test."""
+    return code_at(secret, int(time.time()) // 30 + 1)
 
 
 def log_in(user):
@@ -32,7 +41,7 @@ def guarded(bob):
     """bob with one-time codes: his browser, the secret, the recovery codes."""
     browser = sign_in(bob)
     secret = browser.post("/api/auth/mfa/totp/start").json()["secret"]
-    made = browser.post("/api/auth/mfa/totp", {"code": code_of(secret, -1)})
+    made = browser.post("/api/auth/mfa/totp", {"code": code_of(secret)})
     assert made.status_code == 201, made.content
     return browser, secret, made.json()["recovery_codes"]
 
@@ -49,7 +58,7 @@ def test_s42_a_password_alone_leaves_the_sign_in_half_open(guarded, bob):
 
     wrong = api.post("/api/auth/mfa", {"code": "000000"})
     assert (wrong.status_code, wrong.json()) == (401, {"error": "invalid code"})
-    done = api.post("/api/auth/mfa", {"code": code_of(secret)})
+    done = api.post("/api/auth/mfa", {"code": next_code_of(secret)})
     assert done.json()["user"]["email"] == bob.email
     assert api.get("/api/auth/me").status_code == 200
     assert Api(key=bearer).get("/api/auth/me").status_code == 401  # a new session key (S-45)
@@ -57,19 +66,21 @@ def test_s42_a_password_alone_leaves_the_sign_in_half_open(guarded, bob):
 
 def test_s34_a_code_counts_once_also_the_one_that_set_it_up(guarded, bob):
     _, secret, _ = guarded
-    for steps in (-1, 0):
+    set_up_with = TotpCounter.objects.get().counter
+    for counter, first_time in ((set_up_with, 401), (set_up_with + 1, 200)):
+        code = {"code": code_at(secret, counter)}
         api, _ = log_in(bob)
-        first = api.post("/api/auth/mfa", {"code": code_of(secret, steps)})
+        first = api.post("/api/auth/mfa", code)
         again, _ = log_in(bob)
-        second = again.post("/api/auth/mfa", {"code": code_of(secret, steps)})
-        assert first.status_code == (401 if steps == -1 else 200)
+        second = again.post("/api/auth/mfa", code)
+        assert first.status_code == first_time
         assert second.status_code == 401
 
 
 @pytest.mark.django_db(transaction=True)
 def test_s34_of_many_who_show_one_code_at_once_one_comes_in(guarded, bob):
     _, secret, _ = guarded
-    code = code_of(secret)
+    code = next_code_of(secret)
 
     def use(_):
         try:
@@ -127,7 +138,7 @@ def test_taking_it_away_wants_a_code(guarded, bob):
 
 def test_new_recovery_codes_end_the_old_ones(guarded, bob):
     browser, secret, codes = guarded
-    fresh = browser.post("/api/auth/mfa/recovery-codes", {"code": code_of(secret)}).json()
+    fresh = browser.post("/api/auth/mfa/recovery-codes", {"code": next_code_of(secret)}).json()
     api, _ = log_in(bob)
 
     assert api.post("/api/auth/mfa", {"code": codes[1]}).status_code == 401
@@ -173,7 +184,7 @@ def test_the_pages_of_a_second_factor(bob):
     page = browser.client.get("/factor").content.decode()
     secret = re.search(r'id="secret" readonly value="([^"]+)"', page)[1]
     assert "<svg" in page
-    done = browser.client.post("/factor", {"code": code_of(secret, -1)}).content.decode()
+    done = browser.client.post("/factor", {"code": code_of(secret)}).content.decode()
     recovery = done.split('id="recovery-codes">')[1].split()[0]
 
     fresh = Api()
@@ -219,11 +230,11 @@ def test_a_half_open_sign_in_ends_by_itself_and_with_the_account(guarded, bob, m
     api, _ = log_in(bob)
     real = time.time
     monkeypatch.setattr("accounts.factors.challenge.time.time", lambda: real() + 601)
-    assert api.post("/api/auth/mfa", {"code": code_of(secret)}).status_code == 401
+    assert api.post("/api/auth/mfa", {"code": next_code_of(secret)}).status_code == 401
     monkeypatch.undo()
     api, _ = log_in(bob)
     User.objects.filter(pk=bob.pk).update(status="disabled")
-    assert api.post("/api/auth/mfa", {"code": code_of(secret)}).status_code == 401
+    assert api.post("/api/auth/mfa", {"code": next_code_of(secret)}).status_code == 401
 
 
 def test_an_operator_removes_what_was_lost(guarded, bob):
