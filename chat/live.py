@@ -13,6 +13,7 @@ import orjson
 
 from chat.bounds import FLUSH_CHARS, FLUSH_S, MAX_ANSWER_CHARS, MAX_FLUSH_S
 from core.call import Message
+from core.errors import EngineFailedError
 
 MOST = 2**31 - 1  # that a database counts
 
@@ -70,18 +71,25 @@ class Live:
     # --- what comes ------------------------------------------------------------------------------
 
     async def send(self, message: Message) -> None:
-        """ASGI's `send` of the request: reads the stream that a caller of the API would get."""
+        """ASGI's `send` of the request: reads the stream that a caller of the API would get.
+
+        Raises EngineFailedError for what is no chunk.
+        """
         if message["type"] == "http.response.start":
             self.status = message["status"]
             return
         data = self._rest + message.get("body", b"")
         *events, self._rest = data.split(b"\n\n")
-        for event in events:
-            if event.startswith(b"data: {"):
-                self.take(orjson.loads(event[6:]))
-        if not message.get("more_body") and self._rest.startswith(b"{"):
-            self.take(orjson.loads(self._rest))  # an engine that does not stream
-        self._tell()
+        try:
+            for event in events:
+                if event.startswith(b"data: {"):
+                    self.take(orjson.loads(event[6:]))
+            if not message.get("more_body") and self._rest.startswith(b"{"):
+                self.take(orjson.loads(self._rest))  # an engine that does not stream
+        except (ValueError, AttributeError, TypeError, LookupError) as exc:
+            raise EngineFailedError("The engine's answer could not be read.") from exc
+        finally:
+            self._tell()
 
     def take(self, chunk: dict[str, Any]) -> None:
         """One chunk of a chat completion, or a whole one."""

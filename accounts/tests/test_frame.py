@@ -129,6 +129,23 @@ def test_a_preference_is_only_taken_back_to_a_page_of_ours(as_bob):
     assert answer.headers["location"] == "/app"
 
 
+@pytest.mark.parametrize(
+    ("came_from", "goes_to"),
+    [
+        ("http://localhost/app/usage?period=day", "/app/usage?period=day"),
+        ("https://evil.example/app/account", "/app"),
+        ("http://localhost//evil.example/", "/app"),
+        ("http://[", "/app"),
+        ("", "/app"),
+    ],
+)
+def test_without_script_a_preference_leads_back_to_the_page_as_it_was(as_bob, came_from, goes_to):
+    answer = as_bob.client.post(
+        "/app/preferences", {"theme": "dark"}, headers={"referer": came_from}
+    )
+    assert answer.headers["location"] == goes_to
+
+
 def test_signing_in_again_gives_a_new_token(as_bob, bob, anonymous):
     """A session that ended in mid-work."""
     shown = anonymous.get("/login/again", accept="text/html").content.decode()

@@ -24,9 +24,18 @@ HOME = "/app"
 
 def page_before(request: HttpRequest) -> str:
     """The page of ours that a form was sent from, else home."""
-    given = request.POST.get("next", "") or urlsplit(request.headers.get("referer", "")).path
+    given = request.POST.get("next", "") or _came_from(request)
     safe = url_has_allowed_host_and_scheme(given, allowed_hosts=None) and given.startswith("/")
     return given if safe else HOME
+
+
+def _came_from(request: HttpRequest) -> str:
+    """Path and query of the page of ours that the browser names; empty for any other."""
+    try:
+        came = urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        return ""
+    return came._replace(scheme="", netloc="").geturl() if came.netloc == request.get_host() else ""
 
 
 @page

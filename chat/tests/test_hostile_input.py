@@ -9,6 +9,7 @@ from django.utils import timezone
 from chat.live import Live
 from chat.models import Message, new_id
 from chat.tests.conftest import conversation
+from core.errors import EngineFailedError
 
 pytestmark = pytest.mark.django_db
 NOBODYS = "00000000-0000-4000-8000-000000000000"
@@ -184,3 +185,24 @@ def test_r39_no_name_or_count_of_an_engine_is_one_that_a_database_refuses():
 
     assert (live.model, live.finish_reason, live.text().content) == ("m", "stop", "a")
     assert live.completion_tokens == 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b"data: {oops}\n\n",
+        b'data: {"choices": ["x"]}\n\n',
+        b'data: {"choices": [{"delta": "x"}]}\n\n',
+        b'data: {"choices": [{"delta": {"content": "\xff"}}]}\n\n',
+        b'{"choices": [[]]}',
+    ],
+)
+async def test_what_is_no_chunk_is_the_engines_failure_and_what_came_before_stays(event):
+    live = Live(new_id())
+    await live.send({"type": "http.response.start", "status": 200, "headers": []})
+    good = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
+
+    with pytest.raises(EngineFailedError):
+        await live.send({"type": "http.response.body", "body": good + event, "more_body": False})
+
+    assert live.text().content == "a"

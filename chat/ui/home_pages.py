@@ -186,4 +186,4 @@ def revoke_key(request: HttpRequest, key_id: UUID) -> HttpResponse:
     if api_keys.revoke(key_id, owner_id=owner, by=actor_of(request)):
         messages.success(request, _("The key is revoked. It stopped working at once."))
     before = page_before(request)
-    return HttpResponseRedirect(before if before in {HOME, "/app/api"} else HOME)
+    return HttpResponseRedirect(before if before.partition("?")[0] in {HOME, "/app/api"} else HOME)
