@@ -7,6 +7,7 @@ move by more than the product adds, so what is judged is the rest: the callers' 
 import json
 import subprocess
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,11 @@ PAIRS_OF_FIRSTS = {1: 7, 8: 7, 32: 30}
 TOKENS_SHARE, FIRST_MS = 0.95, 3.0
 
 
-def start_engine(*flags: str) -> tuple[Process, str]:
-    """vLLM with the default model, by the recipe's own words and `flags`, on a loopback port, as nice
-    as the product has it.
+def start_engine(*flags: str) -> tuple[Process, str, str]:
+    """vLLM with the default model, by the recipe's own words and `flags`, as nice as the product has it:
+    its addresses on a loopback port and on a Unix socket.
     """
+    from bench.engine_on_both import SERVER
     from inference.guardian import NICENESS
     from inference.recipes import (
         built_in,
@@ -54,12 +56,17 @@ def start_engine(*flags: str) -> tuple[Process, str]:
     line = command_line(recipe, values, options)
     where = line.index("--uds")
     line[where : where + 2] = ["--host", "127.0.0.1", "--port", str(port)]
+    door = str(Path(tempfile.mkdtemp(prefix="gatehouse-engine-")) / "engine.sock")
+    where = line.index("-m")
+    if line[where + 1] != SERVER:
+        raise RuntimeError(f"the recipe starts {line[where + 1]}")
+    line[where : where + 2] = ["-P", str(ROOT / "bench" / "engine_on_both.py"), door]
     environment = engine_environment(recipe, {"PATH": "/usr/bin:/bin"}, Path("/tmp"), values)
     environment["HOME"] = str(Path.home())
     nice = ["nice", "-n", str(NICENESS)]
     process = Process([*nice, *line, *flags], core=None, **environment)
     wait_for(f"http://127.0.0.1:{port}/health", 300)
-    return process, f"http://127.0.0.1:{port}"
+    return process, f"http://127.0.0.1:{port}", f"unix:{door}"
 
 
 def ask(url: str, streams: int, key: str = "") -> dict[str, Any]:
@@ -102,8 +109,8 @@ def _streams(url: str, streams: int, key: str, seconds: str, *more: str) -> dict
 def measure() -> Table:
     """Direct and through the product in turn; the product runs on the engine's own cores."""
     table = Table("The real engine, product/direct")
-    engine, url = start_engine()
-    product = Product(f"{CHAT}={url}", core=None, model=CHAT)
+    engine, url, door = start_engine()
+    product = Product(f"{CHAT}={door}", core=None, model=CHAT)
     print(
         "\n| streams | direct: first token ms | tokens/s | product: first token ms | tokens/s |"
         "\n|---|---|---|---|---|",

@@ -105,7 +105,7 @@ CALLED: dict[str, tuple[str, dict[str, Any]]] = {
 
 def streams(asked: dict[str, tuple[str, dict[str, Any]]], *flags: str) -> dict[str, Any]:
     """What an engine that is started with `flags` besides answers to each."""
-    engine, url = start_engine(*flags)
+    engine, url, _ = start_engine(*flags)
     found = {}
     try:
         for name, (path, body) in asked.items():
