@@ -116,11 +116,16 @@ def _short(words: str) -> str:
     return words.split(" ", maxsplit=1)[0].rpartition("/")[2]
 
 
+def socket_place() -> str:
+    """Where an engine may listen: a Unix socket in a folder of its own."""
+    return str(Path(tempfile.mkdtemp(prefix="gatehouse-engine-")) / "engine.sock")
+
+
 def stub_engine(core: int, *, on_socket: bool = False) -> tuple[Process, str]:
     """(process, address): of a port, or of a Unix socket, as the product's own engines have one."""
     place = "0"
     if on_socket:
-        place = str(Path(tempfile.mkdtemp(prefix="gatehouse-stub-")) / "engine.sock")
+        place = socket_place()
     process = Process([sys.executable, "-m", "bench.stub_engine", place], core=core, talks=True)
     ready = process.line().split()
     return process, f"unix:{place}" if on_socket else f"http://127.0.0.1:{ready[1]}"

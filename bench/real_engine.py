@@ -7,7 +7,6 @@ move by more than the product adds, so what is judged is the rest: the callers' 
 import json
 import subprocess
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from bench.bars import Bar, Table
 from bench.pairs import added, alternate, median, ratio
 from bench.processes import CHAT as ROUTE
-from bench.processes import ROOT, Process, free_port, wait_for
+from bench.processes import ROOT, Process, free_port, socket_place, wait_for
 from bench.product import Product
 from inference.sockets import place_of, read_metrics
 from tests.servers import CACHE, CHAT
@@ -56,7 +55,7 @@ def start_engine(*flags: str) -> tuple[Process, str, str]:
     line = command_line(recipe, values, options)
     where = line.index("--uds")
     line[where : where + 2] = ["--host", "127.0.0.1", "--port", str(port)]
-    door = str(Path(tempfile.mkdtemp(prefix="gatehouse-engine-")) / "engine.sock")
+    door = socket_place()
     where = line.index("-m")
     if line[where + 1] != SERVER:
         raise RuntimeError(f"the recipe starts {line[where + 1]}")

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from chat.bounds import FLUSH_CHARS, FLUSH_S, MAX_ANSWER_CHARS, MAX_FLUSH_S
 from core.call import Message
 from core.errors import EngineFailedError
+from inference.families.base import loads
 
 MOST = 2**31 - 1  # that a database counts
 
@@ -83,10 +82,10 @@ class Live:
         try:
             for event in events:
                 if event.startswith(b"data: {"):
-                    self.take(orjson.loads(event[6:]))
+                    self.take(loads(event[6:]))
             if not message.get("more_body") and self._rest.startswith(b"{"):
-                self.take(orjson.loads(self._rest))  # an engine that does not stream
-        except (ValueError, AttributeError, TypeError, LookupError) as exc:
+                self.take(loads(self._rest))  # an engine that does not stream
+        except AttributeError as exc:  # no object where a chunk has one
             raise EngineFailedError("The engine's answer could not be read.") from exc
         finally:
             self._tell()

@@ -7,12 +7,11 @@ from urllib.parse import urlsplit
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.limits import take_sign_in
-from accounts.pages import page
+from accounts.pages import is_own_path, page
 from accounts.sign_in import sign_in
 from accounts.ui.preferences import keep
 from accounts.wording import plain_words
@@ -25,8 +24,7 @@ HOME = "/app"
 def page_before(request: HttpRequest) -> str:
     """The page of ours that a form was sent from, else home."""
     given = request.POST.get("next", "") or _came_from(request)
-    safe = url_has_allowed_host_and_scheme(given, allowed_hosts=None) and given.startswith("/")
-    return given if safe else HOME
+    return given if is_own_path(given) else HOME
 
 
 def _came_from(request: HttpRequest) -> str:
