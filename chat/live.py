@@ -11,7 +11,7 @@ from uuid import UUID
 
 from chat.bounds import FLUSH_CHARS, FLUSH_S, MAX_ANSWER_CHARS, MAX_FLUSH_S
 from core.call import Message
-from core.errors import EngineFailedError
+from core.errors import EngineUnreadableError
 from inference.families.base import loads
 
 MOST = 2**31 - 1  # that a database counts
@@ -72,7 +72,7 @@ class Live:
     async def send(self, message: Message) -> None:
         """ASGI's `send` of the request: reads the stream that a caller of the API would get.
 
-        Raises EngineFailedError for what is no chunk.
+        Raises EngineUnreadableError for what is no chunk.
         """
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -86,7 +86,7 @@ class Live:
             if not message.get("more_body") and self._rest.startswith(b"{"):
                 self.take(loads(self._rest))  # an engine that does not stream
         except AttributeError as exc:  # no object where a chunk has one
-            raise EngineFailedError("The engine's answer could not be read.") from exc
+            raise EngineUnreadableError from exc
         finally:
             self._tell()
 

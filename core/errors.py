@@ -17,6 +17,7 @@
     ├── QueueFullError           503  queue_full
     ├── UnavailableError         503  unavailable
     ├── EngineFailedError        502  engine_failed
+    │   └── EngineUnreadableError
     └── EngineTimeoutError       504  engine_timeout
 
 A class fixes status, reason and type (contract, sections 4.5 and 0 of the surface); an instance
@@ -186,6 +187,12 @@ class EngineFailedError(GatehouseError):
     reason: Reason = "engine_failed"
     type = "server_error"
     message = "The engine failed while working on this request."
+
+
+class EngineUnreadableError(EngineFailedError):
+    """It answered with something that is no answer."""
+
+    message = "The engine's answer could not be read."
 
 
 class EngineTimeoutError(GatehouseError):

@@ -158,7 +158,10 @@ def _pins() -> dict[str, frozenset[str]]:
 
 def _canonical(uri: str) -> str:
     """One spelling of an address: `file:/x` and `file:///x` are the same file."""
-    return f"file://{unquote(urlsplit(uri).path)}" if uri.startswith("file:") else uri
+    try:
+        return f"file://{unquote(urlsplit(uri).path)}" if uri.startswith("file:") else uri
+    except ValueError:  # `file://[`: no address, and so none that is let in
+        return uri
 
 
 def _local(uri: str) -> Path:

@@ -5,7 +5,7 @@ piece, down the whole chain of what it awaits, took a third of a chunk's time (d
 comes in where the stream ends, breaks, reaches its limit, or the caller is slow.
 """
 
-from core.errors import EngineFailedError
+from core.errors import EngineFailedError, EngineUnreadableError
 from core.response_headers import Headers
 from inference.families.base import StreamEditor, Tokens
 from inference.forwarding import Exchange, overhead
@@ -84,7 +84,7 @@ def _frame(data: bytes) -> tuple[list[bytes], bytes]:
     if b"\r\n" in data:
         data = data.replace(b"\r\n", b"\n")
     if len(data) > MAX_EVENT_BYTES:
-        raise EngineFailedError("The engine's answer could not be read.")
+        raise EngineUnreadableError
     parts = data.split(b"\n\n")
     rest = parts.pop()
     return [part + b"\n\n" for part in parts if part], rest

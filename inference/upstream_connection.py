@@ -28,7 +28,12 @@ from typing import Protocol, cast
 import httptools
 
 from core.deadline import Deadline
-from core.errors import EngineFailedError, EngineTimeoutError, GatehouseError
+from core.errors import (
+    EngineFailedError,
+    EngineTimeoutError,
+    EngineUnreadableError,
+    GatehouseError,
+)
 
 BETWEEN_BYTES_S = 120.0
 STALE_S = 0.5  # a round trip and then some: what breaks later was not closed while idle
@@ -176,10 +181,10 @@ class Connection(asyncio.Protocol):
             else:
                 parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail(EngineFailedError("The engine's answer could not be read."))
+            self._fail(EngineUnreadableError())
             return
         if self.framing > MAX_HEAD_BYTES:
-            self._fail(EngineFailedError("The engine's answer could not be read."))
+            self._fail(EngineUnreadableError())
         elif self.has_head:
             if self.sink is None:
                 self._wake()

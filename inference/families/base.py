@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from core.errors import EngineFailedError
+from core.errors import EngineUnreadableError
 
 MAX_TOKENS = 2**31 - 1  # more than any engine counts; a column of the ledger holds it
 JSON_TEXT = rb'"((?:[^"\\\x00-\x1f]++|\\.)*+)"'  # for patterns; what is inside goes to `text_in`
@@ -87,13 +87,13 @@ class Rules(Protocol):
 
 
 def loads(raw: bytes) -> dict[str, Any]:
-    """A JSON object of the engine's. Raises EngineFailedError for anything else."""
+    """A JSON object of the engine's. Raises EngineUnreadableError for anything else."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as exc:
-        raise EngineFailedError("The engine's answer could not be read.") from exc
+        raise EngineUnreadableError from exc
     if not isinstance(body, dict):
-        raise EngineFailedError("The engine's answer could not be read.")
+        raise EngineUnreadableError
     return body
 
 

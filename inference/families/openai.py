@@ -4,7 +4,12 @@ from typing import Any
 
 import orjson
 
-from core.errors import EngineFailedError, InvalidRequestError, NotSupportedError
+from core.errors import (
+    EngineFailedError,
+    EngineUnreadableError,
+    InvalidRequestError,
+    NotSupportedError,
+)
 from inference.families.base import Asked, StreamEditor, Tokens, counted, loads
 from inference.families.running_counts import RunningCounts, running_counts
 from inference.request_rules import check_common, check_messages, check_prompt
@@ -76,9 +81,9 @@ class ChunkEditor(StreamEditor):
         if "error" in chunk:
             raise EngineFailedError
         self._last = event
-        usage, choices = chunk.get("usage"), chunk.get("choices")
+        usage, choices = chunk.get("usage"), _choices(chunk)
         if usage is None:
-            self._collect(chunk)
+            self._collect(choices)
         else:
             self.text = None  # the engine counts
             tokens = counted(usage, "prompt_tokens", "completion_tokens")
@@ -95,13 +100,13 @@ class ChunkEditor(StreamEditor):
                 return self._written(chunk)
         return event if chunk.get("model") == self.asked.model else self._written(chunk)
 
-    def _collect(self, chunk: dict[str, Any]) -> None:
+    def _collect(self, choices: list[dict[str, Any]]) -> None:
         """What is streamed, for an engine that does not count as it goes: pieces, and the text."""
         if self.tokens is not None:
             return
         if self.text is None:
             self.text = []
-        for choice in chunk.get("choices") or ():
+        for choice in choices:
             delta = choice.get("delta")
             pieces = delta.values() if isinstance(delta, dict) else (choice.get("text"),)
             if texts := [piece for piece in pieces if isinstance(piece, str) and piece]:
@@ -144,6 +149,19 @@ class ChunkEditor(StreamEditor):
     def _written(self, chunk: dict[str, Any]) -> bytes:
         chunk["model"] = self.asked.model
         return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+def _choices(chunk: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of a chunk, each an object with a number, or none, for its index.
+
+    Raises EngineUnreadableError.
+    """
+    found = chunk.get("choices") or []
+    if type(found) is list and all(
+        type(each) is dict and type(each.get("index") or 0) is int for each in found
+    ):
+        return found
+    raise EngineUnreadableError
 
 
 class _OpenAIRules:

@@ -73,7 +73,7 @@ def test_r20_an_external_recipe_is_asked_for_by_its_address(
 
 
 @pytest.mark.parametrize(
-    "uri", ["file:///etc/passwd", "file:../x", "oci://quay.io/x", "/etc/x", "x"]
+    "uri", ["file:///etc/passwd", "file:../x", "file://[", "oci://quay.io/x", "/etc/x", "x"]
 )
 def test_r07_r20_no_other_address_is_read(as_alice, own_backends, server, uri):
     answer = as_alice.post(EXTERNAL, {"uri": uri})

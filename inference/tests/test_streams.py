@@ -97,6 +97,27 @@ def test_garbage_and_the_engines_own_errors_end_a_stream(rules, event):
     assert "/root" not in caught.value.message
 
 
+@pytest.mark.parametrize("with_usage", [True, False])
+@pytest.mark.parametrize(
+    "choices",
+    [
+        b'{"index": 0}',
+        b'"text"',
+        b"7",
+        b"[null]",
+        b'["text"]',
+        b'[{"index": "0"}]',
+        b'[{"index": [1]}]',
+    ],
+)
+def test_choices_that_are_none_end_a_stream(choices, with_usage):
+    usage = b', "usage": {"prompt_tokens": 1, "completion_tokens": 1}' if with_usage else b""
+    editor = RULES["chat"].editor(Asked({}, "m", "m", stream=True))
+
+    with pytest.raises(EngineFailedError):
+        editor.feed(b'data: {"model": "m", "choices": ' + choices + usage + b"}\n\n")
+
+
 def test_running_counts_of_several_choices_and_prompts_are_summed():
     asked = Asked({"n": 2, "prompt": ["a", "b"]}, "m", "m", stream=True)
     editor = RULES["completions"].editor(asked)
