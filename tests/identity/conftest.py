@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from tests.servers import CACHE, PASSWORD, Server
 
 HERE = Path(__file__).parent
 AUDIENCE = "urn:gatehouse:api"
+START_S = 60
 _number = iter(range(1000, 10_000))
 
 
@@ -56,11 +58,13 @@ class Idp:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        line = ""
-        while not line.startswith("ready"):
-            line = self.process.stdout.readline()
-            if not line:
-                raise RuntimeError("the identity provider did not start")
+        limit = Timer(START_S, self.process.kill)
+        limit.start()
+        is_ready = any(line.startswith("ready") for line in self.process.stdout)
+        limit.cancel()
+        if not is_ready:
+            self.stop()
+            raise RuntimeError("the identity provider did not start")
 
     def stop(self) -> None:
         if self.process is not None:

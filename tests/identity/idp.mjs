@@ -9,11 +9,15 @@ const PORT = Number(process.env.IDP_PORT);
 const ISSUER = `http://127.0.0.1:${PORT}`;
 const ALG = process.env.IDP_ALG ?? 'ES256';
 
+// By way of PEM: Node exports a JWK under the key's mutex, and a garbage collection just then that frees
+// the job which made that very key takes it again, for ever (seen with 20.20.2).
+const AS_PEM = { publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' } };
+
 function makeKey(alg, kid) {
   const pair = alg === 'RS256'
-    ? generateKeyPairSync('rsa', { modulusLength: 2048 })
-    : generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  return { ...pair.privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid };
+    ? generateKeyPairSync('rsa', { modulusLength: 2048, ...AS_PEM })
+    : generateKeyPairSync('ec', { namedCurve: 'P-256', ...AS_PEM });
+  return { ...createPrivateKey(pair.privateKey).export({ format: 'jwk' }), alg, use: 'sig', kid };
 }
 
 const keys = [makeKey('ES256', 'es-1'), makeKey('RS256', 'rs-1')];
