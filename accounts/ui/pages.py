@@ -11,14 +11,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.limits import take_sign_in
-from accounts.pages import is_own_path, page
+from accounts.pages import HOME, is_own_path, page
 from accounts.sign_in import sign_in
 from accounts.ui.preferences import keep
 from accounts.wording import plain_words
 from core.errors import GatehouseError
 from core.http import GatedRequest
-
-HOME = "/app"
 
 
 def page_before(request: HttpRequest) -> str:
